@@ -1,0 +1,55 @@
+package model
+
+// ResourceType is a type of Envoy resource, by the name of its message.
+type ResourceType string
+
+// The types that are served, in the order in which an addition is sent: each
+// may refer to those before it.
+const (
+	Cluster               ResourceType = "envoy.config.cluster.v3.Cluster"
+	ClusterLoadAssignment ResourceType = "envoy.config.endpoint.v3.ClusterLoadAssignment"
+	Secret                ResourceType = "envoy.extensions.transport_sockets.tls.v3.Secret"
+	ExtensionConfig       ResourceType = "envoy.config.core.v3.TypedExtensionConfig"
+	RouteConfiguration    ResourceType = "envoy.config.route.v3.RouteConfiguration"
+	ScopedRoute           ResourceType = "envoy.config.route.v3.ScopedRouteConfiguration"
+	EnvoyListener         ResourceType = "envoy.config.listener.v3.Listener"
+)
+
+// TypeURL is the type's name in an Any.
+func (t ResourceType) TypeURL() string { return "type.googleapis.com/" + string(t) }
+
+// ResourceKey names a resource.
+type ResourceKey struct {
+	Type ResourceType
+	Name string // as Envoy and its xDS requests have it
+}
+
+// Resource is one Envoy resource as it should be.
+type Resource struct {
+	ResourceKey
+	Body []byte // the message, marshalled; equal resources have equal bytes
+	// Owners are the objects it was made of, sorted: who must be told if
+	// Envoy rejects it.
+	Owners []Ref
+}
+
+// Key is unique among resources.
+func (r ResourceKey) Key() string { return Join(string(r.Type), r.Name) }
+
+// OutcomeState is what became of a Resource.
+type OutcomeState string
+
+// The states of an Outcome.
+const (
+	Pending  OutcomeState = "Pending"  // not sent, or not answered
+	Accepted OutcomeState = "Accepted" // Envoy uses it
+	Rejected OutcomeState = "Rejected" // Envoy keeps the version before it, if there was one
+)
+
+// Outcome is what Envoy said of a Resource's newest version.
+type Outcome struct {
+	ResourceKey
+	State   OutcomeState
+	Message string // Envoy's words, if rejected
+	Owners  []Ref  // of the version that was answered
+}
