@@ -1,0 +1,110 @@
+// Package service translates Services and EndpointSlices to the addresses
+// behind a Service's port.
+//
+// It is a stage: pure functions, which take what Kubernetes says and never
+// fail. A Service without usable endpoints has an empty list, which Envoy
+// answers with 503 at once.
+package service
+
+import (
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// Port finds the Service's TCP port of the given number.
+func Port(service *corev1.Service, number uint16) (corev1.ServicePort, bool) {
+	for _, p := range service.Spec.Ports {
+		if p.Port == int32(number) && (p.Protocol == "" || p.Protocol == corev1.ProtocolTCP) {
+			return p, true
+		}
+	}
+	return corev1.ServicePort{}, false
+}
+
+// Endpoints are the addresses behind a port of a Service: the ready ones,
+// or, while there is none, those that are terminating and still serve
+// (KEP-1669). A Service or port that does not exist has none, and so has a
+// Service of type ExternalName: a name is no address, and would let whoever
+// may write Services reach any host.
+func Endpoints(name model.Name, number uint16, service *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice) model.Endpoints {
+	out := model.Endpoints{Service: name, Port: number}
+	if service == nil || service.Spec.Type == corev1.ServiceTypeExternalName {
+		return out
+	}
+	port, ok := Port(service, number)
+	if !ok {
+		return out
+	}
+	var ready, terminating []netip.AddrPort
+	for _, slice := range endpointSlices {
+		target, ok := slicePort(slice, port.Name)
+		if !ok {
+			continue
+		}
+		for _, e := range slice.Endpoints {
+			switch {
+			case isReady(e):
+				ready = appendAddresses(ready, e, target)
+			case isServing(e):
+				terminating = appendAddresses(terminating, e, target)
+			}
+		}
+	}
+	if len(ready) == 0 {
+		ready = terminating
+	}
+	slices.SortFunc(ready, netip.AddrPort.Compare)
+	out.Addresses = slices.Compact(ready)
+	return out
+}
+
+// slicePort is the number that the slice gives to the Service port of that
+// name. Slices of host names (addressType FQDN) have none that can be used.
+func slicePort(slice *discoveryv1.EndpointSlice, name string) (uint16, bool) {
+	if slice.AddressType == discoveryv1.AddressTypeFQDN {
+		return 0, false
+	}
+	for _, p := range slice.Ports {
+		if p.Protocol != nil && *p.Protocol != corev1.ProtocolTCP || p.Port == nil {
+			continue
+		}
+		unnamed := p.Name == nil || *p.Name == ""
+		if unnamed && name != "" || !unnamed && *p.Name != name {
+			continue
+		}
+		if *p.Port < 1 || *p.Port > 65535 {
+			continue
+		}
+		return uint16(*p.Port), true
+	}
+	return 0, false
+}
+
+// appendAddresses adds an endpoint's address. Only the first counts: the API
+// calls the others alternatives that consumers ignore.
+func appendAddresses(out []netip.AddrPort, e discoveryv1.Endpoint, port uint16) []netip.AddrPort {
+	if len(e.Addresses) == 0 {
+		return out
+	}
+	address, err := netip.ParseAddr(e.Addresses[0])
+	if err != nil || address.Zone() != "" {
+		return out
+	}
+	return append(out, netip.AddrPortFrom(address.Unmap(), port))
+}
+
+// isReady: a condition that is not known counts as true.
+func isReady(e discoveryv1.Endpoint) bool {
+	return e.Conditions.Ready == nil || *e.Conditions.Ready
+}
+
+// isServing tells whether the endpoint is on its way out and still answers.
+func isServing(e discoveryv1.Endpoint) bool {
+	c := e.Conditions
+	return c.Terminating != nil && *c.Terminating && (c.Serving == nil || *c.Serving)
+}
