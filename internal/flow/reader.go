@@ -77,6 +77,15 @@ func Select[T Row](r *Reader, ix *Index[T], key string) []T {
 	return out
 }
 
+// First returns the first row, by key, filed under key in ix.
+func First[T Row](r *Reader, ix *Index[T], key string) (row T, ok bool) {
+	r.note(ix.table.name, ix.table.position, ix, ix.readers, key)
+	if keys := ix.rows[key]; len(keys) > 0 {
+		return ix.table.rows[keys[0]], true
+	}
+	return row, false
+}
+
 // Count returns the number of rows filed under key in ix. A change of a row
 // that stays under the key does not make the reader run again.
 func Count[T Row](r *Reader, ix *Index[T], key string) int {

@@ -22,6 +22,9 @@ type Backend struct {
 	Protocol BackendProtocol
 }
 
+// IsZero tells whether b stands for no backend.
+func (b Backend) IsZero() bool { return b == Backend{} }
+
 // Key is unique among Backends.
 func (b Backend) Key() string {
 	return Join(b.EndpointsKey(), string(b.Protocol))

@@ -90,9 +90,9 @@ type Forward struct {
 
 // WeightedBackend is one share of a Forward.
 type WeightedBackend struct {
-	// Backend is the key of a Backend; empty stands for a reference that is
-	// refused or leads nowhere: its share of requests answers 500.
-	Backend string
+	// Backend is zero for a reference that is refused or leads nowhere: its
+	// share of requests answers 500.
+	Backend Backend
 	Weight  uint32 // 1 to 1,000,000
 
 	RequestHeaders  HeaderMutation
@@ -103,7 +103,7 @@ type WeightedBackend struct {
 // Mirror sends a copy of a share of the requests to another backend, whose
 // answers are dropped.
 type Mirror struct {
-	Backend string // key of a Backend
+	Backend Backend
 	// Numerator of Denominator requests are copied.
 	Numerator, Denominator uint32
 }
