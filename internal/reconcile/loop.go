@@ -1,0 +1,214 @@
+// Package reconcile makes the world like the rows of a table.
+//
+//	table ──Changed──▶ Loop ──Update, Delete, Prune──▶ Output (the world)
+//	   ▲                 │
+//	   └──── Outcome ◀───┘
+//
+// An Output only knows how to make one row so; the Loop remembers what is
+// still to be done, retries with back-off what the world refused, and tells
+// what became of each row. This is the one place where the world's failures
+// are seen: stages before it never fail.
+package reconcile
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/waggle-mesh/waggle/internal/flow"
+)
+
+// An Output makes rows real. The Loop calls it from one goroutine.
+type Output[T flow.Row, R any] interface {
+	// Update makes the world like row, whatever it was like before. The
+	// result is for the row's Outcome.
+	Update(ctx context.Context, row T) (R, error)
+	// Delete takes the row of that key out of the world. That it is not
+	// there is no error.
+	Delete(ctx context.Context, key string) error
+	// Prune takes out of the world everything that is not among the keys:
+	// what an earlier process left. It runs once, before anything else.
+	Prune(ctx context.Context, keys []string) error
+}
+
+// Outcome is what became of the newest version of a row.
+type Outcome[R any] struct {
+	RowKey  string
+	Result  R
+	Deleted bool  // the row is gone from the table, and from the world if Err is nil
+	Err     error // the world's refusal; the Loop tries again by itself
+}
+
+// Back-off between tries of one row: doubled from first to last.
+const (
+	firstBackoff = 100 * time.Millisecond
+	lastBackoff  = 30 * time.Second
+)
+
+// A Loop brings an Output up to date with a table.
+type Loop[T flow.Row, R any] struct {
+	output  Output[T, R]
+	log     *slog.Logger
+	outcome func(Outcome[R])
+
+	mu     sync.Mutex
+	synced bool
+	todo   map[string]task[T]
+	wake   chan struct{}
+}
+
+// task is one row that the world is not known to be like.
+type task[T flow.Row] struct {
+	row     T
+	deleted bool
+	tries   int
+	due     time.Time // zero: now
+	version uint64    // to tell whether it changed while it was worked on
+}
+
+// New makes a Loop, which does nothing before Run. outcome is called from
+// Run's goroutine after each try.
+func New[T flow.Row, R any](output Output[T, R], log *slog.Logger, outcome func(Outcome[R])) *Loop[T, R] {
+	return &Loop[T, R]{output: output, log: log, outcome: outcome, todo: map[string]task[T]{}, wake: make(chan struct{}, 1)}
+}
+
+// Synced says that every feed has synced and Changed has brought all rows:
+// from here on the world is changed, and what is in no row pruned from it.
+func (l *Loop[T, R]) Synced() {
+	l.mu.Lock()
+	l.synced = true
+	l.mu.Unlock()
+	l.poke()
+}
+
+// Changed takes note of what is to be done; it is a sink of the table.
+func (l *Loop[T, R]) Changed(changes []flow.Change[T]) {
+	l.mu.Lock()
+	for _, c := range changes {
+		l.todo[c.Key] = task[T]{row: c.New, deleted: !c.HasNew, version: l.todo[c.Key].version + 1}
+	}
+	l.mu.Unlock()
+	l.poke()
+}
+
+func (l *Loop[T, R]) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run works until ctx ends.
+func (l *Loop[T, R]) Run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	pruned, prunes := false, 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.wake:
+		case <-timer.C:
+		}
+		if !pruned {
+			keys, synced := l.wanted()
+			if !synced {
+				continue
+			}
+			if err := l.output.Prune(ctx, keys); err != nil {
+				wait := backoff(prunes)
+				prunes++
+				l.log.Warn("prune", "error", err, "retry", wait)
+				timer.Reset(wait)
+				continue
+			}
+			pruned = true
+		}
+		if next, ok := l.work(ctx); ok {
+			timer.Reset(time.Until(next))
+		}
+	}
+}
+
+// wanted are the keys of all rows, while nothing has been done yet.
+func (l *Loop[T, R]) wanted() (keys []string, synced bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key, t := range l.todo {
+		if !t.deleted {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys, l.synced
+}
+
+// work does what is due, and tells when the next task is.
+func (l *Loop[T, R]) work(ctx context.Context) (next time.Time, ok bool) {
+	for _, key := range l.due() {
+		if ctx.Err() != nil {
+			return time.Time{}, false
+		}
+		l.try(ctx, key)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, t := range l.todo {
+		if !ok || t.due.Before(next) {
+			next, ok = t.due, true
+		}
+	}
+	return next, ok
+}
+
+func (l *Loop[T, R]) due() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	var keys []string
+	for _, key := range slices.Sorted(maps.Keys(l.todo)) {
+		if !l.todo[key].due.After(now) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// try makes one row so, and puts it off if the world refuses.
+func (l *Loop[T, R]) try(ctx context.Context, key string) {
+	l.mu.Lock()
+	t, ok := l.todo[key]
+	l.mu.Unlock()
+	if !ok {
+		return
+	}
+	out := Outcome[R]{RowKey: key, Deleted: t.deleted}
+	if t.deleted {
+		out.Err = l.output.Delete(ctx, key)
+	} else {
+		out.Result, out.Err = l.output.Update(ctx, t.row)
+	}
+
+	l.mu.Lock()
+	if now := l.todo[key]; now.version == t.version {
+		if out.Err == nil {
+			delete(l.todo, key)
+		} else {
+			t.due = time.Now().Add(backoff(t.tries))
+			t.tries++
+			l.todo[key] = t
+		}
+	}
+	l.mu.Unlock()
+	if out.Err != nil && t.tries == 1 {
+		l.log.Warn("reconcile", "row", key, "error", out.Err)
+	}
+	l.outcome(out)
+}
+
+func backoff(tries int) time.Duration {
+	return min(lastBackoff, firstBackoff<<min(tries, 16))
+}

@@ -1,0 +1,244 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/waggle-mesh/waggle/internal/flow"
+)
+
+type row struct{ key, value string }
+
+func (r row) Key() string { return r.key }
+
+// world is an Output that refuses when told to.
+type world struct {
+	mu       sync.Mutex // held by the Loop in calls, and by the test between them
+	rows     map[string]string
+	refuse   func(what string) error
+	calls    []string
+	outcomes map[string]Outcome[int]
+}
+
+func (w *world) call(what string) error {
+	w.calls = append(w.calls, what)
+	if w.refuse != nil {
+		return w.refuse(what)
+	}
+	return nil
+}
+
+func (w *world) Update(_ context.Context, r row) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.call("update " + r.key); err != nil {
+		return 0, err
+	}
+	w.rows[r.key] = r.value
+	return len(r.value), nil
+}
+
+func (w *world) Delete(_ context.Context, key string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.call("delete " + key); err != nil {
+		return err
+	}
+	delete(w.rows, key)
+	return nil
+}
+
+func (w *world) Prune(_ context.Context, keys []string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.call("prune"); err != nil {
+		return err
+	}
+	maps.DeleteFunc(w.rows, func(k, _ string) bool { return !slices.Contains(keys, k) })
+	return nil
+}
+
+// run starts a Loop over w inside a synctest bubble. The test holds w but
+// while it waits in the returned function, which commits and lets time pass.
+func run(t *testing.T, w *world) (table *flow.Table[row], commit func(time.Duration)) {
+	w.outcomes = map[string]Outcome[int]{}
+	l := New(w, slog.New(slog.DiscardHandler), func(o Outcome[int]) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.outcomes[o.RowKey] = o
+	})
+	g := &flow.Graph{}
+	table = flow.NewTable(g, "rows", func(a, b row) bool { return a == b })
+	table.OnChange(l.Changed)
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	w.mu.Lock()
+	t.Cleanup(w.mu.Unlock)
+	go l.Run(ctx)
+	return table, func(pass time.Duration) {
+		g.Commit()
+		w.mu.Unlock()
+		l.Synced()
+		time.Sleep(pass)
+		synctest.Wait()
+		w.mu.Lock()
+	}
+}
+
+func TestWorldBecomesLikeTheRows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{rows: map[string]string{"left": "over", "a": "old"}}
+		table, commit := run(t, w)
+		table.Set(row{"a", "new"})
+		table.Set(row{"b", "1"})
+		commit(0)
+		if want := map[string]string{"a": "new", "b": "1"}; !maps.Equal(w.rows, want) {
+			t.Errorf("world %v, want %v", w.rows, want)
+		}
+		if o := w.outcomes["a"]; o.Err != nil || o.Result != 3 {
+			t.Errorf("outcome of a: %+v", o)
+		}
+		table.Delete("a")
+		commit(0)
+		if want := map[string]string{"b": "1"}; !maps.Equal(w.rows, want) {
+			t.Errorf("world %v, want %v", w.rows, want)
+		}
+		if !w.outcomes["a"].Deleted {
+			t.Errorf("outcome of a: %+v", w.outcomes["a"])
+		}
+		if want := []string{"prune", "update a", "update b", "delete a"}; !slices.Equal(w.calls, want) {
+			t.Errorf("calls %v, want %v", w.calls, want)
+		}
+	})
+}
+
+// TestOneRefusedRow is tried again and again, later and later, and holds up
+// no other.
+func TestOneRefusedRow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refused := errors.New("disk full")
+		w := &world{rows: map[string]string{}, refuse: func(what string) error {
+			if what == "update a" {
+				return refused
+			}
+			return nil
+		}}
+		table, commit := run(t, w)
+		table.Set(row{"a", "1"})
+		table.Set(row{"b", "1"})
+		commit(0)
+		if w.rows["b"] != "1" || !errors.Is(w.outcomes["a"].Err, refused) {
+			t.Fatalf("world %v, outcome of a %+v", w.rows, w.outcomes["a"])
+		}
+		commit(time.Minute)
+		if n := len(w.calls); n < 9 || n > 14 {
+			t.Errorf("%d calls in a minute of refusals: %v", n, w.calls)
+		}
+		w.refuse = nil
+		commit(lastBackoff)
+		if w.rows["a"] != "1" || w.outcomes["a"].Err != nil {
+			t.Errorf("world %v, outcome of a %+v", w.rows, w.outcomes["a"])
+		}
+		calls := len(w.calls)
+		commit(time.Hour)
+		if len(w.calls) != calls {
+			t.Errorf("idle and made %d calls", len(w.calls)-calls)
+		}
+	})
+}
+
+// TestPruneIsRetried before anything is updated.
+func TestPruneIsRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failures := 2
+		w := &world{rows: map[string]string{"left": "over"}, refuse: func(what string) error {
+			if what == "prune" && failures > 0 {
+				failures--
+				return errors.New("not now")
+			}
+			return nil
+		}}
+		table, commit := run(t, w)
+		table.Set(row{"a", "1"})
+		commit(0)
+		commit(time.Second)
+		if want := []string{"prune", "prune", "prune", "update a"}; !slices.Equal(w.calls, want) {
+			t.Errorf("calls %v, want %v", w.calls, want)
+		}
+	})
+}
+
+// TestAnyHistory: whatever is edited and whatever is refused in between, the
+// world ends like the rows.
+func TestAnyHistory(t *testing.T) {
+	for seed := range int64(30) {
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewSource(seed))
+			w := &world{rows: map[string]string{"x": "left over"}, refuse: func(string) error {
+				if r.Intn(10) == 0 {
+					return errors.New("one in ten")
+				}
+				return nil
+			}}
+			table, commit := run(t, w)
+			for range 300 {
+				key := fmt.Sprint("k", r.Intn(8))
+				if r.Intn(3) == 0 {
+					table.Delete(key)
+				} else {
+					table.Set(row{key, fmt.Sprint(r.Intn(3))})
+				}
+				if r.Intn(3) == 0 {
+					commit(0)
+				}
+				if r.Intn(5) == 0 {
+					commit(time.Duration(r.Intn(200)) * time.Millisecond)
+				}
+			}
+			commit(0)
+			commit(10 * time.Minute)
+			want := map[string]string{}
+			for _, row := range table.All() {
+				want[row.key] = row.value
+			}
+			if !maps.Equal(w.rows, want) {
+				t.Errorf("seed %d: world %v, want %v", seed, w.rows, want)
+			}
+		})
+	}
+}
+
+// TestNothingHappensBeforeTheFeedsHaveSynced, and then what was left over goes
+// even if there is no row.
+func TestNothingHappensBeforeTheFeedsHaveSynced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{rows: map[string]string{"left": "over"}}
+		l := New(w, slog.New(slog.DiscardHandler), func(Outcome[int]) {})
+		go l.Run(t.Context())
+		l.Changed([]flow.Change[row]{{Key: "a", New: row{"a", "1"}, HasNew: true}})
+		l.Changed([]flow.Change[row]{{Key: "a", Old: row{"a", "1"}, HadOld: true}})
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		w.mu.Lock()
+		if len(w.calls) != 0 {
+			t.Errorf("calls before Synced: %v", w.calls)
+		}
+		w.mu.Unlock()
+		l.Synced()
+		synctest.Wait()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if len(w.rows) != 0 {
+			t.Errorf("world %v, want nothing", w.rows)
+		}
+	})
+}
