@@ -1,0 +1,58 @@
+# make            the targets, explained
+# make demo       see it work
+
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS    := -s -w -X main.version=$(VERSION)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+export GOFLAGS += -trimpath
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/waggle
+	@mkdir -p bin
+	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/waggle
+
+.PHONY: tools
+tools: ## the pinned Envoy, at .tools/envoy
+	@tools/fetch-envoy.sh
+
+.PHONY: demo
+demo: ## two backends, a gateway, a canary that moves without a failed request
+	@echo "building (the first time takes a minute or two) ..."
+	@tools/fetch-envoy.sh & fetch=$$!; $(MAKE) --no-print-directory build && go build -o bin/ ./examples/demo ./examples/echo && wait $$fetch
+	@bin/demo
+
+.PHONY: test
+test: tools ## everything that tests the project
+	go test -race -timeout 20m ./...
+
+.PHONY: lint
+lint: ## go vet, staticcheck, gofmt
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these"; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+.PHONY: generate
+generate: ## everything that is generated
+	go generate ./...
+
+.PHONY: golden
+golden: tools ## rewrite the expected results; commit only what you understand
+	go test ./internal/gateway ./internal/render -update
+
+.PHONY: bench-routes
+bench-routes: tools build ## routes at scale: start, edits, memory, no failed request
+	go run ./test/bench routes
+
+.PHONY: bench-hop
+bench-hop: tools build ## CPU per request beside a hand-written Envoy, nginx and HAProxy
+	go run ./test/bench hop
+
+.PHONY: clean
+clean: ## remove what was built and fetched
+	rm -rf bin .tools
+
+-include sandbox/sandbox.mk
