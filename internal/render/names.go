@@ -1,0 +1,61 @@
+package render
+
+import (
+	"net/url"
+	"strconv"
+
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// All names that Envoy resources refer to each other by are made here, and
+// nowhere taken apart again. Where a model key is unique among resources of
+// one type it is the name.
+
+// xdsCluster is the bootstrap's cluster that leads to the control plane.
+const xdsCluster = "xds"
+
+// noBackend is a cluster that never exists: keys of Backends hold a '|'.
+const noBackend = "no-backend"
+
+// scopeAuthority stands where an xdstp URL has its authority. Envoy only
+// compares it.
+const scopeAuthority = "waggle"
+
+// clusterName is the name of a Backend's cluster.
+func clusterName(b model.Backend) string { return b.Key() }
+
+// secretName is the name of a Certificate's secret.
+func secretName(secret model.Name) string { return model.Join(secret.Namespace, secret.Name) }
+
+// chainName is the name of a filter chain within its listener. Envoy drains
+// the connections of a chain whose name changes.
+func chainName(hostname string) string {
+	if hostname == "" {
+		return "any"
+	}
+	return hostname
+}
+
+// tableName is the name of the RouteConfiguration of a route table, or of
+// the part of a scoped table that holds the wildcard hosts.
+func tableName(table string) string { return table }
+
+// hostTableName is the name of the RouteConfiguration of one host of a
+// scoped table.
+func hostTableName(table, host string) string { return model.Join(table, host) }
+
+// scopeCollection is the URL that a listener subscribes to for the scopes of
+// a table: without it every listener would be given the scopes of all.
+func scopeCollection(table string) string { return scopeName(table, "*") }
+
+// scopeName is the name of a scope: a member of its table's collection.
+func scopeName(table, scope string) string {
+	// url.PathEscape leaves '*' alone, which only the collection may end in.
+	if scope == wildcardScope {
+		scope = "any"
+	}
+	return "xdstp://" + scopeAuthority + "/" + string(model.ScopedRoute) + "/" + url.PathEscape(table) + "/" + url.PathEscape(scope)
+}
+
+// withPort gives the Host header of a client that names the port.
+func withPort(host string, port uint16) string { return host + ":" + strconv.Itoa(int(port)) }

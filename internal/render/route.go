@@ -1,0 +1,95 @@
+package render
+
+import (
+	"strings"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// route renders r as one route of Envoy's, or as several that stand beside
+// each other and share its requests, see split.
+func route(r model.Route, host string) []*routev3.Route {
+	base := func() *routev3.Route {
+		rendered := &routev3.Route{Match: match(r.Match)}
+		if r.CORS != nil {
+			rendered.TypedPerFilterConfig = perFilter(corsFilter, cors(r.CORS))
+		}
+		rendered.RequestHeadersToAdd, rendered.RequestHeadersToRemove = mutation(r.RequestHeaders)
+		rendered.ResponseHeadersToAdd, rendered.ResponseHeadersToRemove = mutation(r.ResponseHeaders)
+		return rendered
+	}
+	switch {
+	case r.Forward != nil:
+		return forward(r, base)
+	case r.Redirect != nil:
+		rendered := base()
+		rendered.Action = redirect(r.Redirect, r.Match.Path, host)
+		return []*routev3.Route{rendered}
+	default:
+		rendered := base()
+		rendered.Action = respond(uint32(r.Respond.Status))
+		return []*routev3.Route{rendered}
+	}
+}
+
+func respond(status uint32) *routev3.Route_DirectResponse {
+	return &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: status}}
+}
+
+func match(m model.Match) *routev3.RouteMatch {
+	rendered := &routev3.RouteMatch{}
+	switch {
+	case m.Path.Kind == model.PathExact:
+		rendered.PathSpecifier = &routev3.RouteMatch_Path{Path: m.Path.Value}
+	case m.Path.Kind == model.PathRegex:
+		rendered.PathSpecifier = &routev3.RouteMatch_SafeRegex{SafeRegex: regex(m.Path.Value)}
+	case m.Path.Value == "/":
+		rendered.PathSpecifier = &routev3.RouteMatch_Prefix{Prefix: "/"}
+	default:
+		rendered.PathSpecifier = &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: m.Path.Value}
+	}
+	if m.Method != "" {
+		rendered.Headers = append(rendered.Headers, header(model.ValueMatch{Name: ":method", Value: m.Method}))
+	}
+	for _, h := range m.Headers {
+		rendered.Headers = append(rendered.Headers, header(h))
+	}
+	for _, q := range m.Query {
+		rendered.QueryParameters = append(rendered.QueryParameters, &routev3.QueryParameterMatcher{
+			Name: q.Name,
+			QueryParameterMatchSpecifier: &routev3.QueryParameterMatcher_StringMatch{
+				StringMatch: value(q),
+			},
+		})
+	}
+	return rendered
+}
+
+// header compares with the values of all headers of a name, joined by ','
+// (RFC 9110 §5.3).
+func header(h model.ValueMatch) *routev3.HeaderMatcher {
+	return &routev3.HeaderMatcher{
+		Name:                 h.Name,
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: value(h)},
+	}
+}
+
+func value(v model.ValueMatch) *matcherv3.StringMatcher {
+	if v.Regex {
+		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: regex(v.Value)}}
+	}
+	return exactly(v.Value)
+}
+
+func exactly(text string) *matcherv3.StringMatcher {
+	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: text}}
+}
+
+// regex matches the whole of what it is given.
+func regex(text string) *matcherv3.RegexMatcher { return &matcherv3.RegexMatcher{Regex: text} }
+
+// literal escapes what Envoy reads operators in.
+func literal(text string) string { return strings.ReplaceAll(text, "%", "%%") }
