@@ -1,0 +1,192 @@
+// Package agent is the pipeline of a node: from listeners, virtual hosts and
+// backends, and from the Services and EndpointSlices behind them, to the
+// resources of the node's Envoy.
+//
+//	Listeners ─────────────────────────────▶ Listener
+//	VirtualHosts ─▶ hosts ─▶ tables ───────▶ RouteConfiguration
+//	                  └─▶ (scoped tables) ─▶ ScopedRoute, RouteConfiguration
+//	Backends ──────────────────────────────▶ Cluster
+//	   └─▶ Services, EndpointSlices ───────▶ ClusterLoadAssignment
+//	Certificates ──────────────────────────▶ Secret
+//
+// New puts the pipeline into a flow.Graph; whoever owns the graph commits and
+// publishes.
+package agent
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/model"
+	"github.com/waggle-mesh/waggle/internal/render"
+	"github.com/waggle-mesh/waggle/internal/service"
+)
+
+// Inputs are the tables that the pipeline reads.
+type Inputs struct {
+	Listeners    *flow.Table[model.Listener]
+	VirtualHosts *flow.Table[model.VirtualHost]
+	Backends     *flow.Table[model.Backend]
+	Certificates *flow.Table[model.Certificate]
+
+	Services       *flow.Table[model.Object[*corev1.Service]]
+	EndpointSlices *flow.Table[model.Object[*discoveryv1.EndpointSlice]]
+
+	// Address says where a listener is to be bound, and false while that is
+	// not known; the listener waits.
+	Address func(*flow.Reader, model.Listener) (netip.Addr, bool)
+	// ExclusivePorts is set where Envoy binds ports that others may hold.
+	ExclusivePorts bool
+	// RouteTables says how route tables are served.
+	RouteTables RouteTables
+}
+
+// RouteTables is a way to serve route tables.
+type RouteTables string
+
+// Ways to serve route tables. Tests force one; users have no reason to.
+const (
+	Auto   RouteTables = "auto"   // by the number of hosts in the table
+	Plain  RouteTables = "plain"  // one RouteConfiguration a table
+	Scoped RouteTables = "scoped" // one RouteConfiguration a host
+)
+
+// Graph is the pipeline.
+type Graph struct {
+	in      Inputs
+	hosts   *flow.Table[render.Host]
+	sizes   *flow.Table[size]
+	scoped  *flow.Table[flow.KeyRow] // the tables that are served by scopes
+	pending map[string]flow.Change[model.Resource]
+}
+
+// New adds the pipeline to g.
+func New(g *flow.Graph, in Inputs) *Graph {
+	a := &Graph{in: in, pending: map[string]flow.Change[model.Resource]{}}
+	a.scoped = flow.NewTable(g, "scoped tables", equal[flow.KeyRow])
+	a.clusters(g)
+	a.loadAssignments(g)
+	a.certificates(g)
+	a.routes(g)
+	a.listeners(g)
+	return a
+}
+
+// Settle is called after a commit. It changes how route tables are served
+// where their sizes ask for it, and tells whether the graph must be committed
+// again before anything is published.
+func (a *Graph) Settle() (again bool) {
+	for _, s := range a.sizes.All() {
+		_, is := a.scoped.Get(s.table)
+		if want := a.wantsScopes(s, is); want && !is {
+			a.scoped.Set(flow.KeyRow(s.table))
+			again = true
+		} else if !want && is {
+			a.scoped.Delete(s.table)
+			again = true
+		}
+	}
+	for _, row := range a.scoped.All() {
+		if _, ok := a.sizes.Get(row.Key()); !ok {
+			a.scoped.Delete(row.Key())
+			again = true
+		}
+	}
+	return again
+}
+
+func (a *Graph) wantsScopes(s size, is bool) bool {
+	switch {
+	case a.in.RouteTables == Plain:
+		return false
+	case a.in.RouteTables == Scoped:
+		return true
+	case is:
+		return s.hosts > render.ScopedUntil
+	}
+	return s.hosts > render.ScopedAbove
+}
+
+// Changes are the resources that changed since the last call.
+func (a *Graph) Changes() (changed []model.Resource, removed []model.ResourceKey) {
+	for _, c := range a.pending {
+		switch {
+		case c.HasNew:
+			changed = append(changed, c.New)
+		case c.HadOld:
+			removed = append(removed, c.Old.ResourceKey)
+		}
+	}
+	slices.SortFunc(changed, func(a, b model.Resource) int { return strings.Compare(a.Key(), b.Key()) })
+	slices.SortFunc(removed, func(a, b model.ResourceKey) int { return strings.Compare(a.Key(), b.Key()) })
+	a.pending = map[string]flow.Change[model.Resource]{}
+	return changed, removed
+}
+
+// publish makes the rows of a table part of Changes.
+func (a *Graph) publish(t *flow.Table[model.Resource]) {
+	t.OnChange(func(changes []flow.Change[model.Resource]) {
+		for _, c := range changes {
+			if first, ok := a.pending[c.Key]; ok {
+				c.Old, c.HadOld = first.Old, first.HadOld
+			}
+			a.pending[c.Key] = c
+		}
+	})
+}
+
+func (a *Graph) clusters(g *flow.Graph) {
+	a.publish(flow.Derive(g, "clusters", a.in.Backends, sameResource,
+		func(_ *flow.Reader, b model.Backend) []model.Resource {
+			return []model.Resource{render.Cluster(b)}
+		}))
+}
+
+func (a *Graph) loadAssignments(g *flow.Graph) {
+	byEndpoints := flow.NewIndex(a.in.Backends, func(b model.Backend) []string { return []string{b.EndpointsKey()} })
+	byService := flow.NewIndex(a.in.EndpointSlices, func(s model.Object[*discoveryv1.EndpointSlice]) []string {
+		owner := model.Name{Namespace: s.Name.Namespace, Name: s.Value.Labels[discoveryv1.LabelServiceName]}
+		return []string{owner.String()}
+	})
+	endpoints := flow.Derive(g, "endpoints", flow.Keys(g, "service ports", byEndpoints), sameEndpoints,
+		func(r *flow.Reader, k flow.KeyRow) []model.Endpoints {
+			b, _ := flow.First(r, byEndpoints, k.Key())
+			var slices []*discoveryv1.EndpointSlice
+			for _, s := range flow.Select(r, byService, b.Service.String()) {
+				slices = append(slices, s.Value)
+			}
+			owner, _ := flow.Get(r, a.in.Services, b.Service.String())
+			return []model.Endpoints{service.Endpoints(b.Service, b.Port, owner.Value, slices)}
+		})
+	a.publish(flow.Derive(g, "load assignments", endpoints, sameResource,
+		func(_ *flow.Reader, e model.Endpoints) []model.Resource {
+			return []model.Resource{render.LoadAssignment(e)}
+		}))
+}
+
+func (a *Graph) certificates(g *flow.Graph) {
+	a.publish(flow.Derive(g, "secrets", a.in.Certificates, sameResource,
+		func(_ *flow.Reader, c model.Certificate) []model.Resource {
+			return []model.Resource{render.Certificate(c)}
+		}))
+}
+
+func (a *Graph) listeners(g *flow.Graph) {
+	a.publish(flow.Derive(g, "listeners", a.in.Listeners, sameResource,
+		func(r *flow.Reader, l model.Listener) []model.Resource {
+			address, ok := a.in.Address(r, l)
+			if !ok {
+				return nil
+			}
+			return []model.Resource{render.Listener(l, render.ListenerOptions{
+				Address:       address,
+				ExclusivePort: a.in.ExclusivePorts,
+				Scoped:        func(table string) bool { return a.isScoped(r, table) },
+			})}
+		}))
+}

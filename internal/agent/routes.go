@@ -1,0 +1,84 @@
+package agent
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/model"
+	"github.com/waggle-mesh/waggle/internal/render"
+)
+
+// size is the number of hosts in a route table.
+type size struct {
+	table string
+	hosts int
+}
+
+func (s size) Key() string { return s.table }
+
+// routes renders the route tables. What a table holds is read only where it
+// is served as a whole: in a scoped table, an edit touches its own host.
+func (a *Graph) routes(g *flow.Graph) {
+	a.hosts = flow.Derive(g, "hosts", a.in.VirtualHosts, render.Host.Equal,
+		func(_ *flow.Reader, v model.VirtualHost) []render.Host {
+			return []render.Host{render.VirtualHost(v)}
+		})
+	byTable := flow.NewIndex(a.hosts, func(h render.Host) []string { return []string{h.Table} })
+	wildcards := flow.NewIndex(a.hosts, func(h render.Host) []string {
+		if isWildcard(h) {
+			return []string{h.Table}
+		}
+		return nil
+	})
+	tables := flow.Keys(g, "tables", byTable)
+	a.sizes = flow.Derive(g, "table sizes", tables, equal[size],
+		func(r *flow.Reader, k flow.KeyRow) []size {
+			return []size{{k.Key(), flow.Count(r, byTable, k.Key())}}
+		})
+	a.publish(flow.Derive(g, "route tables", tables, sameResource,
+		func(r *flow.Reader, k flow.KeyRow) []model.Resource {
+			if a.isScoped(r, k.Key()) {
+				return render.ScopedWildcards(k.Key(), flow.Select(r, wildcards, k.Key()))
+			}
+			return []model.Resource{render.RouteConfiguration(k.Key(), flow.Select(r, byTable, k.Key()))}
+		}))
+	a.scopes(g)
+}
+
+// scopes renders the exact hosts of scoped tables, each by itself.
+func (a *Graph) scopes(g *flow.Graph) {
+	listeners := flow.NewIndex(a.in.Listeners, func(l model.Listener) []string {
+		var tables []string
+		for _, c := range l.Chains {
+			tables = append(tables, c.Table)
+		}
+		return tables
+	})
+	a.publish(flow.Derive(g, "scoped hosts", a.hosts, sameResource,
+		func(r *flow.Reader, h render.Host) []model.Resource {
+			if isWildcard(h) || !a.isScoped(r, h.Table) {
+				return nil
+			}
+			l, _ := flow.First(r, listeners, h.Table)
+			return render.ScopedHost(h, l.BindPort)
+		}))
+}
+
+func (a *Graph) isScoped(r *flow.Reader, table string) bool {
+	_, ok := flow.Get(r, a.scoped, table)
+	return ok
+}
+
+func isWildcard(h render.Host) bool { return strings.HasPrefix(h.Name, "*") }
+
+func equal[T comparable](a, b T) bool { return a == b }
+
+func sameResource(a, b model.Resource) bool {
+	return a.ResourceKey == b.ResourceKey && bytes.Equal(a.Body, b.Body) && slices.Equal(a.Owners, b.Owners)
+}
+
+func sameEndpoints(a, b model.Endpoints) bool {
+	return a.Service == b.Service && a.Port == b.Port && slices.Equal(a.Addresses, b.Addresses)
+}
