@@ -1,0 +1,98 @@
+package gateway
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	"sigs.k8s.io/gateway-api/pkg/features"
+
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// Class is what became of a GatewayClass.
+type Class struct {
+	Name       string
+	Generation int64
+	// Ours tells whether the class names our controller. Nothing is said of
+	// others.
+	Ours bool
+	// Problem says why the class is not accepted.
+	Problem Problem
+}
+
+// Key is the class's name.
+func (c Class) Key() string { return c.Name }
+
+// Class judges a GatewayClass.
+func (s Stage) Class(class *gatewayv1.GatewayClass) Class {
+	out := Class{
+		Name:       class.Name,
+		Generation: class.Generation,
+		Ours:       string(class.Spec.ControllerName) == s.Controller,
+	}
+	if ref := class.Spec.ParametersRef; out.Ours && ref != nil {
+		out.Problem = problem(gatewayv1.GatewayClassReasonInvalidParameters,
+			"spec.parametersRef: %s %s is not supported; remove the reference", ref.Kind, quoted(ref.Name))
+	}
+	return out
+}
+
+// ClassStatus is the status of a class of ours.
+func ClassStatus(c Class) gatewayv1.GatewayClassStatus {
+	accepted := Problem{}
+	if !c.Problem.OK() {
+		accepted = c.Problem
+	}
+	out := gatewayv1.GatewayClassStatus{Conditions: []metav1.Condition{
+		condition(gatewayv1.GatewayClassConditionStatusAccepted, gatewayv1.GatewayClassReasonAccepted,
+			"Gateways of this class are served", accepted, c.Generation),
+	}}
+	for _, name := range supportedFeatures {
+		out.SupportedFeatures = append(out.SupportedFeatures, gatewayv1.SupportedFeature{Name: gatewayv1.FeatureName(name)})
+	}
+	return out
+}
+
+// ClassConditions are a class's conditions for people.
+func ClassConditions(c Class, status gatewayv1.GatewayClassStatus) []model.Condition {
+	if !c.Ours {
+		return nil
+	}
+	return flatten(nil, model.Ref{Kind: "GatewayClass", Name: model.Name{Name: c.Name}}, "", status.Conditions)
+}
+
+// supportedFeatures are what the class claims, sorted as the API demands.
+var supportedFeatures = []features.FeatureName{
+	features.SupportGateway,
+	features.SupportGatewayAddressEmpty,
+	features.SupportGatewayHTTPListenerIsolation,
+	features.SupportGatewayHTTPSListenerDetectMisdirectedRequests,
+	features.SupportGatewayPort8080,
+	features.SupportGatewayStaticAddresses,
+	features.SupportHTTPRoute,
+	features.SupportHTTPRoute303RedirectStatusCode,
+	features.SupportHTTPRoute307RedirectStatusCode,
+	features.SupportHTTPRoute308RedirectStatusCode,
+	features.SupportHTTPRouteBackendProtocolH2C,
+	features.SupportHTTPRouteBackendProtocolWebSocket,
+	features.SupportHTTPRouteBackendRequestHeaderModification,
+	features.SupportHTTPRouteBackendTimeout,
+	features.SupportHTTPRouteCORS,
+	features.SupportHTTPRouteHostRewrite,
+	features.SupportHTTPRouteMethodMatching,
+	features.SupportHTTPRouteNamedRouteRule,
+	features.SupportHTTPRouteParentRefPort,
+	features.SupportHTTPRoutePathRedirect,
+	features.SupportHTTPRoutePathRewrite,
+	features.SupportHTTPRoutePortRedirect,
+	features.SupportHTTPRouteQueryParamMatching,
+	features.SupportHTTPRouteRequestMirror,
+	features.SupportHTTPRouteRequestMultipleMirrors,
+	features.SupportHTTPRouteRequestPercentageMirror,
+	features.SupportHTTPRouteRequestTimeout,
+	features.SupportHTTPRouteResponseHeaderModification,
+	features.SupportHTTPRouteRetry,
+	features.SupportHTTPRouteRetryBackendTimeout,
+	features.SupportHTTPRouteRetryConnectionError,
+	features.SupportHTTPRouteSchemeRedirect,
+	features.SupportReferenceGrant,
+}

@@ -1,0 +1,125 @@
+package gateway
+
+import (
+	"slices"
+
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// filters are what a rule's or a backendRef's filters come to. Their order
+// in the spec has no meaning: a request's headers are changed before its path
+// and host are, and it is copied as the client sent it.
+type filters struct {
+	request, response model.HeaderMutation
+	mirrors           []model.Mirror
+	redirect          *redirect
+	rewrite           *model.Rewrite
+	cors              *model.CORS
+}
+
+// filters translates the filters below path, which are a backendRef's or a
+// rule's.
+func (r *ruleReader) filters(specs []gatewayv1.HTTPRouteFilter, path field, ofBackend bool) filters {
+	var out filters
+	var seen []gatewayv1.HTTPRouteFilterType
+	for i := range specs {
+		spec, at := &specs[i], path.at("filters", i)
+		if slices.Contains(seen, spec.Type) {
+			r.refuse(at, "a second %s filter; join it with the first", spec.Type)
+			continue
+		}
+		if spec.Type != gatewayv1.HTTPRouteFilterRequestMirror {
+			seen = append(seen, spec.Type)
+		}
+		if ofBackend && onRulesOnly(spec.Type) {
+			r.refuse(at, "a %s filter is not supported on a backendRef; use the rule's filters", spec.Type)
+			continue
+		}
+		r.filter(spec, at, &out)
+	}
+	return out
+}
+
+// onRulesOnly tells whether filters of that type are served on rules, but not
+// on backendRefs.
+func onRulesOnly(t gatewayv1.HTTPRouteFilterType) bool {
+	switch t {
+	case gatewayv1.HTTPRouteFilterRequestRedirect, gatewayv1.HTTPRouteFilterRequestMirror, gatewayv1.HTTPRouteFilterCORS:
+		return true
+	}
+	return false
+}
+
+// filter translates one filter into out.
+func (r *ruleReader) filter(spec *gatewayv1.HTTPRouteFilter, path field, out *filters) {
+	switch spec.Type {
+	case gatewayv1.HTTPRouteFilterRequestHeaderModifier:
+		if f := spec.RequestHeaderModifier; r.present(f != nil, path.dot("requestHeaderModifier")) {
+			out.request = r.headers(f, path.dot("requestHeaderModifier"), true)
+		}
+	case gatewayv1.HTTPRouteFilterResponseHeaderModifier:
+		if f := spec.ResponseHeaderModifier; r.present(f != nil, path.dot("responseHeaderModifier")) {
+			out.response = r.headers(f, path.dot("responseHeaderModifier"), false)
+		}
+	case gatewayv1.HTTPRouteFilterRequestMirror:
+		if f := spec.RequestMirror; r.present(f != nil, path.dot("requestMirror")) {
+			if mirror, ok := r.mirror(f, path.dot("requestMirror")); ok {
+				out.mirrors = append(out.mirrors, mirror)
+			}
+		}
+	case gatewayv1.HTTPRouteFilterRequestRedirect:
+		if f := spec.RequestRedirect; r.present(f != nil, path.dot("requestRedirect")) {
+			out.redirect = r.redirect(f, path.dot("requestRedirect"))
+		}
+	case gatewayv1.HTTPRouteFilterURLRewrite:
+		if f := spec.URLRewrite; r.present(f != nil, path.dot("urlRewrite")) {
+			out.rewrite = r.rewrite(f, path.dot("urlRewrite"))
+		}
+	case gatewayv1.HTTPRouteFilterCORS:
+		if f := spec.CORS; r.present(f != nil, path.dot("cors")) {
+			out.cors = r.cors(f, path.dot("cors"))
+		}
+	case gatewayv1.HTTPRouteFilterExternalAuth, gatewayv1.HTTPRouteFilterExtensionRef:
+		r.closed = true
+		r.refuse(path, "filters of type %s are not supported; remove it", spec.Type)
+	default:
+		r.closed = true
+		r.refuseUnknown(path.dot("type"), string(spec.Type), "a filter type of the Gateway API")
+	}
+}
+
+// present notes a filter whose type names a field that is not there.
+func (r *ruleReader) present(ok bool, path field) bool {
+	if !ok {
+		r.refuse(path, "the field is missing, which the filter's type names; add it")
+	}
+	return ok
+}
+
+// mirror translates a RequestMirror filter. Without a backend to copy to
+// there is none.
+func (r *ruleReader) mirror(spec *gatewayv1.HTTPRequestMirrorFilter, path field) (out model.Mirror, ok bool) {
+	out = model.Mirror{Numerator: 100, Denominator: 100}
+	switch {
+	case spec.Percent != nil && spec.Fraction != nil:
+		r.refuse(path, "percent and fraction exclude each other; remove either")
+	case spec.Percent != nil:
+		if *spec.Percent < 0 || *spec.Percent > 100 {
+			r.refuse(path.dot("percent"), "%d is no percentage; use 0 to 100", *spec.Percent)
+			return out, false
+		}
+		out.Numerator = uint32(*spec.Percent)
+	case spec.Fraction != nil:
+		numerator, denominator := spec.Fraction.Numerator, derefOr(spec.Fraction.Denominator, 100)
+		if numerator < 0 || denominator < 1 || numerator > denominator {
+			r.refuse(path.dot("fraction"), "%d/%d is no fraction; use one of 0 to 1", numerator, denominator)
+			return out, false
+		}
+		out.Numerator, out.Denominator = uint32(numerator), uint32(denominator)
+	}
+	backend, ok := r.backend(spec.BackendRef, path.dot("backendRef"))
+	out.Backend = backend
+	return out, ok && out.Numerator > 0
+}

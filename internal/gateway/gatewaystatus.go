@@ -1,0 +1,219 @@
+package gateway
+
+import (
+	"net/netip"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// GatewayFacts are what a Gateway's status depends on besides the Gateway.
+type GatewayFacts struct {
+	// Addresses are those that the Gateway answers at.
+	Addresses []netip.Addr
+	// AddressProblem says why there is none, or not the one that was asked
+	// for: UnsupportedAddress makes the Gateway not accepted,
+	// AddressNotUsable and AddressNotAssigned make it not programmed.
+	AddressProblem Problem
+	// PortProblems say why a port cannot be had, by the Gateway's port.
+	PortProblems map[uint16]string
+	// Attached counts a listener's Memberships. Nil counts none.
+	Attached func(listener string) int
+	// Outcomes are those of resources made of the Gateway. A resource of type
+	// EnvoyListener has the name of its model.Listener's Key, one of type
+	// Secret that of its model.Certificate's. Those that are neither Pending
+	// nor Rejected do not matter, and no others are missed.
+	Outcomes []model.Outcome
+}
+
+// GatewayStatus is the status of a Gateway of ours.
+func GatewayStatus(g Gateway, facts GatewayFacts) gatewayv1.GatewayStatus {
+	if facts.AddressProblem.Reason == string(gatewayv1.GatewayReasonUnsupportedAddress) && g.Problem.OK() {
+		g.Problem = facts.AddressProblem
+	}
+	var out gatewayv1.GatewayStatus
+	kind := gatewayv1.IPAddressType
+	for _, a := range facts.Addresses {
+		out.Addresses = append(out.Addresses, gatewayv1.GatewayStatusAddress{Type: &kind, Value: a.String()})
+	}
+	states := make([]listenerState, len(g.Listeners))
+	out.Listeners = make([]gatewayv1.ListenerStatus, len(g.Listeners))
+	for i, l := range g.Listeners {
+		states[i] = judge(g, l, facts)
+		out.Listeners[i] = listenerStatus(g, l, states[i])
+		if facts.Attached != nil {
+			out.Listeners[i].AttachedRoutes = int32(facts.Attached(l.Name))
+		}
+	}
+	accepted, bad := g.accepted(states)
+	programmed := g.programmed(states, facts, bad)
+	out.Conditions = []metav1.Condition{accepted, programmed, g.resolved()}
+	return out
+}
+
+// listenerState is what a listener's status says of it.
+type listenerState struct{ accepted, programmed Problem }
+
+// judge brings a listener and what became of its resources together.
+func judge(g Gateway, l Listener, facts GatewayFacts) listenerState {
+	state := listenerState{accepted: l.Problem}
+	if taken, ok := facts.PortProblems[l.Port]; ok && l.Problem.OK() {
+		state.accepted = problem(gatewayv1.ListenerReasonPortUnavailable, "port %d is not available: %s", l.Port, taken)
+	}
+	switch {
+	case !state.accepted.OK():
+		state.programmed = problem(gatewayv1.ListenerReasonInvalid, "The listener is not accepted")
+	case !g.Problem.OK():
+		state.programmed = problem(gatewayv1.ListenerReasonInvalid, "The Gateway is not accepted: %s", g.Problem.Message)
+	case !l.Programmable():
+		state.programmed = problem(gatewayv1.ListenerReasonInvalid, "The listener has no certificate to present: %s", l.Unresolved.Message)
+	case !facts.AddressProblem.OK():
+		state.programmed = problem(gatewayv1.ListenerReasonPending, "The Gateway has no address: %s", facts.AddressProblem.Message)
+	default:
+		state.programmed = answered(outcomesOf(g, l, facts.Outcomes))
+	}
+	return state
+}
+
+// outcomesOf are the outcomes of the resources that a listener is made of.
+func outcomesOf(g Gateway, l Listener, outcomes []model.Outcome) []model.Outcome {
+	return slices.DeleteFunc(slices.Clone(outcomes), func(o model.Outcome) bool {
+		switch o.Type {
+		case model.EnvoyListener:
+			return o.Name != model.ListenerKey(g.Name, l.Port)
+		case model.Secret:
+			return !slices.ContainsFunc(l.Certificates, func(secret model.Name) bool { return secret.String() == o.Name })
+		}
+		return true
+	})
+}
+
+// answered says what is missing until Envoy uses all of some resources.
+func answered(outcomes []model.Outcome) Problem {
+	if bad := rejections(outcomes); !bad.OK() {
+		return Problem{string(gatewayv1.ListenerReasonInvalid), bad.Message}
+	}
+	for _, o := range outcomes {
+		if o.State == model.Pending {
+			return problem(gatewayv1.ListenerReasonPending, "Waiting for Envoy")
+		}
+	}
+	return Problem{}
+}
+
+// listenerStatus puts a listener's state into the API's form.
+func listenerStatus(g Gateway, l Listener, state listenerState) gatewayv1.ListenerStatus {
+	conflicted := condition(gatewayv1.ListenerConditionConflicted, gatewayv1.ListenerReasonNoConflicts, "No conflicts", Problem{}, g.Generation)
+	if conflicted.Status = metav1.ConditionFalse; !l.Conflict.OK() {
+		conflicted = warning(gatewayv1.ListenerConditionConflicted, l.Conflict, g.Generation)
+	}
+	out := gatewayv1.ListenerStatus{
+		Name:           gatewayv1.SectionName(l.Name),
+		SupportedKinds: l.Kinds,
+		Conditions: []metav1.Condition{
+			condition(gatewayv1.ListenerConditionAccepted, gatewayv1.ListenerReasonAccepted,
+				"The listener is accepted", state.accepted, g.Generation),
+			conflicted,
+			condition(gatewayv1.ListenerConditionResolvedRefs, gatewayv1.ListenerReasonResolvedRefs,
+				"All references are resolved", l.Unresolved, g.Generation),
+			condition(gatewayv1.ListenerConditionProgrammed, gatewayv1.ListenerReasonProgrammed,
+				"Envoy serves the listener", state.programmed, g.Generation),
+		},
+	}
+	if !l.Overlap.OK() && state.accepted.OK() {
+		out.Conditions = append(out.Conditions, warning(gatewayv1.ListenerConditionOverlappingTLSConfig, l.Overlap, g.Generation))
+	}
+	return out
+}
+
+// accepted is the Gateway's Accepted condition: one listener is enough.
+func (g Gateway) accepted(states []listenerState) (c metav1.Condition, bad Problem) {
+	var refused []Problem
+	for i, s := range states {
+		if !s.accepted.OK() {
+			refused = append(refused, problem("", "listener %s: %s", g.Listeners[i].Name, s.accepted.Message))
+		}
+	}
+	c = condition(gatewayv1.GatewayConditionAccepted, gatewayv1.GatewayReasonAccepted, "The Gateway is accepted", g.Problem, g.Generation)
+	switch {
+	case !g.Problem.OK():
+		return c, g.Problem
+	case len(refused) == 0 && len(states) > 0:
+		return c, Problem{}
+	case len(states) == 0:
+		refused = append(refused, Problem{Message: "spec.listeners: there is none; add one"})
+	}
+	bad = Problem{string(gatewayv1.GatewayReasonListenersNotValid), messages(refused)}
+	if len(refused) < len(states) {
+		return warning(gatewayv1.GatewayConditionAccepted, bad, g.Generation), Problem{}
+	}
+	return condition(gatewayv1.GatewayConditionAccepted, "", "", bad, g.Generation), bad
+}
+
+// programmed is the Gateway's Programmed condition. Listeners that cannot be
+// programmed for their own fault do not count while there are others.
+func (g Gateway) programmed(states []listenerState, facts GatewayFacts, bad Problem) metav1.Condition {
+	var missing []Problem
+	served := 0
+	for i, s := range states {
+		l := g.Listeners[i]
+		if s.programmed.OK() {
+			served++
+		} else if s.accepted.OK() && l.Programmable() {
+			missing = append(missing, problem(s.programmed.Reason, "listener %s: %s", l.Name, s.programmed.Message))
+		}
+	}
+	var why Problem
+	switch {
+	case !bad.OK():
+		why = problem(gatewayv1.GatewayReasonInvalid, "The Gateway is not accepted")
+	case !facts.AddressProblem.OK():
+		why = facts.AddressProblem
+	case len(facts.Addresses) == 0:
+		why = problem(gatewayv1.GatewayReasonAddressNotAssigned, "No address is assigned yet")
+	case len(missing) > 0:
+		why = Problem{missing[0].Reason, messages(missing)}
+	case served == 0:
+		why = problem(gatewayv1.GatewayReasonInvalid, "No listener can be served; see the listeners")
+	}
+	return condition(gatewayv1.GatewayConditionProgrammed, gatewayv1.GatewayReasonProgrammed, "Envoy serves the Gateway", why, g.Generation)
+}
+
+// resolved sums up the listeners' ResolvedRefs.
+func (g Gateway) resolved() metav1.Condition {
+	var unresolved []Problem
+	for _, l := range g.Listeners {
+		if !l.Unresolved.OK() {
+			unresolved = append(unresolved, problem("", "listener %s: %s", l.Name, l.Unresolved.Message))
+		}
+	}
+	var bad Problem
+	if len(unresolved) > 0 {
+		bad = Problem{string(gatewayv1.GatewayReasonListenersNotResolved), messages(unresolved)}
+	}
+	return condition(gatewayv1.GatewayConditionResolvedRefs, gatewayv1.GatewayReasonResolvedRefs, "All references are resolved", bad, g.Generation)
+}
+
+// GatewayConditions are a Gateway's conditions for people: those of its
+// status, and a word on one whose class does not exist.
+func GatewayConditions(g Gateway, status gatewayv1.GatewayStatus) []model.Condition {
+	object := model.Ref{Kind: "Gateway", Name: g.Name}
+	switch g.Standing {
+	case Foreign:
+		return nil
+	case Unclaimed:
+		return []model.Condition{{
+			Object: object, Type: string(gatewayv1.GatewayConditionAccepted), Status: string(metav1.ConditionUnknown),
+			Reason:  string(gatewayv1.GatewayReasonPending),
+			Message: "spec.gatewayClassName: GatewayClass " + quoted(g.Class) + " does not exist; create it, or correct the name",
+		}}
+	}
+	out := flatten(nil, object, "", status.Conditions)
+	for _, l := range status.Listeners {
+		out = flatten(out, object, "listener "+string(l.Name), l.Conditions)
+	}
+	return out
+}
