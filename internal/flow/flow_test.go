@@ -360,3 +360,35 @@ func BenchmarkEditOneRouteAmong(b *testing.B) {
 		})
 	}
 }
+
+// TestUnion has the rows of both parts, and says when they have one in common.
+func TestUnion(t *testing.T) {
+	g := &Graph{}
+	a := NewTable(g, "a", deep[service])
+	b := NewTable(g, "b", deep[service])
+	u := Union(g, "u", deep[service], a, b)
+	a.Set(service{"x", "1"})
+	b.Set(service{"y", "2"})
+	commit(t, g)
+	if got, want := u.All(), []service{{"x", "1"}, {"y", "2"}}; !deep(got, want) {
+		t.Errorf("rows %v, want %v", got, want)
+	}
+	b.Set(service{"x", "3"})
+	if err := g.Commit(); err == nil || !strings.Contains(err.Error(), `table u: two rows have the key "x"`) {
+		t.Errorf("Commit says %v", err)
+	}
+	if row, _ := u.Get("x"); row.port != "1" {
+		t.Errorf("x is %v", row)
+	}
+	a.Delete("x")
+	commit(t, g)
+	if row, _ := u.Get("x"); row.port != "3" {
+		t.Errorf("x is %v", row)
+	}
+	b.Delete("x")
+	b.Delete("y")
+	commit(t, g)
+	if u.Len() != 0 {
+		t.Errorf("rows left: %v", u.All())
+	}
+}
