@@ -15,6 +15,8 @@
 package operator
 
 import (
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -71,13 +73,19 @@ type Graph struct {
 	Gateways *flow.Table[gateway.Gateway]
 	Routes   *flow.Table[gateway.Route]
 
+	ClassStatuses   *flow.Table[ClassStatus]
+	GatewayStatuses *flow.Table[GatewayStatus]
+	RouteStatuses   *flow.Table[RouteStatus]
+
 	in           Inputs
+	answers      Answers
 	settings     Settings
 	anyClass     *flow.Index[model.Object[*gatewayv1.GatewayClass]]
 	expired      *flow.Table[flow.KeyRow] // ends of certificates that have passed
 	grants       *flow.Index[model.Object[*gatewayv1.ReferenceGrant]]
 	certificates *flow.Table[gateway.Certificate]
 	parents      *flow.Table[gateway.Parent]
+	certain      time.Time // until when Expire finds nothing new; zero: ask
 	members      *flow.Index[member]
 }
 
@@ -85,8 +93,8 @@ type Graph struct {
 const anyKey = "any"
 
 // New adds the pipeline to g, behind its inputs.
-func New(g *flow.Graph, in Inputs, settings Settings) *Graph {
-	o := &Graph{in: in, settings: settings}
+func New(g *flow.Graph, in Inputs, answers Answers, settings Settings) *Graph {
+	o := &Graph{in: in, answers: answers, settings: settings}
 	o.expired = flow.NewTable(g, "passed", equal[flow.KeyRow])
 	o.anyClass = flow.NewIndex(in.Classes, func(model.Object[*gatewayv1.GatewayClass]) []string { return []string{anyKey} })
 	o.grants = flow.NewIndex(in.Grants, func(grant model.Object[*gatewayv1.ReferenceGrant]) []string {
@@ -98,6 +106,7 @@ func New(g *flow.Graph, in Inputs, settings Settings) *Graph {
 	o.routes(g)
 	o.virtualHosts(g)
 	o.backends(g)
+	o.statuses(g)
 	return o
 }
 
@@ -113,6 +122,7 @@ func (o *Graph) secrets(g *flow.Graph) {
 		func(_ *flow.Reader, s model.Object[*corev1.Secret]) []gateway.Certificate {
 			return []gateway.Certificate{gateway.SecretCertificate(s.Value)}
 		})
+	o.certificates.OnChange(func([]flow.Change[gateway.Certificate]) { o.certain = time.Time{} })
 }
 
 func (o *Graph) gateways(g *flow.Graph) {

@@ -87,15 +87,19 @@ func (w world) Expired(notAfter time.Time) bool {
 func instant(t time.Time) string { return strconv.FormatInt(t.UnixNano(), 10) }
 
 // Expire is called after a commit. It takes note of the certificates whose
-// end has passed, tells whether the graph must be committed again, and when
-// the next end is; zero: none is known.
-func (o *Graph) Expire(now time.Time) (next time.Time, again bool) {
+// end has passed, and tells whether the graph must be committed again, and
+// until when there is nothing new to note.
+func (o *Graph) Expire(now time.Time) (until time.Time, again bool) {
+	if now.Before(o.certain) {
+		return o.certain, false
+	}
+	o.certain = now.Add(24 * time.Hour)
 	for _, c := range o.certificates.All() {
 		switch {
 		case c.NotAfter.IsZero():
 		case c.NotAfter.After(now):
-			if next.IsZero() || c.NotAfter.Before(next) {
-				next = c.NotAfter
+			if c.NotAfter.Before(o.certain) {
+				o.certain = c.NotAfter
 			}
 		default:
 			key := instant(c.NotAfter)
@@ -105,7 +109,7 @@ func (o *Graph) Expire(now time.Time) (next time.Time, again bool) {
 			}
 		}
 	}
-	return next, again
+	return o.certain, again
 }
 
 func equal[T comparable](a, b T) bool { return a == b }

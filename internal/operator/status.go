@@ -1,0 +1,143 @@
+package operator
+
+import (
+	"net/netip"
+	"reflect"
+
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/gateway"
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// Address is an input row: where a Gateway answers, or why it does not.
+type Address struct {
+	Gateway   model.Name
+	Addresses []netip.Addr
+	Problem   gateway.Problem
+}
+
+// Key is the Gateway's name.
+func (a Address) Key() string { return a.Gateway.String() }
+
+// Equal tells whether a and other say the same.
+func (a Address) Equal(other Address) bool { return reflect.DeepEqual(a, other) }
+
+// Answers are the inputs that come back from the world.
+type Answers struct {
+	Addresses *flow.Table[Address]
+	// Outcomes are those of listeners and secrets, and all rejections. What
+	// is missing counts as pending.
+	Outcomes *flow.Table[model.Outcome]
+}
+
+// NewAnswers adds empty tables to g.
+func NewAnswers(g *flow.Graph) Answers {
+	return Answers{
+		Addresses: flow.NewTable(g, "addresses", Address.Equal),
+		Outcomes: flow.NewTable(g, "outcomes", func(a, b model.Outcome) bool {
+			return reflect.DeepEqual(a, b)
+		}),
+	}
+}
+
+// ClassStatus is what is said of a GatewayClass.
+type ClassStatus struct {
+	Object     model.Ref
+	Status     gatewayv1.GatewayClassStatus
+	Conditions []model.Condition
+}
+
+// GatewayStatus is what is said of a Gateway.
+type GatewayStatus struct {
+	Object     model.Ref
+	Status     gatewayv1.GatewayStatus
+	Conditions []model.Condition
+}
+
+// RouteStatus is what is said of a route at our Gateways.
+type RouteStatus struct {
+	Object     model.Ref
+	Status     gatewayv1.RouteStatus
+	Conditions []model.Condition
+}
+
+// Key is the object's.
+func (s ClassStatus) Key() string { return s.Object.Key() }
+
+// Key is the object's.
+func (s GatewayStatus) Key() string { return s.Object.Key() }
+
+// Key is the object's.
+func (s RouteStatus) Key() string { return s.Object.Key() }
+
+// statuses derives what is said of each object. Objects that are not ours
+// have no row.
+func (o *Graph) statuses(g *flow.Graph) {
+	o.ClassStatuses = flow.Derive(g, "class statuses", o.Classes, same[ClassStatus],
+		func(_ *flow.Reader, c gateway.Class) []ClassStatus {
+			if !c.Ours {
+				return nil
+			}
+			status := gateway.ClassStatus(c)
+			return []ClassStatus{{
+				model.Ref{Kind: "GatewayClass", Name: model.Name{Name: c.Name}}, status, gateway.ClassConditions(c, status),
+			}}
+		})
+	o.GatewayStatuses = flow.Derive(g, "gateway statuses", o.Gateways, same[GatewayStatus],
+		func(r *flow.Reader, gw gateway.Gateway) []GatewayStatus {
+			if gw.Standing == gateway.Foreign {
+				return nil
+			}
+			status := gateway.GatewayStatus(gw, o.facts(r, gw))
+			return []GatewayStatus{{
+				model.Ref{Kind: "Gateway", Name: gw.Name}, status, gateway.GatewayConditions(gw, status),
+			}}
+		})
+	rejected := flow.NewIndex(o.answers.Outcomes, func(outcome model.Outcome) []string {
+		if outcome.State != model.Rejected {
+			return nil
+		}
+		var keys []string
+		for _, owner := range outcome.Owners {
+			keys = append(keys, owner.Key())
+		}
+		return keys
+	})
+	o.RouteStatuses = flow.Derive(g, "route statuses", o.Routes, same[RouteStatus],
+		func(r *flow.Reader, route gateway.Route) []RouteStatus {
+			status := o.settings.Stage.RouteStatus(route, flow.Select(r, rejected, route.Object.Key()))
+			return []RouteStatus{{route.Object, status, gateway.RouteConditions(route, status)}}
+		})
+}
+
+// facts are what the world says about a Gateway.
+func (o *Graph) facts(r *flow.Reader, gw gateway.Gateway) gateway.GatewayFacts {
+	address, _ := flow.Get(r, o.answers.Addresses, gw.Key())
+	facts := gateway.GatewayFacts{
+		Addresses:      address.Addresses,
+		AddressProblem: address.Problem,
+		Attached: func(listener string) int {
+			return flow.Count(r, o.members, gateway.Membership{Gateway: gw.Name, Listener: listener}.Key())
+		},
+	}
+	for _, l := range gw.EnvoyListeners() {
+		facts.Outcomes = append(facts.Outcomes, o.outcome(r, model.EnvoyListener, l.Key()))
+	}
+	for _, secret := range gw.Certificates() {
+		facts.Outcomes = append(facts.Outcomes, o.outcome(r, model.Secret, secret.String()))
+	}
+	return facts
+}
+
+// outcome is what Envoy said of a resource, or will say.
+func (o *Graph) outcome(r *flow.Reader, kind model.ResourceType, name string) model.Outcome {
+	key := model.ResourceKey{Type: kind, Name: name}
+	if outcome, ok := flow.Get(r, o.answers.Outcomes, key.Key()); ok {
+		return outcome
+	}
+	return model.Outcome{ResourceKey: key, State: model.Pending}
+}
+
+func same[T any](a, b T) bool { return reflect.DeepEqual(a, b) }
