@@ -1,0 +1,61 @@
+// echoserver answers every request with a description of it, in the text form
+// that the echoserver of Kubernetes' old test images had. Port 8080.
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+)
+
+func main() {
+	log.Fatal(http.ListenAndServe(":8080", http.HandlerFunc(echo)))
+}
+
+func echo(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	var b strings.Builder
+	hostname, _ := os.Hostname()
+	fmt.Fprintf(&b, "\n\nHostname: %s\n\nPod Information:\n", hostname)
+	for _, v := range []struct{ label, env string }{{"node name", "NODE_NAME"}, {"pod name", "POD_NAME"}, {"pod namespace", "POD_NAMESPACE"}, {"pod IP", "POD_IP"}} {
+		if value := os.Getenv(v.env); value != "" {
+			fmt.Fprintf(&b, "\t%s:\t%s\n", v.label, value)
+		}
+	}
+	fmt.Fprintf(&b, "\nServer values:\n\tserver_version=waggle-echoserver\n")
+	client, _, _ := strings.Cut(r.RemoteAddr, "]:")
+	if i := strings.LastIndex(client, ":"); i > 0 && !strings.HasPrefix(client, "[") {
+		client = client[:i]
+	}
+	fmt.Fprintf(&b, "\nRequest Information:\n\tclient_address=%s\n\tmethod=%s\n\treal path=%s\n\tquery=%s\n\trequest_version=%d.%d\n\trequest_scheme=http\n\trequest_uri=http://%s:8080%s\n",
+		strings.Trim(client, "[]"), r.Method, r.URL.RequestURI(), r.URL.RawQuery, r.ProtoMajor, r.ProtoMinor, host(r), r.URL.RequestURI())
+	fmt.Fprintf(&b, "\nRequest Headers:\n")
+	var headers []string
+	for name, values := range r.Header {
+		for _, v := range values {
+			headers = append(headers, strings.ToLower(name)+"="+v)
+		}
+	}
+	headers = append(headers, "host="+r.Host)
+	slices.Sort(headers)
+	for _, h := range headers {
+		fmt.Fprintf(&b, "\t%s\n", h)
+	}
+	fmt.Fprintf(&b, "\nRequest Body:\n%s\n\n", cmp.Or(string(body), "\t-no body in request-"))
+	w.Header().Set("Content-Type", "text/plain")
+	_, _ = io.WriteString(w, b.String())
+}
+
+func host(r *http.Request) string {
+	name, _, _ := strings.Cut(r.Host, ":")
+	return name
+}
