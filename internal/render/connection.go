@@ -100,7 +100,7 @@ func (c connection) filters() []*hcmv3.HttpFilter {
 	cors.Disabled = true
 	filters := []*hcmv3.HttpFilter{cors}
 	if c.scoped {
-		filters = append(filters, scopeMissFilter())
+		filters = append(filters, scopeMissFilters()...)
 	}
 	return append(filters, httpFilter(routerFilter, &routerv3.Router{
 		// No x-envoy headers for backends and clients beyond those of the

@@ -1,8 +1,8 @@
 package render
 
 import (
-	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/waggle-mesh/waggle/internal/model"
 )
@@ -25,7 +25,17 @@ const scopeAuthority = "waggle"
 func clusterName(b model.Backend) string { return b.Key() }
 
 // secretName is the name of a Certificate's secret.
-func secretName(secret model.Name) string { return model.Join(secret.Namespace, secret.Name) }
+func secretName(secret model.Name) string { return secret.String() }
+
+// unrouted is the name of the route that answers where no rule matches.
+const unrouted = "unrouted"
+
+// routeName is what access logs call a route: the rule it came from. Several
+// routes have the same name if they came from the same rule, and none has no
+// name: see scopewildcard.lua.
+func routeName(o model.Origin) string {
+	return model.Join(o.Object.Kind, o.Object.Namespace, o.Object.Name.Name, strconv.Itoa(o.Rule))
+}
 
 // chainName is the name of a filter chain within its listener. Envoy drains
 // the connections of a chain whose name changes.
@@ -46,16 +56,22 @@ func hostTableName(table, host string) string { return model.Join(table, host) }
 
 // scopeCollection is the URL that a listener subscribes to for the scopes of
 // a table: without it every listener would be given the scopes of all.
-func scopeCollection(table string) string { return scopeName(table, "*") }
+func scopeCollection(table string) string { return scopePrefix(table) + "*" }
 
-// scopeName is the name of a scope: a member of its table's collection.
-func scopeName(table, scope string) string {
-	// url.PathEscape leaves '*' alone, which only the collection may end in.
-	if scope == wildcardScope {
-		scope = "any"
-	}
-	return "xdstp://" + scopeAuthority + "/" + string(model.ScopedRoute) + "/" + url.PathEscape(table) + "/" + url.PathEscape(scope)
+// scopeName is the name of the scope of a Host header: a member of its
+// table's collection.
+func scopeName(table, header string) string { return scopePrefix(table) + escaped.Replace(header) }
+
+// wildcardScopeName is the name of the scope of a table's wildcard hosts.
+func wildcardScopeName(table string) string { return scopePrefix(table) + "|" }
+
+func scopePrefix(table string) string {
+	return "xdstp://" + scopeAuthority + "/" + string(model.ScopedRoute) + "/" + escaped.Replace(table) + "/"
 }
+
+// escaped escapes what Envoy does: it takes names apart and compares them as
+// it would have written them itself.
+var escaped = strings.NewReplacer("%", "%25", "/", "%2F", ":", "%3A", "?", "%3F", "#", "%23", "[", "%5B", "]", "%5D")
 
 // withPort gives the Host header of a client that names the port.
 func withPort(host string, port uint16) string { return host + ":" + strconv.Itoa(int(port)) }

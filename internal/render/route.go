@@ -13,7 +13,7 @@ import (
 // each other and share its requests, see split.
 func route(r model.Route, host string) []*routev3.Route {
 	base := func() *routev3.Route {
-		rendered := &routev3.Route{Match: match(r.Match)}
+		rendered := &routev3.Route{Name: routeName(r.Origin), Match: match(r.Match)}
 		if r.CORS != nil {
 			rendered.TypedPerFilterConfig = perFilter(corsFilter, cors(r.CORS))
 		}

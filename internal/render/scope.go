@@ -7,6 +7,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/waggle-mesh/waggle/internal/model"
 )
@@ -16,12 +17,14 @@ import (
 //
 //	Host: a.example.com        ─▶ scope "a.example.com"    ─▶ table|a.example.com
 //	Host: a.example.com:8080   ─▶ scope "a.example.com:8080" ─┘
-//	anything else              ─▶ scopemiss.lua ─▶ the scope of the name without
-//	                              case, port and dot; failing that, scope "*"
-//	                                                       ─▶ table: its wildcard hosts
+//	A.Example.com.:81          ─▶ scopename.lua, scope "a.example.com" ─┘
+//	b.example.com              ─▶ scopewildcard.lua, scope "|" ─▶ table, which
+//	                              has the wildcard hosts and the catch-all
 //
 // An edit then costs the same in a table of any size. A request that hits at
-// once costs what it costs without scopes: the filter is not even made.
+// once costs what it costs without scopes: every route switches both filters
+// off, and they are not even made. What the backend sees as Host is in all
+// cases what the client sent.
 
 const (
 	// ScopedAbove is the number of hosts above which a table is better
@@ -32,18 +35,24 @@ const (
 	// so. Changing over drains connections: it must not happen often.
 	ScopedUntil = 200
 
-	luaFilter = "envoy.filters.http.lua"
+	// The filters for a Host header that is the name of no scope.
+	scopeNameFilter     = "waggle.scope_name"
+	scopeWildcardFilter = "waggle.scope_wildcard"
 
-	// wildcardScope leads to the wildcard hosts of a table. It is not a Host
-	// header that a client can expect anything from.
-	wildcardScope = "*"
+	// wildcardScope leads to the wildcard hosts of a table. Envoy refuses a
+	// client's Host header that has a '|'.
+	wildcardScope = "|"
 	// canonicalHost carries the name that wildcard hosts are matched with,
 	// while the Host header names their scope. Backends never see it.
 	canonicalHost = "x-waggle-host"
 )
 
-//go:embed scopemiss.lua
-var scopeMiss string
+var (
+	//go:embed scopename.lua
+	scopeNameScript string
+	//go:embed scopewildcard.lua
+	scopeWildcardScript string
+)
 
 // ScopedHost renders an exact host of a scoped table: its routes, and the
 // scopes by which the Host header leads to them. Port is the one that
@@ -53,8 +62,8 @@ func ScopedHost(h Host, port uint16) []model.Resource {
 	routes := hostTableName(h.Table, h.Name)
 	return []model.Resource{
 		assemble(routes, scopedHeader(routes, ""), h.Owners, h),
-		scope(h.Table, h.Name, routes, h.Owners),
-		scope(h.Table, withPort(h.Name, port), routes, h.Owners),
+		scope(scopeName(h.Table, h.Name), h.Name, routes, h.Owners),
+		scope(scopeName(h.Table, withPort(h.Name, port)), withPort(h.Name, port), routes, h.Owners),
 	}
 }
 
@@ -65,22 +74,23 @@ func ScopedWildcards(table string, wildcards []Host) []model.Resource {
 	owners := ownersOf(wildcards)
 	return []model.Resource{
 		assemble(name, scopedHeader(name, canonicalHost), owners, wildcards...),
-		scope(table, wildcardScope, name, owners),
+		scope(wildcardScopeName(table), wildcardScope, name, owners),
 	}
 }
 
 // scopedHeader is a RouteConfiguration whose requests need not be looked up
-// again: the filter for misses is off.
+// again: the filters for misses are off.
 func scopedHeader(name, hostHeader string) *routev3.RouteConfiguration {
 	header := routeConfigurationHeader(name)
 	header.VhostHeader = hostHeader
-	header.TypedPerFilterConfig = perFilter(luaFilter, &routev3.FilterConfig{Disabled: true})
+	off := packed(&routev3.FilterConfig{Disabled: true})
+	header.TypedPerFilterConfig = map[string]*anypb.Any{scopeNameFilter: off, scopeWildcardFilter: off}
 	return header
 }
 
-func scope(table, key, routes string, owners []model.Ref) model.Resource {
+func scope(name, key, routes string, owners []model.Ref) model.Resource {
 	s := &routev3.ScopedRouteConfiguration{
-		Name:                   scopeName(table, key),
+		Name:                   name,
 		RouteConfigurationName: routes,
 		Key: &routev3.ScopedRouteConfiguration_Key{Fragments: []*routev3.ScopedRouteConfiguration_Key_Fragment{{
 			Type: &routev3.ScopedRouteConfiguration_Key_Fragment_StringKey{StringKey: key},
@@ -109,8 +119,19 @@ func scopedRoutes(table string) *hcmv3.ScopedRoutes {
 	}
 }
 
-func scopeMissFilter() *hcmv3.HttpFilter {
-	return httpFilter(luaFilter, &luav3.Lua{DefaultSourceCode: &corev3.DataSource{
-		Specifier: &corev3.DataSource_InlineString{InlineString: scopeMiss},
-	}})
+// scopeMissFilters are on for requests that have no route yet, see
+// scopedHeader. There are two because one script can ask for a route once.
+func scopeMissFilters() []*hcmv3.HttpFilter {
+	return []*hcmv3.HttpFilter{
+		httpFilter(scopeNameFilter, script(scopeNameScript)),
+		httpFilter(scopeWildcardFilter, script(scopeWildcardScript)),
+	}
+}
+
+func script(text string) *luav3.Lua {
+	return &luav3.Lua{
+		DefaultSourceCode: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: text}},
+		// The scripts put the Host header back and keep the route.
+		ClearRouteCache: truth(false),
+	}
 }

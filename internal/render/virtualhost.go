@@ -37,5 +37,9 @@ func domains(host string) []string {
 // route matches would be answered 404 as well, but it would then count as
 // one whose host is unknown, see scope.go.
 func everything(status uint32) *routev3.Route {
-	return &routev3.Route{Match: match(model.Match{Path: model.PathMatch{Value: "/"}}), Action: respond(status)}
+	return &routev3.Route{
+		Name:   unrouted,
+		Match:  match(model.Match{Path: model.PathMatch{Value: "/"}}),
+		Action: respond(status),
+	}
 }
