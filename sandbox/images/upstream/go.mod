@@ -7,6 +7,8 @@ tool (
 	sigs.k8s.io/gateway-api/conformance/echo-basic
 )
 
+require sigs.k8s.io/gateway-api v1.6.3
+
 require (
 	fortio.org/cli v1.9.0 // indirect
 	fortio.org/dflag v1.7.2 // indirect
