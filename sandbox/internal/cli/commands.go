@@ -49,12 +49,12 @@ func kubectl(_ context.Context, o *options, args []string) (int, error) {
 	return 0, syscall.Exec(p.Kube(), append([]string{"kubectl"}, args...), append(os.Environ(), "KUBECONFIG="+p.Kubeconfig()))
 }
 
-func execIn(_ context.Context, o *options, args []string) (int, error) {
+func execIn(ctx context.Context, o *options, args []string) (int, error) {
 	p, err := o.running()
 	if err != nil {
 		return 0, err
 	}
-	return cluster.Exec(p, args[0], args[1:])
+	return cluster.Exec(ctx, p, args[0], args[1:])
 }
 
 func kill(_ context.Context, o *options, args []string) (int, error) {

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -17,8 +16,9 @@ import (
 )
 
 // Exec runs a command in a member's namespaces and cgroups and returns its exit
-// status. This process stays in them: it must have nothing left to do.
-func Exec(p *plan.Plan, memberName string, argv []string) (int, error) {
+// status. The command is killed when ctx ends. This process stays in the
+// namespaces: it must have nothing left to do.
+func Exec(ctx context.Context, p *plan.Plan, memberName string, argv []string) (int, error) {
 	pid, ok := Running(p.Dir)[memberName]
 	if !ok {
 		if _, err := p.Member(memberName); err != nil {
@@ -39,9 +39,8 @@ func Exec(p *plan.Plan, memberName string, argv []string) (int, error) {
 			return 0, err
 		}
 	}
-	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
