@@ -72,8 +72,24 @@ func (st *stream) rejected(sub *subscription, f flight, message string) {
 		}
 	}
 	st.record(f.typ, f.resources, func(_ string, r *resource) answer {
-		return answer{r.hash, model.Rejected, strings.TrimSpace(message)}
+		return answer{r.hash, model.Rejected, plain(message)}
 	})
+}
+
+// maxMessage is where the message of an outcome is cut, in bytes.
+const maxMessage = 1 << 10
+
+// plain makes Envoy's message fit a line: without the dump of the whole
+// resource that comes before a violated constraint, white space collapsed.
+func plain(message string) string {
+	if i := strings.LastIndex(message, "Proto constraint validation failed"); i > 0 {
+		message = message[i:]
+	}
+	message = strings.Join(strings.Fields(message), " ")
+	if len(message) > maxMessage {
+		message = strings.ToValidUTF8(message[:maxMessage], "") + "…"
+	}
+	return message
 }
 
 // split sends a rejected response again in parts, so that every resource gets
