@@ -51,8 +51,9 @@ func checkVersion(ctx context.Context, path string) error {
 		return fmt.Errorf("run %s --version: %w: %s; %s", path, err, text, advice)
 	}
 	// "envoy  version: 9e55…/1.40.0/Clean/RELEASE/BoringSSL"
-	fields := strings.Split(text, "/")
-	if !strings.Contains(text, "version:") || len(fields) < 2 {
+	_, version, is := strings.Cut(text, "version:")
+	fields := strings.Split(version, "/")
+	if !is || len(fields) < 2 {
 		return fmt.Errorf("%s is not Envoy (its version is %.100q); %s", path, text, advice)
 	}
 	if fields[1] != Version {

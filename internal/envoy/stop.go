@@ -13,6 +13,8 @@ import (
 const (
 	// drainPatience bounds how long Stop waits for requests under way.
 	drainPatience = 30 * time.Second
+	// askPatience is how long Envoy has to answer the command to drain.
+	askPatience = 2 * time.Second
 	// idlePatience is how long connections without a request are waited for,
 	// so that their clients see them close between requests.
 	idlePatience = time.Second
@@ -51,25 +53,33 @@ func (p *Process) find(last *instance) (*instance, error) {
 
 // stopInstance ends one Envoy as gently as ctx allows.
 func (p *Process) stopInstance(ctx context.Context, in *instance) {
-	drain, cancel := context.WithTimeout(ctx, drainPatience)
-	defer cancel()
-	if err := p.admin.Drain(drain); err != nil {
+	if err := p.drain(ctx); err != nil {
 		p.log.Warn("drain Envoy", "error", err)
 	} else {
-		p.awaitIdle(drain, in)
+		p.awaitIdle(ctx, in)
 	}
 	in.terminate(exitPatience)
 	in.release()
 }
 
+func (p *Process) drain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	return p.admin.Drain(ctx)
+}
+
 // awaitIdle returns when Envoy has no connection any more, or none with a
-// request for idlePatience, or when ctx ends.
+// request for idlePatience, or after drainPatience, or when ctx ends.
 func (p *Process) awaitIdle(ctx context.Context, in *instance) {
+	ctx, cancel := context.WithTimeout(ctx, drainPatience)
+	defer cancel()
 	var idleSince time.Time
 	for ctx.Err() == nil && !in.ended() {
 		connections, requests, err := p.active(ctx)
 		if err != nil {
-			p.log.Warn("count Envoy's connections", "error", err)
+			if ctx.Err() == nil && !in.ended() {
+				p.log.Warn("count Envoy's connections", "error", err)
+			}
 			return
 		}
 		switch {
