@@ -54,8 +54,13 @@ func (t *translation) attachTo(parent Parent, ref gatewayv1.ParentReference, pat
 		return !l.allows(t.w, parent.Name, t.name.Namespace)
 	})
 	if len(allowing) == 0 {
+		if !slices.ContainsFunc(selected, func(l ParentListener) bool { return l.Routes }) {
+			return problem(gatewayv1.RouteReasonNotAllowedByListeners,
+				"%s: %s of Gateway %s takes no HTTPRoutes, by its protocol or allowedRoutes.kinds; attach to another",
+				path, naming(selected), parent.Name)
+		}
 		return problem(gatewayv1.RouteReasonNotAllowedByListeners,
-			"%s: %s of Gateway %s takes no HTTPRoutes from namespace %s; change its allowedRoutes",
+			"%s: %s of Gateway %s takes no HTTPRoutes from namespace %s; change its allowedRoutes.namespaces",
 			path, naming(selected), parent.Name, t.name.Namespace)
 	}
 	if len(t.rulesAnswering()) == 0 {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -22,10 +23,10 @@ type GatewayFacts struct {
 	PortProblems map[uint16]string
 	// Attached counts a listener's Memberships. Nil counts none.
 	Attached func(listener string) int
-	// Outcomes are those of resources made of the Gateway. A resource of type
-	// EnvoyListener has the name of its model.Listener's Key, one of type
-	// Secret that of its model.Certificate's. Those that are neither Pending
-	// nor Rejected do not matter, and no others are missed.
+	// Outcomes are those of resources made of the Gateway or of Secrets that
+	// it presents. One of type EnvoyListener has the name of its
+	// model.Listener's Key, one of type Secret has the Secret among its
+	// owners. Those that are Accepted do not matter, and are not missed.
 	Outcomes []model.Outcome
 }
 
@@ -67,11 +68,11 @@ func judge(g Gateway, l Listener, facts GatewayFacts) listenerState {
 	case !state.accepted.OK():
 		state.programmed = problem(gatewayv1.ListenerReasonInvalid, "The listener is not accepted")
 	case !g.Problem.OK():
-		state.programmed = problem(gatewayv1.ListenerReasonInvalid, "The Gateway is not accepted: %s", g.Problem.Message)
+		state.programmed = problem(gatewayv1.ListenerReasonInvalid, "The Gateway is not accepted; see its conditions")
 	case !l.Programmable():
-		state.programmed = problem(gatewayv1.ListenerReasonInvalid, "The listener has no certificate to present: %s", l.Unresolved.Message)
-	case !facts.AddressProblem.OK():
-		state.programmed = problem(gatewayv1.ListenerReasonPending, "The Gateway has no address: %s", facts.AddressProblem.Message)
+		state.programmed = problem(gatewayv1.ListenerReasonInvalid, "The listener has no certificate to present; see ResolvedRefs")
+	case !facts.AddressProblem.OK() || len(facts.Addresses) == 0:
+		state.programmed = problem(gatewayv1.ListenerReasonPending, "The Gateway has no address; see its conditions")
 	default:
 		state.programmed = answered(outcomesOf(g, l, facts.Outcomes))
 	}
@@ -85,7 +86,9 @@ func outcomesOf(g Gateway, l Listener, outcomes []model.Outcome) []model.Outcome
 		case model.EnvoyListener:
 			return o.Name != model.ListenerKey(g.Name, l.Port)
 		case model.Secret:
-			return !slices.ContainsFunc(l.Certificates, func(secret model.Name) bool { return secret.String() == o.Name })
+			return !slices.ContainsFunc(o.Owners, func(r model.Ref) bool {
+				return r.Kind == "Secret" && slices.Contains(l.Certificates, r.Name)
+			})
 		}
 		return true
 	})
@@ -131,24 +134,29 @@ func listenerStatus(g Gateway, l Listener, state listenerState) gatewayv1.Listen
 
 // accepted is the Gateway's Accepted condition: one listener is enough.
 func (g Gateway) accepted(states []listenerState) (c metav1.Condition, bad Problem) {
-	var refused []Problem
+	var refused, served []string
 	for i, s := range states {
-		if !s.accepted.OK() {
-			refused = append(refused, problem("", "listener %s: %s", g.Listeners[i].Name, s.accepted.Message))
+		if s.accepted.OK() {
+			served = append(served, g.Listeners[i].Name)
+		} else {
+			refused = append(refused, g.Listeners[i].Name)
 		}
 	}
 	c = condition(gatewayv1.GatewayConditionAccepted, gatewayv1.GatewayReasonAccepted, "The Gateway is accepted", g.Problem, g.Generation)
 	switch {
 	case !g.Problem.OK():
 		return c, g.Problem
-	case len(refused) == 0 && len(states) > 0:
-		return c, Problem{}
 	case len(states) == 0:
-		refused = append(refused, Problem{Message: "spec.listeners: there is none; add one"})
-	}
-	bad = Problem{string(gatewayv1.GatewayReasonListenersNotValid), messages(refused)}
-	if len(refused) < len(states) {
-		return warning(gatewayv1.GatewayConditionAccepted, bad, g.Generation), Problem{}
+		bad = problem(gatewayv1.GatewayReasonListenersNotValid, "spec.listeners: there is none; add one")
+	case len(served) == 0:
+		bad = problem(gatewayv1.GatewayReasonListenersNotValid, "No listener is accepted (%s); see their conditions",
+			strings.Join(refused, ", "))
+	case len(refused) > 0:
+		some := problem(gatewayv1.GatewayReasonListenersNotValid, "Not accepted: %s; accepted: %s; see the listeners' conditions",
+			strings.Join(refused, ", "), strings.Join(served, ", "))
+		return warning(gatewayv1.GatewayConditionAccepted, some, g.Generation), Problem{}
+	default:
+		return c, Problem{}
 	}
 	return condition(gatewayv1.GatewayConditionAccepted, "", "", bad, g.Generation), bad
 }
@@ -184,15 +192,16 @@ func (g Gateway) programmed(states []listenerState, facts GatewayFacts, bad Prob
 
 // resolved sums up the listeners' ResolvedRefs.
 func (g Gateway) resolved() metav1.Condition {
-	var unresolved []Problem
+	var unresolved []string
 	for _, l := range g.Listeners {
 		if !l.Unresolved.OK() {
-			unresolved = append(unresolved, problem("", "listener %s: %s", l.Name, l.Unresolved.Message))
+			unresolved = append(unresolved, l.Name)
 		}
 	}
 	var bad Problem
 	if len(unresolved) > 0 {
-		bad = Problem{string(gatewayv1.GatewayReasonListenersNotResolved), messages(unresolved)}
+		bad = problem(gatewayv1.GatewayReasonListenersNotResolved, "References of listeners are not resolved: %s; see their conditions",
+			strings.Join(unresolved, ", "))
 	}
 	return condition(gatewayv1.GatewayConditionResolvedRefs, gatewayv1.GatewayReasonResolvedRefs, "All references are resolved", bad, g.Generation)
 }

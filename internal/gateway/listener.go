@@ -65,11 +65,11 @@ func (s Stage) listener(w World, namespace string, spec *gatewayv1.Listener, pat
 	if bind := int(spec.Port) + s.PortOffset; out.Port != 0 && bind <= 65535 {
 		out.BindPort = uint16(bind)
 	}
-	if !out.Problem.OK() {
-		out.Protocol = ""
+	if out.Protocol == "" {
 		return out
 	}
 	switch {
+	case !out.Problem.OK():
 	case out.Port == 0:
 		out.Problem = problem(gatewayv1.ListenerReasonPortUnavailable, "%s.port: %d is no port; use 1 to 65535", path, spec.Port)
 	case out.BindPort == 0:
@@ -87,13 +87,13 @@ func (s Stage) listener(w World, namespace string, spec *gatewayv1.Listener, pat
 	return out
 }
 
-// listenerProtocol tells what a listener speaks, and why it is not served if
-// it speaks something else.
+// listenerProtocol tells what a listener speaks, nothing if it is not served,
+// and what is wrong with that.
 func listenerProtocol(spec *gatewayv1.Listener, path field) (model.Protocol, Problem) {
 	switch spec.Protocol {
 	case gatewayv1.HTTPProtocolType:
 		if spec.TLS != nil {
-			return "", problem(gatewayv1.ListenerReasonUnsupportedValue,
+			return model.HTTP, problem(gatewayv1.ListenerReasonUnsupportedValue,
 				"%s.tls: protocol HTTP has no TLS; remove tls, or use protocol HTTPS", path)
 		}
 		return model.HTTP, Problem{}
@@ -108,7 +108,7 @@ func listenerProtocol(spec *gatewayv1.Listener, path field) (model.Protocol, Pro
 			return "", problem(gatewayv1.ListenerReasonUnsupportedProtocol,
 				"%s.tls.mode: Passthrough is not supported with protocol HTTPS; use Terminate", path)
 		default:
-			return "", problem(gatewayv1.ListenerReasonUnsupportedValue,
+			return model.HTTPS, problem(gatewayv1.ListenerReasonUnsupportedValue,
 				"%s.tls.mode: %s is not known; use Terminate", path, quoted(string(mode)))
 		}
 	}

@@ -1,15 +1,37 @@
 package gateway
 
-import "regexp/syntax"
+import (
+	"errors"
+	"regexp"
+	"regexp/syntax"
+	"unicode"
+	"unicode/utf8"
+)
 
 // Bounds of a regular expression. Envoy compiles it with RE2, whose syntax is
 // that of package regexp, and runs it on every request that comes so far.
 const (
 	maxRegexLength = 1024
-	// maxRegexSize bounds the compiled program, in instructions of RE2's as
-	// regexSize estimates them.
-	maxRegexSize = 5000
+	// maxRegexProgram bounds the compiled program, in RE2's instructions.
+	// Envoy is told the same bound.
+	maxRegexProgram = 1000
 )
+
+// class finds the names of Unicode classes in a regular expression.
+var class = regexp.MustCompile(`\\[pP]\{\^?(\w+)\}`)
+
+// unknownClass gives the first class that RE2 does not know, though package
+// regexp may: it knows general categories by their abbreviation, and scripts.
+func unknownClass(expression string) string {
+	for _, m := range class.FindAllStringSubmatch(expression, -1) {
+		name := m[1]
+		category := len(name) <= 2 && name != "Cn" && name != "LC"
+		if _, script := unicode.Scripts[name]; !category && !script && name != "Any" {
+			return name
+		}
+	}
+	return ""
+}
 
 // checkRegex refuses what RE2 would refuse or what would cost too much.
 func (r *ruleReader) checkRegex(expression string, path field) {
@@ -17,41 +39,81 @@ func (r *ruleReader) checkRegex(expression string, path field) {
 		r.refuse(path, "the regular expression is %d bytes long; use 1 to %d", len(expression), maxRegexLength)
 		return
 	}
+	if name := unknownClass(expression); name != "" {
+		r.refuse(path, "%s is no regular expression (RE2): no class is named %s; use a general category such as \\p{Lu}",
+			quoted(expression), quoted(name))
+		return
+	}
 	parsed, err := syntax.Parse(expression, syntax.Perl)
 	if err != nil {
-		r.refuse(path, "%s is not a regular expression of RE2's: %s", quoted(expression), quoted(err.Error()))
+		var why *syntax.Error
+		if errors.As(err, &why) {
+			r.refuse(path, "%s is no regular expression (RE2): %s: %s", quoted(expression), why.Code, quoted(why.Expr))
+		}
 		return
 	}
 	program, err := syntax.Compile(parsed.Simplify())
-	if err != nil {
-		r.refuse(path, "%s does not compile: %s", quoted(expression), quoted(err.Error()))
+	if err != nil { // never, for what could be parsed
+		r.refuse(path, "%s does not compile", quoted(expression))
 		return
 	}
-	if size := regexSize(program); size > maxRegexSize {
-		r.refuse(path, "%s compiles to about %d instructions; use an expression of at most %d, with fewer repetitions",
-			quoted(expression), size, maxRegexSize)
+	if size := regexSize(program); size > maxRegexProgram {
+		r.refuse(path, "%s comes to about %d instructions, of at most %d; use fewer repetitions and smaller classes",
+			quoted(expression), size, maxRegexProgram)
 	}
 }
 
-// regexSize estimates how many instructions RE2 needs, which works on bytes:
-// a range outside of ASCII takes several.
+// regexSize is at least the size of RE2's program, which works on bytes: a
+// range of characters outside of ASCII takes several instructions.
 func regexSize(program *syntax.Prog) int {
-	size := 0
+	const around, anyRune = 4, 8
+	size := around
 	for _, inst := range program.Inst {
 		switch inst.Op {
+		case syntax.InstRune1:
+			size += utf8.RuneLen(max(inst.Rune[0], 0))
 		case syntax.InstRuneAny, syntax.InstRuneAnyNotNL:
-			size += 10
+			size += anyRune
 		case syntax.InstRune:
-			for i := 1; i < len(inst.Rune); i += 2 {
-				if inst.Rune[i] < 0x80 {
-					size++
-				} else {
-					size += 4
-				}
+			for i := 0; i+1 < len(inst.Rune); i += 2 {
+				size += rangeSize(inst.Rune[i], inst.Rune[i+1])
 			}
+			if len(inst.Rune) == 1 { // with case folded
+				size += 4 * utf8.RuneLen(inst.Rune[0])
+			}
+		case syntax.InstEmptyWidth:
+			size += 3
 		default:
 			size++
 		}
+	}
+	return size
+}
+
+// rangeSize is how many instructions a range of characters takes at most.
+func rangeSize(low, high rune) int {
+	switch {
+	case high < utf8.RuneSelf:
+		return 1
+	case high == utf8.MaxRune && low <= utf8.RuneSelf:
+		return 7
+	}
+	size := 0
+	for _, last := range []rune{0x7f, 0x7ff, 0xffff, utf8.MaxRune} {
+		if low > last {
+			continue
+		}
+		// Ranges that do not begin or end with a whole block are split at
+		// each byte of the encoding.
+		n := utf8.RuneLen(min(last, 0xd7ff|last&^0xffff))
+		size += n
+		if n > 1 && (low != high) {
+			size += 2 * (n - 1) * (n - 1)
+		}
+		if high <= last {
+			break
+		}
+		low = last + 1
 	}
 	return size
 }

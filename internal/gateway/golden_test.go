@@ -1,0 +1,166 @@
+package gateway
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"golang.org/x/tools/txtar"
+
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+var update = flag.Bool("update", false, "rewrite the goldens in testdata")
+
+// TestGolden translates each testdata/*.txtar: in.yaml gives the objects,
+// facts what else is so, model and status what must come of it. However the
+// objects are ordered, the same must.
+func TestGolden(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) < 60 {
+		t.Fatalf("%d goldens, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { golden(t, file) })
+	}
+}
+
+func golden(t *testing.T, file string) {
+	archive, err := txtar.ParseFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := parse(t, section(archive, "in.yaml"))
+	var facts testFacts
+	facts.read(t, in, section(archive, "facts"))
+	model, status := facts.run(in)
+	checkGenerations(t, in, facts)
+	for seed := range uint64(5) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		m, s := facts.run(in.shuffled(random.Shuffle))
+		if m != model || s != status {
+			t.Fatalf("in another order:\n%s%s\nwas:\n%s%s", m, s, model, status)
+		}
+	}
+	if *update {
+		setSection(archive, "model", model)
+		setSection(archive, "status", status)
+		if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	for name, got := range map[string]string{"model": model, "status": status} {
+		if want := section(archive, name); got != want {
+			t.Errorf("%s is\n%s\nwant\n%s\n(go test -update rewrites it)", name, got, want)
+		}
+	}
+}
+
+func section(a *txtar.Archive, name string) string {
+	for _, f := range a.Files {
+		if f.Name == name {
+			return string(bytes.TrimSpace(f.Data)) + "\n"
+		}
+	}
+	return "\n"
+}
+
+func setSection(a *txtar.Archive, name, text string) {
+	for i := range a.Files {
+		if a.Files[i].Name == name {
+			a.Files[i].Data = []byte(text)
+			return
+		}
+	}
+	a.Files = append(a.Files, txtar.File{Name: name, Data: []byte(text)})
+}
+
+// testFacts are what the section facts of a golden says, a fact a line:
+//
+//	port-offset 10000
+//	no address
+//	address-problem AddressNotUsable the message
+//	port-taken 80 the message
+//	pending|rejected Type name Kind/namespace/name the message
+type testFacts struct {
+	GatewayFacts
+}
+
+func (f *testFacts) read(t *testing.T, in *objects, text string) {
+	f.Addresses = []netip.Addr{testAddress}
+	for line := range strings.Lines(text) {
+		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		first, message, _ := strings.Cut(rest, " ")
+		switch word {
+		case "":
+		case "port-offset":
+			fmt.Sscan(rest, &in.stage.PortOffset)
+		case "no":
+			f.Addresses = nil
+		case "address-problem":
+			f.Addresses, f.AddressProblem = nil, Problem{first, message}
+		case "port-taken":
+			var port uint16
+			fmt.Sscan(first, &port)
+			f.PortProblems = map[uint16]string{port: message}
+		case "pending", "rejected":
+			parts := strings.SplitN(rest, " ", 4)
+			owner := strings.Split(parts[2], "/")
+			o := model.Outcome{State: model.Pending, Message: parts[3]}
+			if word == "rejected" {
+				o.State = model.Rejected
+			}
+			o.Type, o.Name = model.ResourceType(parts[0]), parts[1]
+			o.Owners = []model.Ref{{Kind: owner[0], Name: model.Name{Namespace: owner[1], Name: owner[2]}}}
+			f.Outcomes = append(f.Outcomes, o)
+		default:
+			t.Fatalf("fact %q", line)
+		}
+	}
+}
+
+// run gives the sections model and status.
+func (f *testFacts) run(in *objects) (string, string) {
+	x := translate(in)
+	return x.model(), x.status(in, f.GatewayFacts, f.Outcomes)
+}
+
+// checkGenerations wants every condition to carry its object's generation,
+// and to leave the time to the writer.
+func checkGenerations(t *testing.T, in *objects, facts testFacts) {
+	t.Helper()
+	x := translate(in)
+	var all []metav1.Condition
+	for _, c := range in.classes {
+		all = append(all, ClassStatus(in.stage.Class(c)).Conditions...)
+	}
+	for _, g := range x.gateways {
+		status := GatewayStatus(g, facts.GatewayFacts)
+		all = append(all, status.Conditions...)
+		for _, l := range status.Listeners {
+			all = append(all, l.Conditions...)
+		}
+	}
+	for _, r := range x.routes {
+		for _, p := range in.stage.RouteStatus(r, facts.Outcomes).Parents {
+			if p.ControllerName != testController {
+				t.Errorf("controller %s", p.ControllerName)
+			}
+			all = append(all, p.Conditions...)
+		}
+	}
+	for _, c := range all {
+		if c.ObservedGeneration != 3 || !c.LastTransitionTime.IsZero() || c.Reason == "" || c.Message == "" {
+			t.Errorf("condition %+v", c)
+		}
+	}
+}
