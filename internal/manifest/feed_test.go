@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,8 @@ import (
 	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
+
+var update = flag.Bool("update", false, "rewrite what the cases expect")
 
 // world is a feed with tables for all kinds.
 type world struct {
@@ -110,27 +113,46 @@ func loadCase(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Chdir(t.TempDir())
-	want := map[string]string{}
 	for _, f := range archive.Files {
-		if f.Name == "rows" || f.Name == "problems" {
-			want[f.Name] = string(f.Data)
-			continue
+		if f.Name != "rows" && f.Name != "problems" {
+			write(t, f.Name, string(f.Data))
 		}
-		write(t, f.Name, string(f.Data))
 	}
 	w := newWorld()
 	w.load(t, ".")
-	if got := lines(w.rows()); got != want["rows"] {
-		t.Errorf("rows:\n%swant:\n%s", got, want["rows"])
+	got := map[string]string{"rows": lines(w.rows()), "problems": lines(w.problems())}
+	for i, f := range archive.Files {
+		text, expected := got[f.Name]
+		if !expected {
+			continue
+		}
+		if *update {
+			archive.Files[i].Data = []byte(text)
+		} else if text != string(f.Data) {
+			t.Errorf("%s:\n%swant:\n%s", f.Name, text, f.Data)
+		}
+		delete(got, f.Name)
 	}
-	var problems []string
+	if len(got) > 0 {
+		t.Errorf("the case does not say what to expect of %v", got)
+	}
+	if *update {
+		write(t, filepath.Join(here, path), string(txtar.Format(archive)))
+	}
+}
+
+// problems lists the problems as they are printed.
+func (w *world) problems() []string {
+	var out []string
 	for _, p := range w.Problems() {
-		problems = append(problems, p.String())
+		out = append(out, p.String())
 	}
-	if got := lines(problems); got != want["problems"] {
-		t.Errorf("problems:\n%swant:\n%s", got, want["problems"])
-	}
+	return out
 }
 
 func lines(list []string) string {

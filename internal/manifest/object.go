@@ -216,7 +216,7 @@ func (o *object) decode(tree map[string]any) {
 		errs = append(errs, k.finish(value)...)
 	}
 	for _, e := range errs {
-		o.problems = append(o.problems, fieldProblem{field: e.Field, message: errorText(e)})
+		o.problems = append(o.problems, problemOf(e))
 	}
 	sum := sha256.Sum256(text)
 	o.value, o.version = value, hex.EncodeToString(sum[:12])
@@ -247,15 +247,23 @@ func checkMeta(value metav1.Object, k *kind) field.ErrorList {
 	return validation.ValidateObjectMetaAccessor(value, k.namespaced, k.validName, at)
 }
 
-// errorText says what is wrong with a field, without naming it.
-func errorText(e *field.Error) string {
-	if text, ok := e.BadValue.(string); ok && len(text) > maxQuoted {
-		short := *e
+// problemOf takes the field's name out of what is said of it.
+func problemOf(e *field.Error) fieldProblem {
+	short := *e
+	if text, ok := e.BadValue.(string); ok {
 		short.BadValue = clip(text, maxQuoted)
-		return short.ErrorBody()
 	}
-	return e.ErrorBody()
+	at := e.Field
+	if path, message, ok := strings.Cut(strings.TrimPrefix(e.Detail, `"`), `" `); ok && e.Field == noField {
+		at, short.Detail, short.BadValue = path, message, field.OmitValueType{}
+	}
+	short.Detail = strings.TrimPrefix(short.Detail, at+" in body ")
+	return fieldProblem{field: at, message: short.ErrorBody()}
 }
+
+// noField is what an error without a path has for one, some of which quote
+// the path in their text.
+var noField = (*field.Path)(nil).String()
 
 // maxProblems bounds what is said of one object.
 const maxProblems = 20
