@@ -109,6 +109,17 @@ func (a *ads) set(ctx context.Context, resources ...model.Resource) error {
 			}
 		}
 	}
+	return a.complaint(resources)
+}
+
+// rejection gives what Envoy has said against resources by now.
+func (a *ads) rejection(resources ...model.Resource) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.complaint(resources)
+}
+
+func (a *ads) complaint(resources []model.Resource) error {
 	for _, r := range resources {
 		if said := a.rejected[r.Key()]; said != "" {
 			return fmt.Errorf("%s: %s", r.Key(), said)
@@ -117,28 +128,37 @@ func (a *ads) set(ctx context.Context, resources ...model.Resource) error {
 	return nil
 }
 
-// push sends what the stream wants of a type and does not have, each
-// resource in a response of its own.
+// push sends what the stream wants of a type and does not have: scopes all
+// at once, everything else in responses of their own, so that a rejection
+// names its resource.
 func (a *ads) push(t model.ResourceType) error {
 	if a.stream == nil || a.stream.subs[t] == nil {
 		return nil
 	}
 	sub := a.stream.subs[t]
+	var changed []*discoveryv3.Resource
 	for _, name := range slices.Sorted(maps.Keys(a.resources[t])) {
 		body := a.resources[t][name]
 		if sub.wants(name) && sub.sent[name] != string(body) {
 			sub.sent[name] = string(body)
-			if err := a.respond(t, name, &discoveryv3.DeltaDiscoveryResponse{Resources: []*discoveryv3.Resource{{
+			changed = append(changed, &discoveryv3.Resource{
 				Name: name, Version: fmt.Sprint(len(body)), Resource: &anypb.Any{TypeUrl: t.TypeURL(), Value: body},
-			}}}); err != nil {
-				return err
-			}
+			})
+		}
+	}
+	batch := 1
+	if t == model.ScopedRoute {
+		batch = max(1, len(changed))
+	}
+	for part := range slices.Chunk(changed, batch) {
+		if err := a.respond(t, &discoveryv3.DeltaDiscoveryResponse{Resources: part}); err != nil {
+			return err
 		}
 	}
 	for name := range maps.Clone(sub.sent) {
 		if a.resources[t][name] == nil {
 			delete(sub.sent, name)
-			if err := a.respond(t, name, &discoveryv3.DeltaDiscoveryResponse{RemovedResources: []string{name}}); err != nil {
+			if err := a.respond(t, &discoveryv3.DeltaDiscoveryResponse{RemovedResources: []string{name}}); err != nil {
 				return err
 			}
 		}
@@ -146,10 +166,14 @@ func (a *ads) push(t model.ResourceType) error {
 	return nil
 }
 
-func (a *ads) respond(t model.ResourceType, name string, r *discoveryv3.DeltaDiscoveryResponse) error {
+func (a *ads) respond(t model.ResourceType, r *discoveryv3.DeltaDiscoveryResponse) error {
 	a.stream.nonce++
 	r.TypeUrl, r.Nonce = t.TypeURL(), fmt.Sprint(a.stream.nonce)
-	a.stream.pending[r.Nonce] = []model.ResourceKey{{Type: t, Name: name}}
+	keys := []model.ResourceKey{}
+	for _, res := range r.Resources {
+		keys = append(keys, model.ResourceKey{Type: t, Name: res.Name})
+	}
+	a.stream.pending[r.Nonce] = keys
 	return a.stream.send(r)
 }
 
@@ -184,13 +208,17 @@ func (a *ads) receive(s *adsStream, request *discoveryv3.DeltaDiscoveryRequest) 
 		s.subs[t] = sub
 		if len(request.ResourceNamesSubscribe) == 0 {
 			sub.names["*"] = true
+			// Envoy goes on to listeners after the first word on clusters.
+			if err := a.respond(t, &discoveryv3.DeltaDiscoveryResponse{}); err != nil {
+				return err
+			}
 		}
 	}
 	for _, name := range request.ResourceNamesSubscribe {
 		sub.names[name] = true
 		delete(sub.sent, name)
 		if !strings.HasSuffix(name, "*") && a.resources[t][name] == nil {
-			if err := a.respond(t, name, &discoveryv3.DeltaDiscoveryResponse{RemovedResources: []string{name}}); err != nil {
+			if err := a.respond(t, &discoveryv3.DeltaDiscoveryResponse{RemovedResources: []string{name}}); err != nil {
 				return err
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
@@ -15,8 +16,9 @@ import (
 
 // Names of HTTP filters, by which routes configure them.
 const (
-	corsFilter   = "envoy.filters.http.cors"
-	routerFilter = "envoy.filters.http.router"
+	corsFilter         = "envoy.filters.http.cors"
+	redirectHostFilter = "waggle.redirect_host"
+	routerFilter       = "envoy.filters.http.router"
 )
 
 // connection is how one filter chain treats its clients.
@@ -93,14 +95,19 @@ func (c connection) bound(m *hcmv3.HttpConnectionManager) {
 	m.RequestHeadersTimeout = duration(30 * time.Second)
 }
 
-// filters is the same for every listener and every route: what a route needs
-// it switches on for itself, and a filter that is off costs nothing.
+// filters is the same for every listener of a kind and for every route.
 func (c connection) filters() []*hcmv3.HttpFilter {
-	cors := httpFilter(corsFilter, &corsv3.Cors{})
-	cors.Disabled = true
-	filters := []*hcmv3.HttpFilter{cors}
+	filters := routeFilters()
 	if c.scoped {
-		filters = append(filters, scopeMissFilters()...)
+		// Which filters to make is decided when a request comes, and a miss
+		// has no route yet: all are made, and find their configuration when
+		// it is their turn. Routes that are found at once switch them off,
+		// see scopedHeader.
+		filters = append(scopeMissFilters(), filters...)
+	} else {
+		for _, f := range filters {
+			f.Disabled = true
+		}
 	}
 	return append(filters, httpFilter(routerFilter, &routerv3.Router{
 		// No x-envoy headers for backends and clients beyond those of the
@@ -110,6 +117,22 @@ func (c connection) filters() []*hcmv3.HttpFilter {
 	}))
 }
 
+// routeFilters do nothing but for routes that configure them, see
+// filterConfigs. For all other requests they are off, and cost nothing.
+func routeFilters() []*hcmv3.HttpFilter {
+	return []*hcmv3.HttpFilter{
+		httpFilter(corsFilter, &corsv3.Cors{}),
+		httpFilter(redirectHostFilter, &luav3.Lua{
+			SourceCodes:     map[string]*corev3.DataSource{redirectHostScriptName: inlineString(redirectHostScript)},
+			ClearRouteCache: truth(false),
+		}),
+	}
+}
+
 func httpFilter(name string, config proto.Message) *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: packed(config)}}
+}
+
+func inlineString(text string) *corev3.DataSource {
+	return &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: text}}
 }

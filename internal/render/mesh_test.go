@@ -169,6 +169,9 @@ func (g *gateway) serve(hosts []model.VirtualHost, backends ...*backend) {
 			connection.Close()
 			return
 		}
+		if err := shared.ads.rejection(resources...); err != nil {
+			g.t.Fatal(err)
+		}
 		if time.Now().After(deadline) {
 			g.t.Fatalf("the listener does not come up: %v", err)
 		}

@@ -1,12 +1,18 @@
 package render
 
 import (
+	_ "embed"
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
 	"github.com/waggle-mesh/waggle/internal/model"
 )
+
+//go:embed redirecthost.lua
+var redirectHostScript string
+
+const redirectHostScriptName = "redirect_host"
 
 var redirectStatus = map[int]routev3.RedirectAction_RedirectResponseCode{
 	301: routev3.RedirectAction_MOVED_PERMANENTLY,
@@ -23,8 +29,7 @@ func redirect(r *model.Redirect, m model.PathMatch, host string) *routev3.Route_
 		PortRedirect: uint32(r.Port),
 		ResponseCode: redirectStatus[r.Status],
 	}
-	if r.Host == "" && r.Port == 0 && !strings.HasPrefix(host, "*") {
-		// Else the port of the Host header would stay.
+	if keepsHost(r) && !isWildcard(host) {
 		action.HostRedirect = host
 	}
 	if r.Scheme != "" {
@@ -42,3 +47,10 @@ func redirect(r *model.Redirect, m model.PathMatch, host string) *routev3.Route_
 	}
 	return &routev3.Route_Redirect{Redirect: action}
 }
+
+// keepsHost tells that the Location has the host that the request has, and
+// no port. Envoy would leave the request's port in: an exact host is written
+// out instead, and for others redirecthost.lua takes the port away.
+func keepsHost(r *model.Redirect) bool { return r.Host == "" && r.Port == 0 }
+
+func isWildcard(host string) bool { return strings.HasPrefix(host, "*") }

@@ -4,7 +4,9 @@ import (
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/waggle-mesh/waggle/internal/model"
 )
@@ -14,9 +16,7 @@ import (
 func route(r model.Route, host string) []*routev3.Route {
 	base := func() *routev3.Route {
 		rendered := &routev3.Route{Name: routeName(r.Origin), Match: match(r.Match)}
-		if r.CORS != nil {
-			rendered.TypedPerFilterConfig = perFilter(corsFilter, cors(r.CORS))
-		}
+		rendered.TypedPerFilterConfig = filterConfigs(r, host)
 		rendered.RequestHeadersToAdd, rendered.RequestHeadersToRemove = mutation(r.RequestHeaders)
 		rendered.ResponseHeadersToAdd, rendered.ResponseHeadersToRemove = mutation(r.ResponseHeaders)
 		return rendered
@@ -33,6 +33,18 @@ func route(r model.Route, host string) []*routev3.Route {
 		rendered.Action = respond(uint32(r.Respond.Status))
 		return []*routev3.Route{rendered}
 	}
+}
+
+// filterConfigs switches on the filters that r needs.
+func filterConfigs(r model.Route, host string) map[string]*anypb.Any {
+	configs := map[string]*anypb.Any{}
+	if r.CORS != nil {
+		configs[corsFilter] = packed(cors(r.CORS))
+	}
+	if r.Redirect != nil && keepsHost(r.Redirect) && isWildcard(host) {
+		configs[redirectHostFilter] = packed(&luav3.LuaPerRoute{Override: &luav3.LuaPerRoute_Name{Name: redirectHostScriptName}})
+	}
+	return configs
 }
 
 func respond(status uint32) *routev3.Route_DirectResponse {

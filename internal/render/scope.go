@@ -3,7 +3,6 @@ package render
 import (
 	_ "embed"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -22,7 +21,7 @@ import (
 //	                              has the wildcard hosts and the catch-all
 //
 // An edit then costs the same in a table of any size. A request that hits at
-// once costs what it costs without scopes: every route switches both filters
+// once costs what it costs without scopes: its routes switch both filters
 // off, and they are not even made. What the backend sees as Host is in all
 // cases what the client sent.
 
@@ -84,7 +83,10 @@ func scopedHeader(name, hostHeader string) *routev3.RouteConfiguration {
 	header := routeConfigurationHeader(name)
 	header.VhostHeader = hostHeader
 	off := packed(&routev3.FilterConfig{Disabled: true})
-	header.TypedPerFilterConfig = map[string]*anypb.Any{scopeNameFilter: off, scopeWildcardFilter: off}
+	header.TypedPerFilterConfig = map[string]*anypb.Any{}
+	for _, f := range append(scopeMissFilters(), routeFilters()...) {
+		header.TypedPerFilterConfig[f.Name] = off
+	}
 	return header
 }
 
@@ -128,10 +130,8 @@ func scopeMissFilters() []*hcmv3.HttpFilter {
 	}
 }
 
+// script is a Lua filter whose changes of headers leave the route as it is:
+// the scripts put the Host header back.
 func script(text string) *luav3.Lua {
-	return &luav3.Lua{
-		DefaultSourceCode: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: text}},
-		// The scripts put the Host header back and keep the route.
-		ClearRouteCache: truth(false),
-	}
+	return &luav3.Lua{DefaultSourceCode: inlineString(text), ClearRouteCache: truth(false)}
 }

@@ -6,8 +6,6 @@ import (
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/waggle-mesh/waggle/internal/model"
 )
@@ -90,9 +88,4 @@ func ownersOf(hosts []Host) []model.Ref {
 // element is v as an element of RouteConfiguration.virtual_hosts.
 func element(v *routev3.VirtualHost) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(nil, virtualHostsField, protowire.BytesType), marshal(v))
-}
-
-// perFilter is the configuration of one HTTP filter for some requests.
-func perFilter(filter string, config proto.Message) map[string]*anypb.Any {
-	return map[string]*anypb.Any{filter: packed(config)}
 }
