@@ -1,6 +1,7 @@
 package render
 
 import (
+	"slices"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -86,7 +87,7 @@ func setForward(route *routev3.Route, r model.Route, backends []model.WeightedBa
 		Timeout:     duration(wholeTimeout(f)), // zero: none; unset would be 15 s
 		RetryPolicy: retry(f),
 	}
-	setBackends(action, backends)
+	setBackends(action, backends, route, r)
 	setRewrite(action, rewrite, r)
 	for _, m := range f.Mirrors {
 		action.RequestMirrorPolicies = append(action.RequestMirrorPolicies, mirror(m))
@@ -94,11 +95,23 @@ func setForward(route *routev3.Route, r model.Route, backends []model.WeightedBa
 	route.Action = &routev3.Route_Route{Route: action}
 }
 
-// setBackends shares requests out by weight.
-func setBackends(action *routev3.RouteAction, backends []model.WeightedBackend) {
+// setBackends shares requests out by weight. What a weighted cluster does to
+// headers comes before what its route does, and should come after: if any
+// does something, all of them do their rule's part too, and the route none.
+func setBackends(action *routev3.RouteAction, backends []model.WeightedBackend, route *routev3.Route, r model.Route) {
 	if len(backends) == 1 && plain(backends[0]) {
 		action.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: clusterName(backends[0].Backend)}
 		return
+	}
+	if slices.ContainsFunc(backends, func(b model.WeightedBackend) bool { return !b.RequestHeaders.Empty() }) {
+		route.RequestHeadersToAdd, route.RequestHeadersToRemove = nil, nil
+	} else {
+		r.RequestHeaders = model.HeaderMutation{}
+	}
+	if slices.ContainsFunc(backends, func(b model.WeightedBackend) bool { return !b.ResponseHeaders.Empty() }) {
+		route.ResponseHeadersToAdd, route.ResponseHeadersToRemove = nil, nil
+	} else {
+		r.ResponseHeaders = model.HeaderMutation{}
 	}
 	weighted := &routev3.WeightedCluster{}
 	for _, b := range backends {
@@ -107,8 +120,8 @@ func setBackends(action *routev3.RouteAction, backends []model.WeightedBackend) 
 			cluster.Name = noBackend
 			action.ClusterNotFoundResponseCode = routev3.RouteAction_INTERNAL_SERVER_ERROR
 		}
-		cluster.RequestHeadersToAdd, cluster.RequestHeadersToRemove = mutation(b.RequestHeaders)
-		cluster.ResponseHeadersToAdd, cluster.ResponseHeadersToRemove = mutation(b.ResponseHeaders)
+		cluster.RequestHeadersToAdd, cluster.RequestHeadersToRemove = mutation(r.RequestHeaders, b.RequestHeaders)
+		cluster.ResponseHeadersToAdd, cluster.ResponseHeadersToRemove = mutation(r.ResponseHeaders, b.ResponseHeaders)
 		if host := hostOf(b.Rewrite, b.RequestHeaders); host != "" {
 			cluster.HostRewriteSpecifier = &routev3.WeightedCluster_ClusterWeight_HostRewriteLiteral{HostRewriteLiteral: host}
 		}
@@ -169,8 +182,9 @@ func retry(f *model.Forward) *routev3.RetryPolicy {
 		return nil
 	}
 	policy := &routev3.RetryPolicy{
-		// None of the three can have reached the application.
-		RetryOn:    "connect-failure,refused-stream,reset-before-request",
+		// As the API has it: "connection errors (disconnect, reset, timeout,
+		// TCP failure)".
+		RetryOn:    "connect-failure,refused-stream,reset",
 		NumRetries: number(uint32(f.Retry.Attempts)),
 		// Another try goes to another address if there is one.
 		RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{

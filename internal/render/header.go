@@ -1,6 +1,7 @@
 package render
 
 import (
+	"slices"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -8,23 +9,28 @@ import (
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
-// mutation renders m for the fields that take additions and removals. Envoy
-// removes first, then goes through the additions in order. Host is not a
-// header to Envoy: see hostSet.
-func mutation(m model.HeaderMutation) (additions []*corev3.HeaderValueOption, removals []string) {
-	for _, h := range m.Set {
-		if !isHost(h.Name) {
-			additions = append(additions, addition(h, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
+// mutation renders mutations that follow each other for the fields that take
+// additions and removals. Envoy removes first, then goes through the
+// additions in order. Host is not a header to Envoy: see hostSet.
+func mutation(inOrder ...model.HeaderMutation) (additions []*corev3.HeaderValueOption, removals []string) {
+	for _, m := range inOrder {
+		for _, name := range m.Remove {
+			if !isHost(name) {
+				removals = append(removals, name)
+				additions = slices.DeleteFunc(additions, func(a *corev3.HeaderValueOption) bool {
+					return strings.EqualFold(a.Header.Key, name)
+				})
+			}
 		}
-	}
-	for _, h := range m.Add {
-		if !isHost(h.Name) {
-			additions = append(additions, addition(h, corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD))
+		for _, h := range m.Set {
+			if !isHost(h.Name) {
+				additions = append(additions, addition(h, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
+			}
 		}
-	}
-	for _, name := range m.Remove {
-		if !isHost(name) {
-			removals = append(removals, name)
+		for _, h := range m.Add {
+			if !isHost(h.Name) {
+				additions = append(additions, addition(h, corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD))
+			}
 		}
 	}
 	return additions, removals

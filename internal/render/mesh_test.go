@@ -306,7 +306,8 @@ type received struct {
 type backend struct {
 	model.Backend
 	addresses []netip.AddrPort
-	seen      chan received // of every request, if made by record
+	seen      chan received // every request
+	handler   atomic.Value  // func(http.ResponseWriter, *http.Request), instead of the echo
 }
 
 var backends atomic.Uint32
@@ -321,6 +322,10 @@ func echo(t *testing.T, name string) *backend {
 		select {
 		case b.seen <- got:
 		default:
+		}
+		if handle, ok := b.handler.Load().(func(http.ResponseWriter, *http.Request)); ok {
+			handle(w, r)
+			return
 		}
 		w.Header().Set("X-Backend", name)
 		w.Header().Set("X-From-Backend", "original")

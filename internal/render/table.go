@@ -47,9 +47,6 @@ func routeConfigurationHeader(name string) *routev3.RouteConfiguration {
 		// A host in a route stands for all ports. Envoy could strip the port
 		// instead, but then backends would not see it.
 		IgnorePortInHostMatching: true,
-		// A rule's filters act before those of its backends, which have the
-		// last word.
-		MostSpecificHeaderMutationsWins: true,
 	}
 }
 
