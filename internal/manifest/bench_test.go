@@ -1,7 +1,9 @@
 package manifest
 
 import (
+	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -66,9 +68,86 @@ func BenchmarkHTTPRoute(b *testing.B) {
 	}
 }
 
-func fiveThousand() string {
+// BenchmarkLoad reads 5,000 HTTPRoutes: in one file, and in one file each.
+func BenchmarkLoad(b *testing.B) {
+	const count = 5000
+	b.Run("one file", func(b *testing.B) {
+		dir := b.TempDir()
+		write(b, filepath.Join(dir, "all.yaml"), manyRoutes(count))
+		benchmarkLoad(b, dir, count)
+	})
+	b.Run("many files", func(b *testing.B) {
+		dir := b.TempDir()
+		for i := range count {
+			write(b, filepath.Join(dir, fmt.Sprintf("%d.yaml", i)), typicalRoute(i))
+		}
+		benchmarkLoad(b, dir, count)
+	})
+}
+
+func benchmarkLoad(b *testing.B, dir string, count int) {
+	for b.Loop() {
+		w := newWorld()
+		batch, err := w.Load(dir)
+		if err != nil || batch.Len() != count {
+			b.Fatal(batch.Len(), err, w.problems())
+		}
+	}
+}
+
+// BenchmarkEdit writes one of 5,000 HTTPRoutes and waits for its row: in one
+// file with all others, and in a file of its own.
+func BenchmarkEdit(b *testing.B) {
+	const count = 5000
+	b.Run("one file", func(b *testing.B) {
+		path := filepath.Join(b.TempDir(), "all.yaml")
+		text := manyRoutes(count)
+		benchmarkEdit(b, path, text, func(i int) string {
+			return strings.Replace(text, "host-2500.", fmt.Sprintf("edit-%d.", i), 1)
+		})
+	})
+	b.Run("many files", func(b *testing.B) {
+		dir := b.TempDir()
+		for i := range count {
+			write(b, filepath.Join(dir, fmt.Sprintf("%d.yaml", i)), typicalRoute(i))
+		}
+		text := typicalRoute(2500)
+		benchmarkEdit(b, filepath.Join(dir, "2500.yaml"), text, func(i int) string {
+			return strings.Replace(text, "host-2500.", fmt.Sprintf("edit-%d.", i), 1)
+		})
+	})
+}
+
+// benchmarkEdit counts the time from a file's writing to its Batch.
+func benchmarkEdit(b *testing.B, path, text string, edit func(int) string) {
+	write(b, path, text)
+	w := newWorld()
+	if _, err := w.Load(filepath.Dir(path)); err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	batches, err := w.watch(ctx, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := 0; b.Loop(); i++ {
+		b.StopTimer()
+		text := edit(i)
+		b.StartTimer()
+		write(b, path, text)
+		if batch := <-batches; batch.Len() != 1 {
+			b.Fatal(batch.Len(), w.problems())
+		}
+	}
+	b.StopTimer()
+	cancel()
+	for range batches {
+	}
+}
+
+func manyRoutes(count int) string {
 	var text strings.Builder
-	for i := range 5000 {
+	for i := range count {
 		text.WriteString("---\n" + typicalRoute(i))
 	}
 	return text.String()

@@ -3,7 +3,7 @@ package manifest
 import (
 	"cmp"
 	"slices"
-	"time"
+	"strings"
 
 	"github.com/waggle-mesh/waggle/internal/model"
 )
@@ -25,13 +25,6 @@ type file struct {
 	// broken are the reasons why the file's newest content is not used.
 	// The documents and claims are of the content before it then.
 	broken []Problem
-}
-
-// stamp tells versions of a file apart without reading it.
-type stamp struct {
-	modified, changed time.Time
-	size              int64
-	inode, device     uint64
 }
 
 // placed is a document at its place in a file.
@@ -97,6 +90,26 @@ func (c *catalog) remove(path string, batch *Batch) {
 		delete(c.files, path)
 		c.exchange(before, nil, batch)
 	}
+}
+
+// has tells whether the file at path is known in the version of s.
+func (c *catalog) has(path string, s stamp) bool {
+	f := c.files[path]
+	return f != nil && f.stamp == s
+}
+
+// below lists the files at or below a path.
+func (c *catalog) below(path string) []string {
+	if c.files[path] != nil {
+		return []string{path}
+	}
+	var out []string
+	for name := range c.files {
+		if strings.HasPrefix(name, path+"/") {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // exchange replaces the claims of one version of a file, which may be nil, by

@@ -1,19 +1,14 @@
 package manifest
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
-	"time"
 
 	"github.com/waggle-mesh/waggle/internal/model"
 )
@@ -24,8 +19,9 @@ type Feed struct {
 	bindings bindings
 	roots    []root
 
-	mu      sync.Mutex
-	catalog catalog
+	mu         sync.Mutex
+	catalog    catalog
+	unreadable []Problem // of directories and links
 }
 
 // root is a path that was given to Load.
@@ -44,8 +40,9 @@ func New(kinds ...Binding) *Feed {
 }
 
 // Load reads the manifests below the given directories, and the given files.
-// Entries whose names begin with a dot are passed over. The error is about
-// the paths; what is wrong in the files is told by Problems.
+// Entries whose names begin with a dot are passed over. What an earlier Load
+// read elsewhere is forgotten. The error is about the paths; what is wrong in
+// the files is told by Problems.
 func (f *Feed) Load(paths ...string) (Batch, error) {
 	f.roots = nil
 	for _, path := range paths {
@@ -56,10 +53,17 @@ func (f *Feed) Load(paths ...string) (Batch, error) {
 		}
 		f.roots = append(f.roots, root{path: path, file: !info.IsDir()})
 	}
+	found := f.scan(func(string) {})
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.unreadable = found.problems
 	var batch Batch
-	f.refresh(f.scan(), &batch)
+	f.readFiles(slices.Sorted(maps.Keys(found.files)), &batch)
+	for path := range f.catalog.files {
+		if _, there := found.files[path]; !there {
+			f.catalog.remove(path, &batch)
+		}
+	}
 	return batch, nil
 }
 
@@ -68,7 +72,7 @@ func (f *Feed) Load(paths ...string) (Batch, error) {
 func (f *Feed) Problems() []Problem {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.catalog.problems()
+	return slices.SortedFunc(slices.Values(append(f.catalog.problems(), f.unreadable...)), Problem.Compare)
 }
 
 // Position tells where an object is defined: the definition that is served
@@ -87,109 +91,20 @@ func (f *Feed) Position(ref model.Ref) (file string, line int, ok bool) {
 	return at.file.path, at.line, true
 }
 
-// scan finds the files below the roots.
-func (f *Feed) scan() map[string]stamp {
-	found := map[string]stamp{}
-	w := &walk{found: found, seen: map[[2]uint64]bool{}}
+// scan finds the files below the roots, and tells visit of each directory
+// that has some or could have.
+func (f *Feed) scan(visit func(directory string)) *walk {
+	w := newWalk()
+	w.visit = visit
 	for _, r := range f.roots {
 		if r.file {
+			visit(filepath.Dir(r.path))
 			w.file(r.path)
 		} else {
 			w.directory(r.path)
 		}
 	}
-	return found
-}
-
-// walk looks for manifests in directories.
-type walk struct {
-	found map[string]stamp
-	seen  map[[2]uint64]bool // directories by device and inode: links may go in circles
-	visit func(directory string)
-}
-
-func (w *walk) directory(path string) {
-	info, err := os.Stat(path)
-	if err != nil || !info.IsDir() {
-		return
-	}
-	if s := stampOf(info); w.seen[[2]uint64{s.device, s.inode}] {
-		return
-	} else {
-		w.seen[[2]uint64{s.device, s.inode}] = true
-	}
-	if w.visit != nil {
-		w.visit(path)
-	}
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if hidden(e.Name()) {
-			continue
-		}
-		full := filepath.Join(path, e.Name())
-		switch {
-		case e.IsDir():
-			w.directory(full)
-		case e.Type()&fs.ModeSymlink != 0:
-			if info, err := os.Stat(full); err == nil && info.IsDir() {
-				w.directory(full)
-				continue
-			}
-			fallthrough
-		default:
-			if isManifest(e.Name()) {
-				w.file(full)
-			}
-		}
-	}
-}
-
-func (w *walk) file(path string) {
-	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-		w.found[path] = stampOf(info)
-	}
-}
-
-// hidden tells whether an entry of a directory is none of ours: an editor's
-// temporary file, or the versions of a ConfigMap volume.
-func hidden(name string) bool { return strings.HasPrefix(name, ".") }
-
-func isManifest(name string) bool {
-	switch filepath.Ext(name) {
-	case ".yaml", ".yml", ".json":
-		return !hidden(name)
-	}
-	return false
-}
-
-func stampOf(info fs.FileInfo) stamp {
-	s := stamp{modified: info.ModTime(), size: info.Size()}
-	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.inode, s.device = sys.Ino, uint64(sys.Dev)
-		s.changed = time.Unix(sys.Ctim.Sec, sys.Ctim.Nsec)
-	}
-	return s
-}
-
-// refresh reads the files of found that are not as they were, forgets those
-// that are not in found, and adds what changes to batch.
-func (f *Feed) refresh(found map[string]stamp, batch *Batch) {
-	var paths []string
-	for path, s := range found {
-		if known := f.catalog.files[path]; known == nil || known.stamp != s {
-			paths = append(paths, path)
-		}
-	}
-	slices.Sort(paths)
-	f.readFiles(paths, batch)
-	for path := range f.catalog.files {
-		if _, there := found[path]; !there {
-			f.catalog.remove(path, batch)
-		}
-	}
+	return w
 }
 
 // readFiles reads files, in order, and adds what changes to batch. A file
@@ -203,80 +118,15 @@ func (f *Feed) readFiles(paths []string, batch *Batch) {
 	}
 	f.decode(tasks)
 	for _, r := range tasks {
+		if !r.gone {
+			f.catalog.put(r.file(), batch)
+		}
+	}
+	for _, r := range tasks { // last, so that what has moved is there before it goes
 		if r.gone {
 			f.catalog.remove(r.path, batch)
-			continue
-		}
-		f.catalog.put(r.file(), batch)
-	}
-}
-
-// reading is a file on its way into the catalog.
-type reading struct {
-	path   string
-	before *file
-	gone   bool
-	stamp  stamp
-	err    error
-	chunks []chunk
-	placed []placed
-}
-
-// open reads the file and cuts it into documents; those that the file had
-// before need not be decoded again.
-func (r *reading) open() {
-	text, err := r.text()
-	if errors.Is(err, fs.ErrNotExist) {
-		r.gone = true
-		return
-	}
-	if err == nil {
-		err = checkText(text)
-	}
-	if err != nil {
-		r.err = err
-		return
-	}
-	known := map[digest]*document{}
-	if r.before != nil {
-		for _, d := range r.before.documents {
-			known[d.digest] = d.document
 		}
 	}
-	r.chunks = split(text)
-	r.placed = make([]placed, len(r.chunks))
-	for i, c := range r.chunks {
-		digest := digestOf(c.text)
-		r.placed[i] = placed{document: known[digest], digest: digest, line: c.line}
-	}
-}
-
-func (r *reading) text() ([]byte, error) {
-	in, err := os.Open(r.path)
-	if err != nil {
-		return nil, err
-	}
-	defer in.Close()
-	info, err := in.Stat()
-	if err != nil {
-		return nil, err
-	}
-	r.stamp = stampOf(info)
-	text := make([]byte, 0, min(info.Size(), maxFile)+1)
-	for len(text) <= maxFile {
-		if len(text) == cap(text) {
-			text = slices.Grow(text, 4096)
-		}
-		n, err := in.Read(text[len(text):cap(text)])
-		text = text[:len(text)+n]
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return text, nil
 }
 
 // decode makes documents of the chunks that are new.
@@ -303,28 +153,4 @@ func (f *Feed) decode(tasks []*reading) {
 		})
 	}
 	workers.Wait()
-}
-
-// file gives what was read. Where that does not parse, it is what the file
-// was before, if it was anything.
-func (r *reading) file() *file {
-	f := &file{path: r.path, stamp: r.stamp, documents: r.placed}
-	if r.err != nil {
-		f.broken = []Problem{{File: r.path, Message: "cannot be read: " + r.err.Error(), Severity: Error}}
-	}
-	if r.before == nil {
-		return f
-	}
-	for _, d := range r.placed {
-		if d.broken != nil {
-			f.broken = append(f.broken, d.broken.at(r.path, d.line-1))
-		}
-	}
-	if len(f.broken) > 0 {
-		f.documents = r.before.documents
-		for i := range f.broken {
-			f.broken[i].Stale = len(r.before.claims) > 0
-		}
-	}
-	return f
 }
