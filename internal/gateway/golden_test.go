@@ -68,10 +68,12 @@ func golden(t *testing.T, file string) {
 func section(a *txtar.Archive, name string) string {
 	for _, f := range a.Files {
 		if f.Name == name {
-			return string(bytes.TrimSpace(f.Data)) + "\n"
+			if text := bytes.TrimSpace(f.Data); len(text) > 0 {
+				return string(text) + "\n"
+			}
 		}
 	}
-	return "\n"
+	return ""
 }
 
 func setSection(a *txtar.Archive, name, text string) {
