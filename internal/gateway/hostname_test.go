@@ -1,0 +1,152 @@
+package gateway
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// matchesHost is what the API says of a hostname and a request's host.
+func matchesHost(pattern, host string) bool {
+	if pattern == "" {
+		return true
+	}
+	if suffix, wild := strings.CutPrefix(pattern, "*."); wild {
+		labels, suffixes := strings.Split(host, "."), strings.Split(suffix, ".")
+		if len(labels) <= len(suffixes) {
+			return false
+		}
+		return strings.Join(labels[len(labels)-len(suffixes):], ".") == suffix
+	}
+	return pattern == host
+}
+
+// someHosts are hosts that tell patterns apart.
+func someHosts(patterns ...string) []string {
+	out := []string{"a", "b.a", "other"}
+	for _, p := range patterns {
+		suffix := strings.TrimPrefix(p, "*.")
+		for _, h := range []string{suffix, "x." + suffix, "x.y." + suffix, "x" + suffix} {
+			out = append(out, strings.Trim(h, "."))
+		}
+	}
+	return out
+}
+
+func FuzzHostnames(f *testing.F) {
+	f.Add("*.example.com", "a.example.com")
+	f.Add("*.example.com", "*.a.example.com")
+	f.Add("", "*.example.com")
+	f.Add("example.com", "*.example.com")
+	f.Add("*.com", "aexample.com")
+	f.Add("*.a", "*.aa")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		if a != "" && !validHostname(a) || b != "" && !validHostname(b) {
+			t.Skip("no hostnames")
+		}
+		both, ok := intersect(a, b)
+		hosts := someHosts(a, b)
+		for _, h := range hosts {
+			if want, got := matchesHost(a, h) && matchesHost(b, h), ok && matchesHost(both, h); got != want {
+				t.Errorf("%q and %q intersect in %q, %v: host %q matches: %v, want %v", a, b, both, ok, h, got, want)
+			}
+		}
+		subset := true
+		for _, h := range hosts {
+			subset = subset && (matchesHost(a, h) || !matchesHost(b, h))
+		}
+		if covers(a, b) != subset {
+			t.Errorf("covers(%q, %q) = %v", a, b, !subset)
+		}
+		if _, again := intersect(b, a); ok != again {
+			t.Errorf("intersect(%q, %q) depends on the order", a, b)
+		}
+	})
+}
+
+// TestListenerOfHost compares the listener that takes a host with the API's
+// definition: an exact hostname, else the wildcard with the most dots, else
+// none.
+func TestListenerOfHost(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		var p Parent
+		names := map[string]bool{}
+		for range 1 + random.IntN(6) {
+			h := randomHostname(random)
+			if !names[h] {
+				names[h] = true
+				p.Listeners = append(p.Listeners, ParentListener{Name: fmt.Sprintf("%q", h), Hostname: h, Port: 80, Served: true})
+			}
+		}
+		for _, host := range []string{"a", "b.a", "c.b.a", "d.c.b.a", "b.b.a"} {
+			want := -1
+			best := ""
+			for _, l := range p.Listeners {
+				rank := strings.Count(l.Hostname, ".")
+				switch {
+				case !matchesHost(l.Hostname, host):
+					continue
+				case l.Hostname == "":
+					rank = 0
+				case !strings.HasPrefix(l.Hostname, "*"):
+					rank = 1000
+				}
+				if rank > want {
+					want, best = rank, l.Name
+				}
+			}
+			if got, ok := p.listener(80, host); ok != (want >= 0) || got.Name != best {
+				t.Fatalf("%s of %v goes to %s, want %s", host, names, got.Name, best)
+			}
+		}
+	}
+}
+
+func randomHostname(random *rand.Rand) string {
+	labels := []string{"a", "b.a", "c.b.a", "b.b.a"}
+	switch h := labels[random.IntN(len(labels))]; random.IntN(5) {
+	case 0:
+		return ""
+	case 1, 2:
+		return "*." + h
+	default:
+		return h
+	}
+}
+
+func TestValidHostname(t *testing.T) {
+	for h, want := range map[string]bool{
+		"a": true, "a.b-c.d0": true, "*.a": true, strings.Repeat("a.", 126) + "a": true,
+		"": false, "*": false, "*.*.a": false, "a.*": false, ".a": false, "a.": false, "-a": false, "a-": false, "A": false,
+		"a_b": false, "10.0.0.1": false, "::1": false, "a|b": false, "a:80": false, "a b": false, strings.Repeat("a.", 127): false,
+	} {
+		if got := validHostname(h); got != want {
+			t.Errorf("validHostname(%q) = %v", h, got)
+		}
+	}
+}
+
+// TestTablesAreDistinct: no two ports and no two chains share a route table.
+func TestTablesAreDistinct(t *testing.T) {
+	gw := model.Name{Namespace: "default", Name: "gw"}
+	seen := map[string]string{}
+	for _, port := range []uint16{80, 443, 4430} {
+		for _, host := range []string{"", "a.example.com", "*.example.com"} {
+			for _, protocol := range []model.Protocol{model.HTTP, model.HTTPS} {
+				if protocol == model.HTTP && host != "" {
+					continue // all listeners of the port share one
+				}
+				table := ParentListener{Port: port, Hostname: host, Protocol: protocol}.table(gw)
+				what := fmt.Sprint(port, host, protocol)
+				if before, ok := seen[table]; ok {
+					t.Errorf("%s and %s share %s", before, what, table)
+				}
+				seen[table] = what
+			}
+		}
+	}
+}
