@@ -2,6 +2,7 @@ package render
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,10 +13,16 @@ import (
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
+var everyMethod = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"}
+
 // cors renders c for the routes it belongs to; the filter is off elsewhere.
 func cors(c *model.CORS) *corsv3.CorsPolicy {
+	methods := c.AllowMethods
+	if c.AllowCredentials && slices.Contains(methods, "*") {
+		methods = everyMethod // browsers take '*' for a method's name then
+	}
 	policy := &corsv3.CorsPolicy{
-		AllowMethods:  strings.Join(c.AllowMethods, ","),
+		AllowMethods:  strings.Join(methods, ","),
 		AllowHeaders:  strings.Join(c.AllowHeaders, ","),
 		ExposeHeaders: strings.Join(c.ExposeHeaders, ","),
 		// A preflight request is never the backend's business: one of a

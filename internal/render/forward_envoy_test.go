@@ -358,6 +358,7 @@ func TestCORS(t *testing.T) {
 				AllowHeaders: []string{"X-One", "X-Two"}, ExposeHeaders: []string{"X-Three"}, AllowCredentials: true, MaxAge: time.Hour,
 			}),
 			with("/any", model.CORS{AllowOrigins: []string{"*"}, AllowMethods: []string{"*"}, AllowHeaders: []string{"*"}}),
+			with("/credentials", model.CORS{AllowOrigins: []string{"*"}, AllowMethods: []string{"*"}, AllowCredentials: true}),
 			under("/", to(b)),
 		)}, b)
 		for _, c := range []struct{ path, origin, allowed string }{
@@ -386,6 +387,10 @@ func TestCORS(t *testing.T) {
 			if got := pre.Header.Get(name); got != want {
 				t.Errorf("%s: %q, want %q", name, got, want)
 			}
+		}
+		pre = g.do("OPTIONS", "http://a.example.com/credentials", "Origin", "https://x.com", "Access-Control-Request-Method", "PATCH")
+		if got := pre.Header.Get("Access-Control-Allow-Methods"); !strings.Contains(got, "PATCH") {
+			t.Errorf("every method with credentials: %q", got)
 		}
 		if got := g.get("http://a.example.com/some", "Origin", "https://one.example.com").Header.Get("Access-Control-Expose-Headers"); got != "X-Three" {
 			t.Errorf("exposed: %q", got)

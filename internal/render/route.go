@@ -13,9 +13,9 @@ import (
 
 // route renders r as one route of Envoy's, or as several that stand beside
 // each other and share its requests, see split.
-func route(r model.Route, host string) []*routev3.Route {
+func route(r model.Route, host, hostHeader string) []*routev3.Route {
 	base := func() *routev3.Route {
-		rendered := &routev3.Route{Name: routeName(r.Origin), Match: match(r.Match)}
+		rendered := &routev3.Route{Name: routeName(r.Origin), Match: match(r.Match, hostHeader)}
 		rendered.TypedPerFilterConfig = filterConfigs(r, host)
 		rendered.RequestHeadersToAdd, rendered.RequestHeadersToRemove = mutation(r.RequestHeaders)
 		rendered.ResponseHeadersToAdd, rendered.ResponseHeadersToRemove = mutation(r.ResponseHeaders)
@@ -51,7 +51,8 @@ func respond(status uint32) *routev3.Route_DirectResponse {
 	return &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: status}}
 }
 
-func match(m model.Match) *routev3.RouteMatch {
+// match renders m where the Host header is found under hostHeader.
+func match(m model.Match, hostHeader string) *routev3.RouteMatch {
 	rendered := &routev3.RouteMatch{}
 	switch {
 	case m.Path.Kind == model.PathExact:
@@ -67,6 +68,9 @@ func match(m model.Match) *routev3.RouteMatch {
 		rendered.Headers = append(rendered.Headers, header(model.ValueMatch{Name: ":method", Value: m.Method}))
 	}
 	for _, h := range m.Headers {
+		if isHost(h.Name) {
+			h.Name = hostHeader
+		}
 		rendered.Headers = append(rendered.Headers, header(h))
 	}
 	for _, q := range m.Query {
@@ -80,8 +84,7 @@ func match(m model.Match) *routev3.RouteMatch {
 	return rendered
 }
 
-// header compares with the values of all headers of a name, joined by ','
-// (RFC 9110 §5.3).
+// header matches if the value of any header of the name does.
 func header(h model.ValueMatch) *routev3.HeaderMatcher {
 	return &routev3.HeaderMatcher{
 		Name:                 h.Name,

@@ -2,6 +2,7 @@ package render
 
 import (
 	_ "embed"
+	"slices"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
@@ -41,9 +42,10 @@ const (
 	// wildcardScope leads to the wildcard hosts of a table. Envoy refuses a
 	// client's Host header that has a '|'.
 	wildcardScope = "|"
-	// canonicalHost carries the name that wildcard hosts are matched with,
-	// while the Host header names their scope. Backends never see it.
+	// While the Host header names the scope of the wildcard hosts, these
+	// carry the name that they are matched with, and what the client sent.
 	canonicalHost = "x-waggle-host"
+	sentHost      = "x-waggle-sent-host"
 )
 
 var (
@@ -71,6 +73,12 @@ func ScopedHost(h Host, port uint16) []model.Resource {
 func ScopedWildcards(table string, wildcards []Host) []model.Resource {
 	name := tableName(table)
 	owners := ownersOf(wildcards)
+	wildcards = slices.Clone(wildcards)
+	for i, h := range wildcards {
+		if h.scopedEntry != nil {
+			wildcards[i].entry = h.scopedEntry
+		}
+	}
 	return []model.Resource{
 		assemble(name, scopedHeader(name, canonicalHost), owners, wildcards...),
 		scope(wildcardScopeName(table), wildcardScope, name, owners),

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 
@@ -20,6 +21,8 @@ type Host struct {
 	// entry is one element of RouteConfiguration.virtual_hosts on the wire:
 	// tag, length, message.
 	entry []byte
+	// scopedEntry is the same for a scoped table, where it differs.
+	scopedEntry []byte
 }
 
 // Key is the VirtualHost's.
@@ -28,7 +31,7 @@ func (h Host) Key() string { return model.Join(h.Table, h.Name) }
 // Equal tells whether h and other render the same.
 func (h Host) Equal(other Host) bool {
 	return h.Table == other.Table && h.Name == other.Name &&
-		slices.Equal(h.entry, other.entry) && slices.Equal(h.Owners, other.Owners)
+		bytes.Equal(h.entry, other.entry) && bytes.Equal(h.scopedEntry, other.scopedEntry) && slices.Equal(h.Owners, other.Owners)
 }
 
 // virtualHostsField is RouteConfiguration.virtual_hosts.

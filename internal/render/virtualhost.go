@@ -1,6 +1,8 @@
 package render
 
 import (
+	"slices"
+
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
 	"github.com/waggle-mesh/waggle/internal/model"
@@ -8,19 +10,35 @@ import (
 
 // VirtualHost renders the routes of one host.
 func VirtualHost(v model.VirtualHost) Host {
+	h := Host{Table: v.Table, Name: v.Host, entry: element(virtualHost(v, ":authority"))}
+	if isWildcard(v.Host) && slices.ContainsFunc(v.Routes, matchesHost) {
+		h.scopedEntry = element(virtualHost(v, sentHost))
+	}
+	for _, r := range v.Routes {
+		h.Owners = append(h.Owners, r.Origin.Object)
+	}
+	h.Owners = distinct(h.Owners)
+	return h
+}
+
+// matchesHost tells whether r looks at the Host header, besides that the
+// host took the request.
+func matchesHost(r model.Route) bool {
+	return slices.ContainsFunc(r.Match.Headers, func(h model.ValueMatch) bool { return isHost(h.Name) })
+}
+
+func virtualHost(v model.VirtualHost, hostHeader string) *routev3.VirtualHost {
 	rendered := &routev3.VirtualHost{Name: v.Host, Domains: domains(v.Host)}
-	var owners []model.Ref
 	if v.Misdirected {
 		rendered.Routes = []*routev3.Route{everything(421)}
-	} else {
-		var routes []*routev3.Route
-		for _, r := range v.Routes {
-			routes = append(routes, route(r, v.Host)...)
-			owners = append(owners, r.Origin.Object)
-		}
-		rendered.Routes = append(routes, everything(404))
+		return rendered
 	}
-	return Host{Table: v.Table, Name: v.Host, Owners: distinct(owners), entry: element(rendered)}
+	var routes []*routev3.Route
+	for _, r := range v.Routes {
+		routes = append(routes, route(r, v.Host, hostHeader)...)
+	}
+	rendered.Routes = append(routes, everything(404))
+	return rendered
 }
 
 // domains are the forms of a host that clients may write; Envoy ignores the
@@ -39,7 +57,7 @@ func domains(host string) []string {
 func everything(status uint32) *routev3.Route {
 	return &routev3.Route{
 		Name:   unrouted,
-		Match:  match(model.Match{Path: model.PathMatch{Value: "/"}}),
+		Match:  match(model.Match{Path: model.PathMatch{Value: "/"}}, ""),
 		Action: respond(status),
 	}
 }
