@@ -127,16 +127,16 @@ func open(flags []string) error {
 			return fmt.Errorf("build the sandbox: %w\n%s", err, out)
 		}
 	}
-	env, err := exec.Command(sandbox.program, "env").Output()
-	if err != nil {
+	if exec.Command(sandbox.program, "wait").Run() != nil {
 		up := exec.Command(sandbox.program, append([]string{"up", "-images", "e2e"}, flags...)...)
 		up.Stdout, up.Stderr = os.Stderr, os.Stderr
 		if err := up.Run(); err != nil {
 			return fmt.Errorf("sandbox up: %w", err)
 		}
-		if env, err = exec.Command(sandbox.program, "env").Output(); err != nil {
-			return fmt.Errorf("sandbox env: %w", err)
-		}
+	}
+	env, err := exec.Command(sandbox.program, "env").Output()
+	if err != nil {
+		return fmt.Errorf("sandbox env: %w", err)
 	}
 	for _, f := range strings.Fields(string(env)) {
 		switch k, v, _ := strings.Cut(f, "="); k {

@@ -115,6 +115,9 @@ func (c *Test) Pod(name string) *Source {
 	return &Source{c, "pod/" + name, []string{sandbox.kube, "kubectl", "--namespace", c.Namespace, "exec", "-i", name, "--", "/probe"}}
 }
 
+// Name is the place's: the pod's, without "pod/".
+func (s *Source) Name() string { return strings.TrimPrefix(s.name, "pod/") }
+
 // Get makes one request.
 func (s *Source) Get(url string) Response {
 	s.t.Helper()

@@ -35,6 +35,7 @@ func commands() []command {
 	return []command{
 		{"up", "[flags]", "start a cluster and wait until it is ready (up -h lists flags)", 0, up},
 		{"down", "", "stop it and remove everything but the cache", 0, down},
+		{"wait", "", "wait until the cluster is ready; fails if none is up or coming up", 0, wait},
 		{"status", "", "processes of every member with memory and CPU time", 0, status},
 		{"kubectl", "ARGS...", "kubectl as administrator", 0, kubectl},
 		{"exec", "MEMBER COMMAND...", "run a command in n1, n2, ..., cp or ext", 2, execIn},

@@ -33,6 +33,21 @@ func down(ctx context.Context, o *options, _ []string) (int, error) {
 	return 0, cluster.Down(o.name, o.dir)
 }
 
+func wait(ctx context.Context, o *options, _ []string) (int, error) {
+	unlock, err := o.lock(ctx) // an "up" at work holds it
+	if err != nil {
+		return 0, err
+	}
+	unlock()
+	p, err := o.running()
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return 0, cluster.Wait(ctx, func() error { return cluster.Ready(p) })
+}
+
 func status(_ context.Context, o *options, _ []string) (int, error) {
 	p, err := o.running()
 	if err != nil {

@@ -15,6 +15,7 @@ func TestMain(m *testing.M) { e2e.Main(m) }
 
 // A Service shares requests between two versions, found by its name.
 func TestBookstore(t *testing.T) {
+	t.Parallel()
 	c := e2e.New(t)
 	c.Apply("testdata/bookstore.yaml")
 	c.Wait("deployment/bookstore-v1", "Available")
@@ -45,6 +46,7 @@ func TestBookstoreAsGiven(t *testing.T) {
 
 // The product page asks two services, one of which asks a third.
 func TestBookinfo(t *testing.T) {
+	t.Parallel()
 	c := e2e.New(t)
 	c.Apply("testdata/bookinfo.yaml")
 	for _, d := range []string{"details-v1", "ratings-v1", "reviews-v1", "reviews-v2", "reviews-v3", "productpage-v1"} {
@@ -67,6 +69,7 @@ func TestBookinfo(t *testing.T) {
 
 // Every stand-in image runs and does what manifests expect of it.
 func TestImages(t *testing.T) {
+	t.Parallel()
 	c := e2e.New(t)
 	c.Apply("testdata/images.yaml")
 	for _, p := range []string{"echoserver", "json-mock", "fortio", "echo-basic", "busybox", "netshoot", "alpine-curl"} {
@@ -97,6 +100,7 @@ func TestImages(t *testing.T) {
 
 // Commands run in pods with their input, output and exit status.
 func TestExec(t *testing.T) {
+	t.Parallel()
 	c := e2e.New(t)
 	c.Apply("testdata/images.yaml")
 	c.Wait("pod/busybox", "Ready")
@@ -111,6 +115,7 @@ func TestExec(t *testing.T) {
 // NodePorts answer the outside world, the machine, and the nodes; LoadBalancer
 // addresses the outside world; pod and Service addresses nobody outside.
 func TestOutside(t *testing.T) {
+	t.Parallel()
 	c := e2e.New(t)
 	c.Apply("testdata/outside.yaml")
 	c.Wait("deployment/echo", "Available")

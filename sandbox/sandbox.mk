@@ -1,0 +1,32 @@
+# Targets of the sandbox and of the tests that need a cluster. The root Makefile includes this.
+#
+#   make sandbox-up            a cluster to play with; NODES=3 FLAGS='-gateway-api standard'
+#   make sandbox-down
+#   make e2e                   end-to-end tests; KEEP=1 keeps the cluster of a failed run,
+#                              RUN=Bookstore chooses tests, FLAGS as above
+#   make conformance           the Gateway API's suite; ARGS chooses (-run-test=HTTPRouteWeight)
+#   make e2e-services          Kubernetes' own specs of Services; PROXY=nftables|iptables|none
+
+SANDBOX_FOLDER := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
+NODES ?= 2
+PROXY ?= nftables
+
+.PHONY: sandbox sandbox-up sandbox-down e2e conformance e2e-services
+
+sandbox:
+	@go build -C $(SANDBOX_FOLDER) -o bin/sandbox .
+
+sandbox-up: sandbox
+	$(SANDBOX_FOLDER)/bin/sandbox up -nodes $(NODES) $(FLAGS)
+
+sandbox-down: sandbox
+	$(SANDBOX_FOLDER)/bin/sandbox down
+
+e2e: sandbox
+	NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' RUN='$(RUN)' $(SANDBOX_FOLDER)/../test/e2e/run.sh
+
+conformance: sandbox
+	NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' $(SANDBOX_FOLDER)/../test/conformance/run.sh $(ARGS)
+
+e2e-services: sandbox
+	PROXY=$(PROXY) KEEP='$(KEEP)' $(SANDBOX_FOLDER)/../test/k8s-e2e/run.sh $(ARGS)

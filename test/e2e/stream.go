@@ -1,0 +1,97 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Attempt runs kubectl and returns what it printed or why it failed.
+func (c *Test) Attempt(args ...string) string {
+	c.Helper()
+	out, err := c.try(args...)
+	if err != nil {
+		return err.Error()
+	}
+	return out
+}
+
+// Stream runs kubectl with additional environment and input, and returns its
+// output and then its errors.
+func (c *Test) Stream(env []string, input string, args ...string) string {
+	c.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, sandbox.kube, append([]string{"kubectl", "--namespace", c.Namespace}, args...)...)
+	cmd.Env, cmd.Stdin = append(os.Environ(), env...), strings.NewReader(input)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); ctx.Err() != nil {
+		c.Fatalf("kubectl %s did not end: %v: %s%s", strings.Join(args, " "), err, out.String(), errs.String())
+	}
+	return strings.TrimSpace(out.String() + errs.String())
+}
+
+var forwarding = regexp.MustCompile(`Forwarding from (\S+) ->`)
+
+// PortForward forwards a port of this machine, which the kernel chooses, to one
+// of a pod or Service until the test ends, and returns the URL.
+func (c *Test) PortForward(env []string, object string, port int) string {
+	c.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, sandbox.kube, "kubectl", "--namespace", c.Namespace, "port-forward", object, fmt.Sprintf(":%d", port))
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		c.Fatal(err)
+	}
+	var errs safeBuffer
+	cmd.Stderr = &errs
+	if err := cmd.Start(); err != nil {
+		c.Fatal(err)
+	}
+	c.Cleanup(func() { cancel(); _ = cmd.Wait() })
+	line := make(chan string, 1)
+	go func() {
+		text, _ := bufio.NewReader(out).ReadString('\n')
+		line <- text
+		_, _ = io.Copy(io.Discard, out)
+	}()
+	select {
+	case text := <-line:
+		if m := forwarding.FindStringSubmatch(text); m != nil {
+			return "http://" + m[1]
+		}
+		c.Fatalf("port-forward %s: %q %s", object, text, errs.copy())
+	case <-time.After(timeout):
+		c.Fatalf("port-forward %s: nothing after %s: %s", object, timeout, errs.copy())
+	}
+	return ""
+}
+
+// worldIP is an address of the Internet, as far as the cluster knows: it lies on
+// the loopback interface of ext. RFC 5737 keeps it for such use.
+const worldIP = "203.0.113.5"
+
+// World runs a server in the world outside of the cluster, on port 8080, until
+// the test ends, and returns its address. It answers like the echoserver.
+func (c *Test) World() string {
+	c.Helper()
+	c.Sandbox("exec", "ext", "ip", "address", "replace", worldIP+"/32", "dev", "lo")
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, sandbox.program, "exec", "ext", strings.TrimSuffix(sandbox.probe, "probe")+"echoserver")
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	if err := cmd.Start(); err != nil {
+		c.Fatal(err)
+	}
+	c.Cleanup(func() { cancel(); _ = cmd.Wait() })
+	c.From("ext").OK(Request{URL: "http://" + worldIP + ":8080"}, 200)
+	return worldIP
+}
