@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waggle-mesh/waggle/internal/cli"
+	"github.com/waggle-mesh/waggle/internal/standalone"
+)
+
+func analyzeCommand() *cobra.Command {
+	var format cli.Format
+	var o standalone.GraphOptions
+	var all bool
+	c := &cobra.Command{
+		Use:   "analyze PATH...",
+		Short: "Say what is wrong with manifests, without serving them",
+		Long: `Reads every *.yaml, *.yml and *.json below PATH and judges the objects in them as
+"waggle run" and a cluster would. Prints each object's conditions and a summary.
+
+Exit codes: 0 everything would be served as written; 1 something is refused or
+refers to nothing; 2 PATH cannot be read.`,
+		Example: `  waggle analyze examples/canary
+  waggle analyze manifests/ -o json | jq '.conditions[] | select(.good | not)'`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			report, err := standalone.Analyze(args, o)
+			if err != nil {
+				return err
+			}
+			if err := cli.PrintReport(c.OutOrStdout(), report, format, all); err != nil {
+				return err
+			}
+			if !report.OK() {
+				return errRefused
+			}
+			return nil
+		},
+	}
+	c.Flags().VarP(&format, "output", "o", "table, json or yaml")
+	c.Flags().BoolVar(&all, "all", true, "also the conditions that are as they should be")
+	c.Flags().IntVar(&o.PortOffset, "port-offset", 0, "judge as \"waggle run\" with this offset does")
+	return c
+}
+
+func statusCommand() *cobra.Command {
+	var format cli.Format
+	var stateDir string
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show what a running \"waggle run\" serves",
+		Long: `Shows listeners and where they answer, routes, backends with the health that
+Envoy sees, and what Envoy has acknowledged or rejected.
+
+Exit codes: 0 all is well; 1 something is refused; 2 nothing runs.`,
+		Example: `  waggle status
+  waggle status -o json | jq .listeners`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := standalone.AskStatus(c.Context(), stateDir)
+			if err != nil {
+				return fmt.Errorf("%w (start one with `waggle run DIR`)", err)
+			}
+			if err := cli.PrintStatus(c.OutOrStdout(), s, format); err != nil {
+				return err
+			}
+			if !s.OK() {
+				return errRefused
+			}
+			return nil
+		},
+	}
+	c.Flags().VarP(&format, "output", "o", "table, json or yaml")
+	c.Flags().StringVar(&stateDir, "state-dir", defaultStateDir(), "`directory` of the \"waggle run\" to ask")
+	return c
+}

@@ -1,0 +1,64 @@
+// Command waggle turns Kubernetes manifests into a running Envoy.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set when building, see the Makefile.
+var version = "unknown"
+
+// errRefused makes the exit code 1 without a message: what there is to say
+// has been printed.
+var errRefused = errors.New("refused")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
+	err := root().ExecuteContext(ctx)
+	switch {
+	case err == nil:
+	case errors.Is(err, errRefused):
+		os.Exit(1)
+	default:
+		fmt.Fprintln(os.Stderr, "waggle:", err)
+		os.Exit(2)
+	}
+}
+
+func root() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "waggle",
+		Short: "A service mesh without sidecars",
+		Long: `Waggle routes requests by Kubernetes' Gateway API, with a stock Envoy.
+
+Without a cluster it serves a directory of manifests on this machine:`,
+		Example: `  waggle run examples/canary          serve it
+  waggle status                       look at what is served
+  waggle analyze examples/canary      say what is wrong, without serving it`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	c.AddCommand(runCommand(), analyzeCommand(), statusCommand(), versionCommand())
+	return c
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  waggle version",
+		Args:    cobra.NoArgs,
+		Run: func(c *cobra.Command, _ []string) {
+			fmt.Fprintf(c.OutOrStdout(), "waggle %s (%s %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		},
+	}
+}

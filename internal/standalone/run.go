@@ -1,0 +1,240 @@
+package standalone
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/waggle-mesh/waggle/internal/agent"
+	"github.com/waggle-mesh/waggle/internal/envoy"
+	"github.com/waggle-mesh/waggle/internal/operator"
+	"github.com/waggle-mesh/waggle/internal/reconcile"
+	"github.com/waggle-mesh/waggle/internal/render"
+	"github.com/waggle-mesh/waggle/internal/xds"
+)
+
+// Options say what to run and how.
+type Options struct {
+	Paths    []string // directories and files with manifests
+	StateDir string
+	Envoy    string // path of the stock Envoy
+	// PortOffset is added to every listener's port, 0 to 65534.
+	PortOffset int
+	// Address is where all Gateways answer. Not valid: each has its own.
+	Address     netip.Addr
+	Concurrency int // Envoy's worker threads, 0: one per CPU
+	RouteTables agent.RouteTables
+	Out         io.Writer // for people: the table of listeners
+	Log         *slog.Logger
+	Version     string
+}
+
+// stopPatience is how long a graceful end may take.
+const stopPatience = 15 * time.Second
+
+// Run serves manifests until ctx ends, and then takes away all it made. An
+// error means that it could not begin, or that what it stands on broke.
+func Run(ctx context.Context, o Options) error {
+	paths, err := envoy.PathsIn(o.StateDir)
+	if err != nil {
+		return err
+	}
+	lock, err := envoy.Lock(o.StateDir)
+	if err != nil {
+		return err
+	}
+	err = run(ctx, o, paths)
+	if failed := lock.Release(); err == nil {
+		err = failed
+	}
+	return err
+}
+
+// run is Run with the state directory to itself.
+func run(ctx context.Context, o Options, paths envoy.Paths) error {
+	m := &mesh{options: o, graph: NewGraph(GraphOptions{PortOffset: o.PortOffset, RouteTables: o.RouteTables}),
+		server: xds.NewServer(o.Log), asked: make(chan func()), started: time.Now(), read: true}
+	pool, err := newLoopback(paths.Dir, o.Address)
+	if err != nil {
+		return err
+	}
+	batch, err := m.graph.feed.Load(o.Paths...)
+	if err != nil {
+		return err
+	}
+	batch.Apply()
+	socket, err := xds.Listen(paths.XDSSocket)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(paths.XDSSocket)
+	questions, err := listenForQuestions(paths.Dir)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(questionSocket(paths.Dir))
+
+	// Everything below lives until the end, which comes after Envoy's: it
+	// needs its control plane until it has drained.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	defer end()
+	failed := make(chan error, 3)
+	part := func(f func(context.Context) error) {
+		parts.Go(func() {
+			if err := f(life); err != nil {
+				failed <- err
+			}
+		})
+	}
+	part(func(ctx context.Context) error { return m.server.Serve(ctx, socket) })
+	part(func(ctx context.Context) error { return m.answerQuestions(ctx, questions) })
+	part(func(ctx context.Context) error { return m.own(ctx, pool) })
+
+	proxy, err := envoy.Start(ctx, envoy.Options{
+		Binary: o.Envoy, StateDir: o.StateDir, Concurrency: o.Concurrency,
+		Bootstrap: render.Bootstrap(render.BootstrapOptions{
+			NodeID: "waggle", AdminSocket: paths.AdminSocket, XDSSocket: paths.XDSSocket,
+		}),
+	}, o.Log)
+	if err != nil {
+		return err
+	}
+	m.proxy.Store(proxy)
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	o.Log.Info("stopping Envoy; once more to stop at once")
+	graceful, cancel := context.WithTimeout(context.Background(), stopPatience)
+	defer cancel()
+	if stopped := proxy.Stop(graceful); err == nil {
+		err = stopped
+	}
+	if removed := pool.remove(); err == nil {
+		err = removed
+	}
+	return err
+}
+
+// mesh is a running Run.
+type mesh struct {
+	options Options
+	graph   *Graph
+	server  *xds.Server
+	proxy   atomic.Pointer[envoy.Process] // nil until Envoy has started
+	asked   chan func()                   // to be called by the graph's owner
+	started time.Time
+
+	published bool // the first full state has gone out
+	read      bool // files have been read since tell
+	told      told
+}
+
+// own is the goroutine that owns the graph: it drains what came in, commits,
+// publishes. What comes meanwhile is merged by waiting.
+func (m *mesh) own(ctx context.Context, pool *loopback) error {
+	batches, err := m.graph.feed.Watch(ctx)
+	if err != nil {
+		return fmt.Errorf("watch manifests: %w", err)
+	}
+	granted := make(chan reconcile.Outcome[operator.Address])
+	addresses := reconcile.New(pool, m.options.Log, func(o reconcile.Outcome[operator.Address]) {
+		select {
+		case granted <- o:
+		case <-ctx.Done():
+		}
+	})
+	m.graph.requests.OnChange(addresses.Changed)
+	var side sync.WaitGroup
+	defer side.Wait()
+	side.Go(func() { addresses.Run(ctx) })
+
+	clock := time.NewTimer(0)
+	<-clock.C
+	for first := true; ; first = false {
+		until, err := m.commit()
+		if err != nil {
+			return err
+		}
+		if first {
+			addresses.Synced()
+		}
+		clock.Reset(time.Until(until))
+		select {
+		case <-ctx.Done():
+			return nil
+		case batch, open := <-batches:
+			if !open {
+				batches = nil // the end is near
+			}
+			batch.Apply()
+			m.read = true
+		case outcomes := <-m.server.Outcomes():
+			m.graph.Outcomes(outcomes)
+		case o := <-granted:
+			m.granted(o)
+		case ask := <-m.asked:
+			ask()
+		case <-clock.C:
+		}
+	}
+}
+
+// commit brings the graph up to date, Envoy to it, and the user to both.
+func (m *mesh) commit() (until time.Time, err error) {
+	until, err = m.graph.Commit(time.Now())
+	if err != nil {
+		return until, err
+	}
+	if !m.published && !m.graph.Addressed() {
+		return until, nil // an Envoy taken over would drop the listeners
+	}
+	changed, removed := m.graph.Changes()
+	if len(changed)+len(removed) > 0 {
+		m.server.Update(changed, removed)
+	}
+	if !m.published {
+		m.published = true
+		m.server.Ready()
+	}
+	m.tell()
+	return until, nil
+}
+
+// granted takes note of what became of a request for an address.
+func (m *mesh) granted(o reconcile.Outcome[operator.Address]) {
+	switch {
+	case o.Deleted && o.Err != nil: // it is still taken
+	case o.Deleted:
+		m.graph.answers.Addresses.Delete(o.RowKey)
+	case o.Err != nil:
+		m.graph.answers.Addresses.Set(refused(o.Result.Gateway, o.Err))
+	default:
+		m.graph.answers.Addresses.Set(o.Result)
+	}
+}
+
+// listenForQuestions opens the socket of `waggle status`.
+func listenForQuestions(dir string) (net.Listener, error) {
+	path := questionSocket(dir)
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return nil, fmt.Errorf("remove old status socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("open status socket: %w", err)
+	}
+	return l, nil
+}
+
+func questionSocket(dir string) string { return filepath.Join(dir, "api.sock") }
