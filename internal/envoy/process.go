@@ -187,7 +187,7 @@ func (p *Process) unfit(ctx context.Context, pid int) string {
 	if !runs(pid, p.opts.Binary, p.args) {
 		return "it runs another binary, bootstrap or settings"
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	info, err := p.admin.ServerInfo(ctx)
 	for err != nil && ctx.Err() == nil { // it may have been started just now

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,8 +18,6 @@ import (
 
 	"github.com/waggle-mesh/waggle/internal/envoy"
 )
-
-func notify(c chan os.Signal) { signal.Notify(c, syscall.SIGTERM) }
 
 func logger(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), nil))

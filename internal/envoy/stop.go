@@ -18,8 +18,10 @@ const (
 	// idlePatience is how long connections without a request are waited for,
 	// so that their clients see them close between requests.
 	idlePatience = time.Second
-	// exitPatience is how long Envoy has to end after SIGTERM.
+	// exitPatience is how long Envoy has to end after SIGTERM, and
+	// hungPatience if it did not even answer.
 	exitPatience = 5 * time.Second
+	hungPatience = time.Second
 )
 
 // Stop ends Envoy and removes its files. New connections are refused at once;
@@ -53,12 +55,14 @@ func (p *Process) find(last *instance) (*instance, error) {
 
 // stopInstance ends one Envoy as gently as ctx allows.
 func (p *Process) stopInstance(ctx context.Context, in *instance) {
-	if err := p.drain(ctx); err != nil {
-		p.log.Warn("drain Envoy", "error", err)
-	} else {
+	patience := exitPatience
+	if err := p.drain(ctx); err == nil {
 		p.awaitIdle(ctx, in)
+	} else if ctx.Err() == nil {
+		p.log.Warn("drain Envoy", "error", err)
+		patience = hungPatience
 	}
-	in.terminate(exitPatience)
+	in.terminate(patience)
 	in.release()
 }
 

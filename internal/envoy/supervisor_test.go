@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -44,6 +45,8 @@ func supervise(spec string) int {
 	if err := json.Unmarshal([]byte(spec), &opts); err != nil {
 		return fail(err)
 	}
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
 	lock, err := envoy.Lock(opts.StateDir)
 	if err != nil {
 		return fail(err)
@@ -53,8 +56,6 @@ func supervise(spec string) int {
 		return fail(err)
 	}
 	fmt.Println("started", p.PID(), p.Adopted())
-	term := make(chan os.Signal, 1)
-	notify(term)
 	<-term
 	if err := p.Stop(context.Background()); err != nil {
 		return fail(err)

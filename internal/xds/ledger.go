@@ -82,6 +82,14 @@ func (s *Server) Snapshot() []Status {
 	return all
 }
 
+// State returns the state of one resource; empty if it is not desired.
+func (s *Server) State(k model.ResourceKey) model.OutcomeState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	return s.ledger.known[k].State
+}
+
 // Connected returns the number of Envoys that are connected.
 func (s *Server) Connected() int {
 	s.mu.Lock()

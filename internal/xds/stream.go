@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -75,42 +74,28 @@ func (st *stream) wake() {
 
 // run serves the stream until Envoy leaves.
 func (st *stream) run() error {
-	requests := make(chan *discovery.DeltaDiscoveryRequest)
-	gone := make(chan error, 1)
-	ctx, cancel := context.WithCancel(st.conn.Context())
-	defer cancel()
+	var in inbox
+	in.bell = make(chan struct{}, 1)
 	// Recv ends when the stream does, which is after run has returned; so the
 	// goroutine is not waited for.
-	go func() {
-		for {
-			req, err := st.conn.Recv()
-			if err != nil {
-				gone <- err
-				return
-			}
-			select {
-			case requests <- req:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
+	go in.fill(st.conn)
 	alarm := time.NewTimer(0)
 	defer alarm.Stop()
-	for {
-		if st.failed != nil {
-			return st.failed
-		}
+	for st.failed == nil {
 		select {
-		case err := <-gone:
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			return err
-		case req := <-requests:
-			st.receive(req)
+		case <-in.bell:
 		case <-st.bell:
 		case <-alarm.C:
+		}
+		requests, err := in.take()
+		for _, req := range requests {
+			st.receive(req)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
 		}
 		st.look()
 		st.progress(time.Now())
@@ -120,6 +105,7 @@ func (st *stream) run() error {
 			alarm.Stop()
 		}
 	}
+	return st.failed
 }
 
 // look takes what has changed in the desired state. Endpoints depend on
