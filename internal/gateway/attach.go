@@ -7,11 +7,13 @@ import (
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/waggle-mesh/waggle/internal/gateway/field"
+	"github.com/waggle-mesh/waggle/internal/gateway/rule"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
 // attach follows one parentRef.
-func (t *translation) attach(ref gatewayv1.ParentReference, path field) {
+func (t *translation) attach(ref gatewayv1.ParentReference, path field.Path) {
 	out := RouteParent{Ref: ref}
 	parent, missing := t.parent(ref, path)
 	out.Standing, out.Problem = parent.Standing, missing
@@ -22,20 +24,20 @@ func (t *translation) attach(ref gatewayv1.ParentReference, path field) {
 }
 
 // parent finds the Gateway that a parentRef names.
-func (t *translation) parent(ref gatewayv1.ParentReference, path field) (Parent, Problem) {
-	group, kind := derefOr(ref.Group, gatewayv1.GroupName), derefOr(ref.Kind, "Gateway")
+func (t *translation) parent(ref gatewayv1.ParentReference, path field.Path) (Parent, Problem) {
+	group, kind := field.Or(ref.Group, gatewayv1.GroupName), field.Or(ref.Kind, "Gateway")
 	if group != gatewayv1.GroupName || kind != "Gateway" {
-		return Parent{}, problem(gatewayv1.RouteReasonNoMatchingParent,
-			"%s: %s of group %s is not served as a parent; use a Gateway", path, quoted(string(kind)), quoted(string(group)))
+		return Parent{}, field.New(gatewayv1.RouteReasonNoMatchingParent,
+			"%s: %s of group %s is not served as a parent; use a Gateway", path, field.Quoted(string(kind)), field.Quoted(string(group)))
 	}
-	name := model.Name{Namespace: string(derefOr(ref.Namespace, gatewayv1.Namespace(t.name.Namespace))), Name: string(ref.Name)}
+	name := model.Name{Namespace: string(field.Or(ref.Namespace, gatewayv1.Namespace(t.name.Namespace))), Name: string(ref.Name)}
 	parent, ok := t.w.Parent(name)
 	switch {
 	case !ok:
-		return Parent{}, problem(gatewayv1.RouteReasonNoMatchingParent,
+		return Parent{}, field.New(gatewayv1.RouteReasonNoMatchingParent,
 			"%s: Gateway %s does not exist; create it, or correct the name or namespace", path, name)
 	case parent.Standing == Unclaimed:
-		return parent, problem(gatewayv1.RouteReasonNoMatchingParent,
+		return parent, field.New(gatewayv1.RouteReasonNoMatchingParent,
 			"%s: the GatewayClass of Gateway %s does not exist; create it, or correct the Gateway's spec.gatewayClassName", path, name)
 	}
 	return parent, Problem{}
@@ -44,10 +46,10 @@ func (t *translation) parent(ref gatewayv1.ParentReference, path field) (Parent,
 // attachTo attaches the route to those listeners of a Gateway of ours that
 // the parentRef selects, that allow it and that share a host with it, and
 // says which of these steps left none.
-func (t *translation) attachTo(parent Parent, ref gatewayv1.ParentReference, path field) Problem {
+func (t *translation) attachTo(parent Parent, ref gatewayv1.ParentReference, path field.Path) Problem {
 	selected := selectListeners(parent, ref)
 	if len(selected) == 0 {
-		return problem(gatewayv1.RouteReasonNoMatchingParent, "%s: Gateway %s has no listener%s; correct sectionName or port",
+		return field.New(gatewayv1.RouteReasonNoMatchingParent, "%s: Gateway %s has no listener%s; correct sectionName or port",
 			path, parent.Name, selection(ref))
 	}
 	allowing := slices.DeleteFunc(slices.Clone(selected), func(l ParentListener) bool {
@@ -55,11 +57,11 @@ func (t *translation) attachTo(parent Parent, ref gatewayv1.ParentReference, pat
 	})
 	if len(allowing) == 0 {
 		if !slices.ContainsFunc(selected, func(l ParentListener) bool { return l.Routes }) {
-			return problem(gatewayv1.RouteReasonNotAllowedByListeners,
+			return field.New(gatewayv1.RouteReasonNotAllowedByListeners,
 				"%s: %s of Gateway %s takes no HTTPRoutes, by its protocol or allowedRoutes.kinds; attach to another",
 				path, naming(selected), parent.Name)
 		}
-		return problem(gatewayv1.RouteReasonNotAllowedByListeners,
+		return field.New(gatewayv1.RouteReasonNotAllowedByListeners,
 			"%s: %s of Gateway %s takes no HTTPRoutes from namespace %s; change its allowedRoutes.namespaces",
 			path, naming(selected), parent.Name, t.name.Namespace)
 	}
@@ -68,17 +70,17 @@ func (t *translation) attachTo(parent Parent, ref gatewayv1.ParentReference, pat
 	}
 	matching := slices.DeleteFunc(slices.Clone(allowing), func(l ParentListener) bool { return len(t.hostsAt(l)) == 0 })
 	if len(matching) == 0 {
-		return problem(gatewayv1.RouteReasonNoMatchingListenerHostname,
+		return field.New(gatewayv1.RouteReasonNoMatchingListenerHostname,
 			"%s: none of spec.hostnames (%s) matches the hostname of %s of Gateway %s; change either",
 			path, strings.Join(t.hostnames, ", "), naming(allowing), parent.Name)
 	}
 	served := slices.DeleteFunc(slices.Clone(matching), func(l ParentListener) bool { return !l.Served })
 	if len(served) == 0 {
-		return problem(gatewayv1.RouteReasonNoMatchingParent,
+		return field.New(gatewayv1.RouteReasonNoMatchingParent,
 			"%s: %s of Gateway %s is not accepted; see the Gateway's status", path, naming(matching), parent.Name)
 	}
 	if taken := t.attachToHosts(parent, served); taken != "" {
-		return problem(gatewayv1.RouteReasonNoMatchingListenerHostname,
+		return field.New(gatewayv1.RouteReasonNoMatchingListenerHostname,
 			"%s: listener %s of Gateway %s is more specific and takes all of spec.hostnames on the port; attach to it",
 			path, taken, parent.Name)
 	}
@@ -128,7 +130,7 @@ func (t *translation) hostsAt(l ParentListener) []string {
 	}
 	var out []string
 	for _, h := range t.hostnames {
-		if host, ok := intersect(l.Hostname, h); ok && !slices.Contains(out, host) {
+		if host, ok := field.Intersect(l.Hostname, h); ok && !slices.Contains(out, host) {
 			out = append(out, host)
 		}
 	}
@@ -137,18 +139,24 @@ func (t *translation) hostsAt(l ParentListener) []string {
 
 // rulesAnswering are the rules that are served: all of an accepted route's.
 // Of a route that is not accepted, those remain that have to fail closed.
-func (t *translation) rulesAnswering() []rule {
+func (t *translation) rulesAnswering() []rule.Rule {
 	if t.refusal.OK() {
 		return t.rules
 	}
-	return slices.DeleteFunc(slices.Clone(t.rules), func(r rule) bool { return !r.closed })
+	return slices.DeleteFunc(slices.Clone(t.rules), func(r rule.Rule) bool { return !r.Closed })
 }
 
 // rulesAt are the rules as they answer at a listener.
 func (t *translation) rulesAt(parent Parent, l ParentListener) []model.Route {
+	at := rule.Listener{
+		Protocol: l.Protocol,
+		BindPort: l.BindPort,
+		HTTP:     parent.reachable(80, model.HTTP),
+		HTTPS:    parent.reachable(443, model.HTTPS),
+	}
 	out := []model.Route{}
 	for _, r := range t.rulesAnswering() {
-		out = append(out, r.at(parent, l)...)
+		out = append(out, r.At(at)...)
 	}
 	return out
 }
@@ -158,7 +166,7 @@ func (t *translation) rulesAt(parent Parent, l ParentListener) []model.Route {
 func selectListeners(parent Parent, ref gatewayv1.ParentReference) []ParentListener {
 	var out []ParentListener
 	for _, l := range parent.Listeners {
-		bySection := deref(ref.SectionName) == "" || string(*ref.SectionName) == l.Name
+		bySection := field.Value(ref.SectionName) == "" || string(*ref.SectionName) == l.Name
 		if byPort := ref.Port == nil || *ref.Port == int32(l.Port); bySection && byPort {
 			out = append(out, l)
 		}
@@ -169,8 +177,8 @@ func selectListeners(parent Parent, ref gatewayv1.ParentReference) []ParentListe
 // selection says what a parentRef selects by: ` named "a" on port 80`.
 func selection(ref gatewayv1.ParentReference) string {
 	out := ""
-	if name := deref(ref.SectionName); name != "" {
-		out += " named " + quoted(string(name))
+	if name := field.Value(ref.SectionName); name != "" {
+		out += " named " + field.Quoted(string(name))
 	}
 	if ref.Port != nil {
 		out += fmt.Sprintf(" on port %d", *ref.Port)

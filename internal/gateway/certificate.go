@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/waggle-mesh/waggle/internal/gateway/field"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -29,7 +30,7 @@ type Certificate struct {
 func SecretCertificate(secret *corev1.Secret) Certificate {
 	out := Certificate{Certificate: model.Certificate{Secret: model.Name{Namespace: secret.Namespace, Name: secret.Name}}}
 	if secret.Type != corev1.SecretTypeTLS {
-		out.Problem = fmt.Sprintf("is of type %s; it must be of type %s", quoted(string(secret.Type)), corev1.SecretTypeTLS)
+		out.Problem = fmt.Sprintf("is of type %s; it must be of type %s", field.Quoted(string(secret.Type)), corev1.SecretTypeTLS)
 		return out
 	}
 	chain, key := secretValue(secret, corev1.TLSCertKey), secretValue(secret, corev1.TLSPrivateKeyKey)

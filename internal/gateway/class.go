@@ -5,6 +5,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/gateway-api/pkg/features"
 
+	"github.com/waggle-mesh/waggle/internal/gateway/field"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -30,8 +31,8 @@ func (s Stage) Class(class *gatewayv1.GatewayClass) Class {
 		Ours:       string(class.Spec.ControllerName) == s.Controller,
 	}
 	if ref := class.Spec.ParametersRef; out.Ours && ref != nil {
-		out.Problem = problem(gatewayv1.GatewayClassReasonInvalidParameters,
-			"spec.parametersRef: %s %s is not supported; remove the reference", ref.Kind, quoted(ref.Name))
+		out.Problem = field.New(gatewayv1.GatewayClassReasonInvalidParameters,
+			"spec.parametersRef: %s %s is not supported; remove the reference", ref.Kind, field.Quoted(ref.Name))
 	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/waggle-mesh/waggle/internal/gateway/field"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -72,27 +73,27 @@ func (s Stage) Gateway(w World, gw *gatewayv1.Gateway) Gateway {
 // that would make the Gateway safer are refused while they have no effect.
 func gatewayProblem(class Class, gw *gatewayv1.Gateway) Problem {
 	if !class.Problem.OK() {
-		return problem(gatewayv1.GatewayReasonInvalidParameters,
+		return field.New(gatewayv1.GatewayReasonInvalidParameters,
 			"spec.gatewayClassName: GatewayClass %s is not accepted: %s", class.Name, class.Problem.Message)
 	}
 	for i, a := range gw.Spec.Addresses {
-		if t := derefOr(a.Type, gatewayv1.IPAddressType); t != gatewayv1.IPAddressType {
-			return problem(gatewayv1.GatewayReasonUnsupportedAddress,
-				"spec.addresses[%d].type: %s is not supported; use %s", i, quoted(string(t)), gatewayv1.IPAddressType)
+		if t := field.Or(a.Type, gatewayv1.IPAddressType); t != gatewayv1.IPAddressType {
+			return field.New(gatewayv1.GatewayReasonUnsupportedAddress,
+				"spec.addresses[%d].type: %s is not supported; use %s", i, field.Quoted(string(t)), gatewayv1.IPAddressType)
 		}
 	}
 	if in := gw.Spec.Infrastructure; in != nil && in.ParametersRef != nil {
-		return problem(gatewayv1.GatewayReasonInvalidParameters,
+		return field.New(gatewayv1.GatewayReasonInvalidParameters,
 			"spec.infrastructure.parametersRef: %s %s is not supported; remove the reference",
-			in.ParametersRef.Kind, quoted(in.ParametersRef.Name))
+			in.ParametersRef.Kind, field.Quoted(in.ParametersRef.Name))
 	}
 	if tls := gw.Spec.TLS; tls != nil {
 		if tls.Backend != nil && tls.Backend.ClientCertificateRef != nil {
-			return problem(gatewayv1.GatewayReasonInvalid,
+			return field.New(gatewayv1.GatewayReasonInvalid,
 				"spec.tls.backend.clientCertificateRef: client certificates are not supported; remove the field")
 		}
 		if f := tls.Frontend; f != nil && (f.Default.Validation != nil || slices.ContainsFunc(f.PerPort, validates)) {
-			return problem(gatewayv1.GatewayReasonInvalid,
+			return field.New(gatewayv1.GatewayReasonInvalid,
 				"spec.tls.frontend: validation of clients' certificates is not supported; remove the field")
 		}
 	}

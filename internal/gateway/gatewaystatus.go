@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/waggle-mesh/waggle/internal/gateway/field"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -62,17 +63,17 @@ type listenerState struct{ accepted, programmed Problem }
 func judge(g Gateway, l Listener, facts GatewayFacts) listenerState {
 	state := listenerState{accepted: l.Problem}
 	if taken, ok := facts.PortProblems[l.Port]; ok && l.Problem.OK() {
-		state.accepted = problem(gatewayv1.ListenerReasonPortUnavailable, "port %d is not available: %s", l.Port, taken)
+		state.accepted = field.New(gatewayv1.ListenerReasonPortUnavailable, "port %d is not available: %s", l.Port, taken)
 	}
 	switch {
 	case !state.accepted.OK():
-		state.programmed = problem(gatewayv1.ListenerReasonInvalid, "The listener is not accepted")
+		state.programmed = field.New(gatewayv1.ListenerReasonInvalid, "The listener is not accepted")
 	case !g.Problem.OK():
-		state.programmed = problem(gatewayv1.ListenerReasonInvalid, "The Gateway is not accepted; see its conditions")
+		state.programmed = field.New(gatewayv1.ListenerReasonInvalid, "The Gateway is not accepted; see its conditions")
 	case !l.Programmable():
-		state.programmed = problem(gatewayv1.ListenerReasonInvalid, "The listener has no certificate to present; see ResolvedRefs")
+		state.programmed = field.New(gatewayv1.ListenerReasonInvalid, "The listener has no certificate to present; see ResolvedRefs")
 	case !facts.AddressProblem.OK() || len(facts.Addresses) == 0:
-		state.programmed = problem(gatewayv1.ListenerReasonPending, "The Gateway has no address; see its conditions")
+		state.programmed = field.New(gatewayv1.ListenerReasonPending, "The Gateway has no address; see its conditions")
 	default:
 		state.programmed = answered(outcomesOf(g, l, facts.Outcomes))
 	}
@@ -97,11 +98,11 @@ func outcomesOf(g Gateway, l Listener, outcomes []model.Outcome) []model.Outcome
 // answered says what is missing until Envoy uses all of some resources.
 func answered(outcomes []model.Outcome) Problem {
 	if bad := rejections(outcomes); !bad.OK() {
-		return Problem{string(gatewayv1.ListenerReasonInvalid), bad.Message}
+		return Problem{Reason: string(gatewayv1.ListenerReasonInvalid), Message: bad.Message}
 	}
 	for _, o := range outcomes {
 		if o.State == model.Pending {
-			return problem(gatewayv1.ListenerReasonPending, "Waiting for Envoy")
+			return field.New(gatewayv1.ListenerReasonPending, "Waiting for Envoy")
 		}
 	}
 	return Problem{}
@@ -147,12 +148,12 @@ func (g Gateway) accepted(states []listenerState) (c metav1.Condition, bad Probl
 	case !g.Problem.OK():
 		return c, g.Problem
 	case len(states) == 0:
-		bad = problem(gatewayv1.GatewayReasonListenersNotValid, "spec.listeners: there is none; add one")
+		bad = field.New(gatewayv1.GatewayReasonListenersNotValid, "spec.listeners: there is none; add one")
 	case len(served) == 0:
-		bad = problem(gatewayv1.GatewayReasonListenersNotValid, "No listener is accepted (%s); see their conditions",
+		bad = field.New(gatewayv1.GatewayReasonListenersNotValid, "No listener is accepted (%s); see their conditions",
 			strings.Join(refused, ", "))
 	case len(refused) > 0:
-		some := problem(gatewayv1.GatewayReasonListenersNotValid, "Not accepted: %s; accepted: %s; see the listeners' conditions",
+		some := field.New(gatewayv1.GatewayReasonListenersNotValid, "Not accepted: %s; accepted: %s; see the listeners' conditions",
 			strings.Join(refused, ", "), strings.Join(served, ", "))
 		return warning(gatewayv1.GatewayConditionAccepted, some, g.Generation), Problem{}
 	default:
@@ -171,21 +172,21 @@ func (g Gateway) programmed(states []listenerState, facts GatewayFacts, bad Prob
 		if s.programmed.OK() {
 			served++
 		} else if s.accepted.OK() && l.Programmable() {
-			missing = append(missing, problem(s.programmed.Reason, "listener %s: %s", l.Name, s.programmed.Message))
+			missing = append(missing, field.New(s.programmed.Reason, "listener %s: %s", l.Name, s.programmed.Message))
 		}
 	}
 	var why Problem
 	switch {
 	case !bad.OK():
-		why = problem(gatewayv1.GatewayReasonInvalid, "The Gateway is not accepted")
+		why = field.New(gatewayv1.GatewayReasonInvalid, "The Gateway is not accepted")
 	case !facts.AddressProblem.OK():
 		why = facts.AddressProblem
 	case len(facts.Addresses) == 0:
-		why = problem(gatewayv1.GatewayReasonAddressNotAssigned, "No address is assigned yet")
+		why = field.New(gatewayv1.GatewayReasonAddressNotAssigned, "No address is assigned yet")
 	case len(missing) > 0:
-		why = Problem{missing[0].Reason, messages(missing)}
+		why = field.Join(missing)
 	case served == 0:
-		why = problem(gatewayv1.GatewayReasonInvalid, "No listener can be served; see the listeners")
+		why = field.New(gatewayv1.GatewayReasonInvalid, "No listener can be served; see the listeners")
 	}
 	return condition(gatewayv1.GatewayConditionProgrammed, gatewayv1.GatewayReasonProgrammed, "Envoy serves the Gateway", why, g.Generation)
 }
@@ -200,7 +201,7 @@ func (g Gateway) resolved() metav1.Condition {
 	}
 	var bad Problem
 	if len(unresolved) > 0 {
-		bad = problem(gatewayv1.GatewayReasonListenersNotResolved, "References of listeners are not resolved: %s; see their conditions",
+		bad = field.New(gatewayv1.GatewayReasonListenersNotResolved, "References of listeners are not resolved: %s; see their conditions",
 			strings.Join(unresolved, ", "))
 	}
 	return condition(gatewayv1.GatewayConditionResolvedRefs, gatewayv1.GatewayReasonResolvedRefs, "All references are resolved", bad, g.Generation)
@@ -217,7 +218,7 @@ func GatewayConditions(g Gateway, status gatewayv1.GatewayStatus) []model.Condit
 		return []model.Condition{{
 			Object: object, Type: string(gatewayv1.GatewayConditionAccepted), Status: string(metav1.ConditionUnknown),
 			Reason:  string(gatewayv1.GatewayReasonPending),
-			Message: "spec.gatewayClassName: GatewayClass " + quoted(g.Class) + " does not exist; create it, or correct the name",
+			Message: "spec.gatewayClassName: GatewayClass " + field.Quoted(g.Class) + " does not exist; create it, or correct the name",
 		}}
 	}
 	out := flatten(nil, object, "", status.Conditions)

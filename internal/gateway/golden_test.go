@@ -109,7 +109,7 @@ func (f *testFacts) read(t *testing.T, in *objects, text string) {
 		case "no":
 			f.Addresses = nil
 		case "address-problem":
-			f.Addresses, f.AddressProblem = nil, Problem{first, message}
+			f.Addresses, f.AddressProblem = nil, Problem{Reason: first, Message: message}
 		case "port-taken":
 			var port uint16
 			fmt.Sscan(first, &port)

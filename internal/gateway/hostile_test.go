@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/randfill"
 	"sigs.k8s.io/yaml"
 
+	"github.com/waggle-mesh/waggle/internal/gateway/field"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -25,7 +26,7 @@ func TestSurvivesAnything(t *testing.T) {
 		"Exact", "PathPrefix", "RegularExpression", "RequestRedirect", "URLRewrite", "CORS", "RequestMirror", "ReplacePrefixMatch",
 		"RequestHeaderModifier", "ResponseHeaderModifier", "Selector", "All", strings.Repeat("x", 5000), "世界", ":path", "GET", "|",
 	}
-	for seed := range int64(1000) {
+	for seed := range int64(300) {
 		fill := randfill.NewWithSeed(seed).NilChance(0.25).NumElements(0, 4).MaxDepth(30).Funcs(
 			func(s *string, c randfill.Continue) { *s = words[c.Intn(len(words))] },
 			func(n *int32, c randfill.Continue) {
@@ -87,7 +88,7 @@ func checkFit(t *testing.T, in *objects) {
 		}
 	}
 	for _, v := range x.hosts {
-		if v.Host != anyHost && !validHostname(v.Host) {
+		if v.Host != anyHost && !field.ValidHostname(v.Host) {
 			t.Fatalf("host %q", v.Host)
 		}
 		for _, r := range v.Routes {
@@ -125,7 +126,7 @@ func checkRoute(t *testing.T, r model.Route) {
 	}
 	for _, m := range mutations {
 		for _, h := range append(m.Set, m.Add...) {
-			if !validToken(h.Name) || strings.ContainsAny(h.Value, "\r\n\x00") || !utf8.ValidString(h.Value) {
+			if !field.ValidToken(h.Name) || strings.ContainsAny(h.Value, "\r\n\x00") || !utf8.ValidString(h.Value) {
 				t.Fatalf("header %q", h)
 			}
 		}
@@ -139,35 +140,6 @@ func boolCount(list ...bool) (n int) {
 		}
 	}
 	return n
-}
-
-// TestRegexBounds: what passes here passes RE2 with the bound that Envoy is
-// told. The sizes in the comments are RE2's own.
-func TestRegexBounds(t *testing.T) {
-	for expression, want := range map[string]bool{
-		"a{990}":            true,  // 994
-		"a{1000}":           false, // 1004
-		"[^/]{100}":         true,  // 804
-		".{130}":            false, // 1044
-		"(a|b){300}":        true,  // 904
-		`\p{Greek}+`:        true,  // 66
-		`\p{Lu}{3}`:         false, // 2374
-		`\PL`:               false, // 1202
-		`(?:x?){500}`:       false, // 1004
-		`\p{Letter}`:        false, // RE2 knows no such name
-		`^/v[0-9]+/[^/]+/$`: true,
-		`(?=a)`:             false,
-		`\1`:                false,
-		`(a`:                false,
-		"\xff":              false,
-		`[[:word:]]+`:       true,
-		`(?i)straße`:        true,
-	} {
-		r := ruleReader{}
-		if r.checkRegex(expression, "f"); (len(r.invalid) == 0) != want {
-			t.Errorf("%q: %v", expression, r.invalid)
-		}
-	}
 }
 
 func TestSupportedFeaturesAreSorted(t *testing.T) {

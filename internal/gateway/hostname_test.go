@@ -24,49 +24,6 @@ func matchesHost(pattern, host string) bool {
 	return pattern == host
 }
 
-// someHosts are hosts that tell patterns apart.
-func someHosts(patterns ...string) []string {
-	out := []string{"a", "b.a", "other"}
-	for _, p := range patterns {
-		suffix := strings.TrimPrefix(p, "*.")
-		for _, h := range []string{suffix, "x." + suffix, "x.y." + suffix, "x" + suffix} {
-			out = append(out, strings.Trim(h, "."))
-		}
-	}
-	return out
-}
-
-func FuzzHostnames(f *testing.F) {
-	f.Add("*.example.com", "a.example.com")
-	f.Add("*.example.com", "*.a.example.com")
-	f.Add("", "*.example.com")
-	f.Add("example.com", "*.example.com")
-	f.Add("*.com", "aexample.com")
-	f.Add("*.a", "*.aa")
-	f.Fuzz(func(t *testing.T, a, b string) {
-		if a != "" && !validHostname(a) || b != "" && !validHostname(b) {
-			t.Skip("no hostnames")
-		}
-		both, ok := intersect(a, b)
-		hosts := someHosts(a, b)
-		for _, h := range hosts {
-			if want, got := matchesHost(a, h) && matchesHost(b, h), ok && matchesHost(both, h); got != want {
-				t.Errorf("%q and %q intersect in %q, %v: host %q matches: %v, want %v", a, b, both, ok, h, got, want)
-			}
-		}
-		subset := true
-		for _, h := range hosts {
-			subset = subset && (matchesHost(a, h) || !matchesHost(b, h))
-		}
-		if covers(a, b) != subset {
-			t.Errorf("covers(%q, %q) = %v", a, b, !subset)
-		}
-		if _, again := intersect(b, a); ok != again {
-			t.Errorf("intersect(%q, %q) depends on the order", a, b)
-		}
-	})
-}
-
 // TestListenerOfHost compares the listener that takes a host with the API's
 // definition: an exact hostname, else the wildcard with the most dots, else
 // none.
@@ -115,18 +72,6 @@ func randomHostname(random *rand.Rand) string {
 		return "*." + h
 	default:
 		return h
-	}
-}
-
-func TestValidHostname(t *testing.T) {
-	for h, want := range map[string]bool{
-		"a": true, "a.b-c.d0": true, "*.a": true, strings.Repeat("a.", 126) + "a": true,
-		"": false, "*": false, "*.*.a": false, "a.*": false, ".a": false, "a.": false, "-a": false, "a-": false, "A": false,
-		"a_b": false, "10.0.0.1": false, "::1": false, "a|b": false, "a:80": false, "a b": false, strings.Repeat("a.", 127): false,
-	} {
-		if got := validHostname(h); got != want {
-			t.Errorf("validHostname(%q) = %v", h, got)
-		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/waggle-mesh/waggle/internal/gateway/field"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -36,13 +37,13 @@ func (l Listener) Programmable() bool {
 // listeners judges a Gateway's listeners, first each alone, then all together.
 func (s Stage) listeners(w World, gw *gatewayv1.Gateway) []Listener {
 	out := make([]Listener, 0, len(gw.Spec.Listeners))
-	var paths []field
+	var paths []field.Path
 	for i := range gw.Spec.Listeners {
-		spec, path := &gw.Spec.Listeners[i], field("spec").at("listeners", i)
+		spec, path := &gw.Spec.Listeners[i], field.Path("spec").At("listeners", i)
 		same := slices.IndexFunc(out, func(l Listener) bool { return l.Name == string(spec.Name) })
 		if same >= 0 {
-			out[same].Problem = problem(gatewayv1.ListenerReasonUnsupportedValue,
-				"%s.name: %s is also the name of %s; listeners need distinct names", path, quoted(string(spec.Name)), paths[same])
+			out[same].Problem = field.New(gatewayv1.ListenerReasonUnsupportedValue,
+				"%s.name: %s is also the name of %s; listeners need distinct names", path, field.Quoted(string(spec.Name)), paths[same])
 			continue
 		}
 		out = append(out, s.listener(w, gw.Namespace, spec, path))
@@ -54,10 +55,10 @@ func (s Stage) listeners(w World, gw *gatewayv1.Gateway) []Listener {
 }
 
 // listener judges a listener by itself.
-func (s Stage) listener(w World, namespace string, spec *gatewayv1.Listener, path field) Listener {
+func (s Stage) listener(w World, namespace string, spec *gatewayv1.Listener, path field.Path) Listener {
 	out := Listener{Kinds: []gatewayv1.RouteGroupKind{}}
 	out.Name = string(spec.Name)
-	out.Hostname = strings.ToLower(string(deref(spec.Hostname)))
+	out.Hostname = strings.ToLower(string(field.Value(spec.Hostname)))
 	out.Protocol, out.Problem = listenerProtocol(spec, path)
 	if spec.Port >= 1 && spec.Port <= 65535 {
 		out.Port = uint16(spec.Port)
@@ -71,29 +72,29 @@ func (s Stage) listener(w World, namespace string, spec *gatewayv1.Listener, pat
 	switch {
 	case !out.Problem.OK():
 	case out.Port == 0:
-		out.Problem = problem(gatewayv1.ListenerReasonPortUnavailable, "%s.port: %d is no port; use 1 to 65535", path, spec.Port)
+		out.Problem = field.New(gatewayv1.ListenerReasonPortUnavailable, "%s.port: %d is no port; use 1 to 65535", path, spec.Port)
 	case out.BindPort == 0:
-		out.Problem = problem(gatewayv1.ListenerReasonPortUnavailable,
+		out.Problem = field.New(gatewayv1.ListenerReasonPortUnavailable,
 			"%s.port: %d would answer on %d, as %d is added to ports here; use a port up to %d",
 			path, spec.Port, int(spec.Port)+s.PortOffset, s.PortOffset, 65535-s.PortOffset)
-	case out.Hostname != "" && !validHostname(out.Hostname):
-		out.Problem = problem(gatewayv1.ListenerReasonUnsupportedValue,
-			"%s.hostname: %s is not a host name; use a DNS name, or one that begins with \"*.\"", path, quoted(out.Hostname))
+	case out.Hostname != "" && !field.ValidHostname(out.Hostname):
+		out.Problem = field.New(gatewayv1.ListenerReasonUnsupportedValue,
+			"%s.hostname: %s is not a host name; use a DNS name, or one that begins with \"*.\"", path, field.Quoted(out.Hostname))
 	}
-	out.allow(spec.AllowedRoutes, path.dot("allowedRoutes"))
+	out.allow(spec.AllowedRoutes, path.Dot("allowedRoutes"))
 	if out.Protocol == model.HTTPS {
-		out.Certificates = out.resolve(w, namespace, spec.TLS, path.dot("tls"))
+		out.Certificates = out.resolve(w, namespace, spec.TLS, path.Dot("tls"))
 	}
 	return out
 }
 
 // listenerProtocol tells what a listener speaks, nothing if it is not served,
 // and what is wrong with that.
-func listenerProtocol(spec *gatewayv1.Listener, path field) (model.Protocol, Problem) {
+func listenerProtocol(spec *gatewayv1.Listener, path field.Path) (model.Protocol, Problem) {
 	switch spec.Protocol {
 	case gatewayv1.HTTPProtocolType:
 		if spec.TLS != nil {
-			return model.HTTP, problem(gatewayv1.ListenerReasonUnsupportedValue,
+			return model.HTTP, field.New(gatewayv1.ListenerReasonUnsupportedValue,
 				"%s.tls: protocol HTTP has no TLS; remove tls, or use protocol HTTPS", path)
 		}
 		return model.HTTP, Problem{}
@@ -101,23 +102,23 @@ func listenerProtocol(spec *gatewayv1.Listener, path field) (model.Protocol, Pro
 		if spec.TLS == nil {
 			return model.HTTPS, Problem{}
 		}
-		switch mode := derefOr(spec.TLS.Mode, gatewayv1.TLSModeTerminate); mode {
+		switch mode := field.Or(spec.TLS.Mode, gatewayv1.TLSModeTerminate); mode {
 		case gatewayv1.TLSModeTerminate:
 			return model.HTTPS, Problem{}
 		case gatewayv1.TLSModePassthrough:
-			return "", problem(gatewayv1.ListenerReasonUnsupportedProtocol,
+			return "", field.New(gatewayv1.ListenerReasonUnsupportedProtocol,
 				"%s.tls.mode: Passthrough is not supported with protocol HTTPS; use Terminate", path)
 		default:
-			return model.HTTPS, problem(gatewayv1.ListenerReasonUnsupportedValue,
-				"%s.tls.mode: %s is not known; use Terminate", path, quoted(string(mode)))
+			return model.HTTPS, field.New(gatewayv1.ListenerReasonUnsupportedValue,
+				"%s.tls.mode: %s is not known; use Terminate", path, field.Quoted(string(mode)))
 		}
 	}
-	return "", problem(gatewayv1.ListenerReasonUnsupportedProtocol,
-		"%s.protocol: %s is not supported; use HTTP or HTTPS", path, quoted(string(spec.Protocol)))
+	return "", field.New(gatewayv1.ListenerReasonUnsupportedProtocol,
+		"%s.protocol: %s is not supported; use HTTP or HTTPS", path, field.Quoted(string(spec.Protocol)))
 }
 
 // allow fills in which routes may attach.
-func (l *Listener) allow(spec *gatewayv1.AllowedRoutes, path field) {
+func (l *Listener) allow(spec *gatewayv1.AllowedRoutes, path field.Path) {
 	if spec == nil {
 		spec = &gatewayv1.AllowedRoutes{}
 	}
@@ -126,7 +127,7 @@ func (l *Listener) allow(spec *gatewayv1.AllowedRoutes, path field) {
 	if spec.Namespaces == nil {
 		return
 	}
-	l.From = derefOr(spec.Namespaces.From, gatewayv1.NamespacesFromSame)
+	l.From = field.Or(spec.Namespaces.From, gatewayv1.NamespacesFromSame)
 	switch l.From {
 	case gatewayv1.NamespacesFromAll, gatewayv1.NamespacesFromSame, gatewayv1.NamespacesFromNone:
 	case gatewayv1.NamespacesFromSelector:
@@ -140,18 +141,18 @@ func (l *Listener) allow(spec *gatewayv1.AllowedRoutes, path field) {
 			l.Selector = selector
 		}
 	default:
-		l.refuse("%s.namespaces.from: %s is not known; use Same, All or Selector", path, quoted(string(l.From)))
+		l.refuse("%s.namespaces.from: %s is not known; use Same, All or Selector", path, field.Quoted(string(l.From)))
 	}
 }
 
 // refuse notes that a value is not supported, unless worse is known.
 func (l *Listener) refuse(format string, args ...any) {
 	if l.Problem.OK() {
-		l.Problem = problem(gatewayv1.ListenerReasonUnsupportedValue, format, args...)
+		l.Problem = field.New(gatewayv1.ListenerReasonUnsupportedValue, format, args...)
 	}
 }
 
-func (l *Listener) allowKinds(kinds []gatewayv1.RouteGroupKind, path field) {
+func (l *Listener) allowKinds(kinds []gatewayv1.RouteGroupKind, path field.Path) {
 	group := gatewayv1.Group(gatewayv1.GroupName)
 	http := gatewayv1.RouteGroupKind{Group: &group, Kind: "HTTPRoute"}
 	if len(kinds) == 0 {
@@ -160,13 +161,13 @@ func (l *Listener) allowKinds(kinds []gatewayv1.RouteGroupKind, path field) {
 		return
 	}
 	for i, k := range kinds {
-		g := derefOr(k.Group, group)
+		g := field.Or(k.Group, group)
 		switch {
 		case g != group || k.Kind != http.Kind:
 			if l.Unresolved.OK() {
-				l.Unresolved = problem(gatewayv1.ListenerReasonInvalidRouteKinds,
+				l.Unresolved = field.New(gatewayv1.ListenerReasonInvalidRouteKinds,
 					"%s: %s of group %s does not go with protocol %s here; use HTTPRoute",
-					path.at("kinds", i), quoted(string(k.Kind)), quoted(string(g)), l.Protocol)
+					path.At("kinds", i), field.Quoted(string(k.Kind)), field.Quoted(string(g)), l.Protocol)
 			}
 		case !l.Routes:
 			l.Routes = true
@@ -177,9 +178,9 @@ func (l *Listener) allowKinds(kinds []gatewayv1.RouteGroupKind, path field) {
 
 // resolve gives the Secrets that a TLS listener presents. One that leads
 // nowhere is left out, and said; the others go on.
-func (l *Listener) resolve(w World, namespace string, tls *gatewayv1.ListenerTLSConfig, path field) []model.Name {
+func (l *Listener) resolve(w World, namespace string, tls *gatewayv1.ListenerTLSConfig, path field.Path) []model.Name {
 	if tls == nil || len(tls.CertificateRefs) == 0 {
-		l.unresolve(problem(gatewayv1.ListenerReasonInvalidCertificateRef,
+		l.unresolve(field.New(gatewayv1.ListenerReasonInvalidCertificateRef,
 			"%s.certificateRefs: protocol HTTPS needs a certificate; name a Secret of type kubernetes.io/tls", path))
 		return nil
 	}
@@ -187,7 +188,7 @@ func (l *Listener) resolve(w World, namespace string, tls *gatewayv1.ListenerTLS
 	for i, ref := range tls.CertificateRefs {
 		secret, usable, bad := certificateRef(w, namespace, ref)
 		if !bad.OK() {
-			bad.Message = fmt.Sprintf("%s: %s", path.at("certificateRefs", i), bad.Message)
+			bad.Message = fmt.Sprintf("%s: %s", path.At("certificateRefs", i), bad.Message)
 			l.unresolve(bad)
 		}
 		if usable && !slices.Contains(out, secret) {
@@ -208,23 +209,23 @@ func (l *Listener) unresolve(p Problem) {
 // is said, and presented all the same: a client may still decide to trust it,
 // but could do nothing about a port that does not answer.
 func certificateRef(w World, namespace string, ref gatewayv1.SecretObjectReference) (secret model.Name, usable bool, bad Problem) {
-	secret = model.Name{Namespace: string(derefOr(ref.Namespace, gatewayv1.Namespace(namespace))), Name: string(ref.Name)}
-	if group, kind := deref(ref.Group), derefOr(ref.Kind, "Secret"); group != "" || kind != "Secret" {
-		return secret, false, problem(gatewayv1.ListenerReasonInvalidCertificateRef,
-			"%s of group %s holds no certificates; use a Secret", quoted(string(kind)), quoted(string(group)))
+	secret = model.Name{Namespace: string(field.Or(ref.Namespace, gatewayv1.Namespace(namespace))), Name: string(ref.Name)}
+	if group, kind := field.Value(ref.Group), field.Or(ref.Kind, "Secret"); group != "" || kind != "Secret" {
+		return secret, false, field.New(gatewayv1.ListenerReasonInvalidCertificateRef,
+			"%s of group %s holds no certificates; use a Secret", field.Quoted(string(kind)), field.Quoted(string(group)))
 	}
-	if !permitted(w, referrer{"Gateway", namespace}, "Secret", secret) {
-		return secret, false, problem(gatewayv1.ListenerReasonRefNotPermitted,
+	if !field.Permitted(w, field.Referrer{Kind: "Gateway", Namespace: namespace}, "Secret", secret) {
+		return secret, false, field.New(gatewayv1.ListenerReasonRefNotPermitted,
 			"Secret %s is in another namespace; a ReferenceGrant there must allow Gateways of namespace %s", secret, namespace)
 	}
 	certificate, ok := w.Certificate(secret)
 	switch {
 	case !ok:
-		return secret, false, problem(gatewayv1.ListenerReasonInvalidCertificateRef, "Secret %s does not exist; create it", secret)
+		return secret, false, field.New(gatewayv1.ListenerReasonInvalidCertificateRef, "Secret %s does not exist; create it", secret)
 	case certificate.Problem != "":
-		return secret, false, problem(gatewayv1.ListenerReasonInvalidCertificateRef, "Secret %s %s", secret, certificate.Problem)
+		return secret, false, field.New(gatewayv1.ListenerReasonInvalidCertificateRef, "Secret %s %s", secret, certificate.Problem)
 	case w.Expired(certificate.NotAfter):
-		return secret, true, problem(gatewayv1.ListenerReasonInvalidCertificateRef,
+		return secret, true, field.New(gatewayv1.ListenerReasonInvalidCertificateRef,
 			"the certificate in Secret %s expired at %s; renew it", secret, certificate.NotAfter.UTC().Format("2006-01-02 15:04:05Z"))
 	}
 	return secret, true, Problem{}

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/waggle-mesh/waggle/internal/gateway/field"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -83,7 +84,7 @@ func namespaceLabels(w World, namespace string) labels.Set {
 // same hostname.
 func (p Parent) listener(port uint16, host string) (best ParentListener, ok bool) {
 	for _, l := range p.Listeners {
-		if l.Served && l.Port == port && covers(l.Hostname, host) && (!ok || narrower(l.Hostname, best.Hostname)) {
+		if l.Served && l.Port == port && field.Covers(l.Hostname, host) && (!ok || field.Narrower(l.Hostname, best.Hostname)) {
 			best, ok = l, true
 		}
 	}

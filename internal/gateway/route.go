@@ -7,6 +7,8 @@ import (
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/waggle-mesh/waggle/internal/gateway/field"
+	"github.com/waggle-mesh/waggle/internal/gateway/rule"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -88,7 +90,7 @@ func (s Stage) HTTPRoute(w World, route *gatewayv1.HTTPRoute) Route {
 	t.readRules(route)
 	t.readHostnames(route)
 	for i := range route.Spec.ParentRefs {
-		t.attach(route.Spec.ParentRefs[i], field("spec").at("parentRefs", i))
+		t.attach(route.Spec.ParentRefs[i], field.Path("spec").At("parentRefs", i))
 	}
 	t.finish()
 	return t.out
@@ -101,7 +103,7 @@ type translation struct {
 	created   time.Time
 	hostnames []string // in lower case, without duplicates; nil stands for any
 
-	rules []rule // those that answer, in order
+	rules []rule.Rule
 	// refusal is the problem that keeps the route from being accepted
 	// anywhere.
 	refusal Problem
@@ -116,35 +118,25 @@ func (t *translation) readRules(route *gatewayv1.HTTPRoute) {
 		specs = make([]gatewayv1.HTTPRouteRule, 1)
 	}
 	var invalid, unresolved []Problem
-	names := map[gatewayv1.SectionName]bool{}
 	valid, unknown := 0, false
 	for i := range specs {
-		r := ruleReader{w: t.w, route: t.out.Object, path: field("spec").at("rules", i)}
-		if name := deref(specs[i].Name); name != "" {
-			if names[name] {
-				r.refuse(r.path.dot("name"), "%s is also the name of another rule; use distinct names", quoted(string(name)))
-			}
-			names[name] = true
-		}
-		read := r.read(i, &specs[i])
-		unresolved = append(unresolved, r.unresolved...)
-		unknown = unknown || r.unknown
-		if len(r.invalid) == 0 {
+		r := rule.Read(t.w, t.out.Object, specs, i)
+		unresolved = append(unresolved, r.Unresolved...)
+		unknown = unknown || r.Unknown
+		if len(r.Invalid) == 0 {
 			valid++
 		}
-		invalid = append(invalid, r.invalid...)
-		t.rules = append(t.rules, read)
+		invalid = append(invalid, r.Invalid...)
+		t.rules = append(t.rules, r)
 	}
-	if len(unresolved) > 0 {
-		t.out.Unresolved = Problem{unresolved[0].Reason, messages(unresolved)}
-	}
+	t.out.Unresolved = field.Join(unresolved)
 	switch {
 	case len(invalid) == 0:
 	case valid == 0 || unknown:
-		t.refusal = Problem{invalid[0].Reason, messages(invalid)}
+		t.refusal = field.Join(invalid)
 	default:
-		t.out.Partial = problem(gatewayv1.RouteReasonUnsupportedValue,
-			"Dropped Rule, whose requests answer 500: %s", messages(invalid))
+		t.out.Partial = field.New(gatewayv1.RouteReasonUnsupportedValue,
+			"Dropped Rule, whose requests answer 500: %s", field.Join(invalid).Message)
 	}
 }
 
@@ -162,11 +154,11 @@ func hostnames(route *gatewayv1.HTTPRoute) []string {
 // readHostnames refuses the route for a hostname that is none.
 func (t *translation) readHostnames(route *gatewayv1.HTTPRoute) {
 	for i, h := range route.Spec.Hostnames {
-		if !validHostname(lowerHostname(h)) {
+		if !field.ValidHostname(lowerHostname(h)) {
 			t.rules = nil
-			t.refusal = problem(gatewayv1.RouteReasonUnsupportedValue,
+			t.refusal = field.New(gatewayv1.RouteReasonUnsupportedValue,
 				"%s: %s is not a host name; use a DNS name, or one that begins with \"*.\"",
-				field("spec").at("hostnames", i), quoted(string(h)))
+				field.Path("spec").At("hostnames", i), field.Quoted(string(h)))
 			return
 		}
 	}
@@ -182,7 +174,7 @@ func (t *translation) finish() {
 	out.Memberships = slices.Compact(out.Memberships)
 	if len(out.Attachments) > 0 {
 		for _, r := range t.rulesAnswering() {
-			out.Backends = append(out.Backends, r.backends()...)
+			out.Backends = append(out.Backends, r.Backends()...)
 		}
 		slices.SortFunc(out.Backends, func(a, b model.Backend) int { return compareStrings(a.Key(), b.Key()) })
 		out.Backends = slices.Compact(out.Backends)

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/waggle-mesh/waggle/internal/gateway/field"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -57,17 +58,14 @@ func rejections(outcomes []model.Outcome) Problem {
 			rejected = append(rejected, o)
 		}
 	}
-	if len(rejected) == 0 {
-		return Problem{}
-	}
 	slices.SortFunc(rejected, func(a, b model.Outcome) int {
 		return cmp.Or(cmp.Compare(a.Key(), b.Key()), cmp.Compare(a.Message, b.Message))
 	})
 	problems := make([]Problem, len(rejected))
 	for i, o := range rejected {
-		problems[i].Message = fmt.Sprintf("Envoy rejected %s %q: %s", o.Type, o.Name, o.Message)
+		problems[i] = field.New(reasonRejected, "Envoy rejected %s %q: %s", o.Type, o.Name, o.Message)
 	}
-	return Problem{reasonRejected, messages(problems)}
+	return field.Join(problems)
 }
 
 // RouteConditions are a route's conditions for people: those of its status,
@@ -93,13 +91,13 @@ func RouteConditions(r Route, status gatewayv1.RouteStatus) []model.Condition {
 // parentName is how people write a parentRef: "default/gw/http:80".
 func parentName(ref gatewayv1.ParentReference) string {
 	out := string(ref.Name)
-	if namespace := deref(ref.Namespace); namespace != "" {
+	if namespace := field.Value(ref.Namespace); namespace != "" {
 		out = string(namespace) + "/" + out
 	}
-	if kind := derefOr(ref.Kind, "Gateway"); kind != "Gateway" {
+	if kind := field.Or(ref.Kind, "Gateway"); kind != "Gateway" {
 		out = string(kind) + " " + out
 	}
-	if section := deref(ref.SectionName); section != "" {
+	if section := field.Value(ref.SectionName); section != "" {
 		out += "/" + string(section)
 	}
 	if ref.Port != nil {

@@ -26,71 +26,65 @@ import (
 func VirtualHost(table, host string, attachments []Attachment) model.VirtualHost {
 	out := model.VirtualHost{Table: table, Host: host}
 	var candidates []candidate
-	for _, a := range attachments {
+	for i := range attachments {
+		a := &attachments[i]
 		if a.Misdirected {
 			return model.VirtualHost{Table: table, Host: host, Misdirected: true}
 		}
-		for i := range a.Rules {
-			candidates = append(candidates, candidate{&a.Rules[i], a.Created, a.Route.Name.String()})
+		name := a.Route.Name.String()
+		for j := range a.Rules {
+			candidates = append(candidates, candidate{rank(&a.Rules[j].Match), a.Created, name, &a.Rules[j]})
 		}
 	}
-	slices.SortFunc(candidates, comparePrecedence)
-	for _, c := range candidates {
-		out.Routes = append(out.Routes, *c.route)
+	slices.SortFunc(candidates, candidate.compare)
+	if len(candidates) > 0 {
+		out.Routes = make([]model.Route, len(candidates))
+	}
+	for i, c := range candidates {
+		out.Routes[i] = *c.route
 	}
 	return out
 }
 
-// candidate is a route with what its rank depends on.
+// candidate is a route with what its place depends on.
 type candidate struct {
-	route   *model.Route
+	rank    uint64
 	created time.Time
 	name    string
+	route   *model.Route
 }
 
-func comparePrecedence(a, b candidate) int {
-	m, n := &a.route.Match, &b.route.Match
-	return cmp.Or(
-		cmp.Compare(pathRank(m.Path.Kind), pathRank(n.Path.Kind)),
-		comparePathLength(m.Path, n.Path),
-		more(truth(m.Method != ""), truth(n.Method != "")),
-		more(len(m.Headers), len(n.Headers)),
-		more(len(m.Query), len(n.Query)),
-		a.created.Compare(b.created),
-		strings.Compare(a.name, b.name),
-		strings.Compare(a.route.Origin.Object.Kind, b.route.Origin.Object.Kind),
-		cmp.Compare(a.route.Origin.Rule, b.route.Origin.Rule),
-		cmp.Compare(a.route.Origin.Match, b.route.Origin.Match),
-	)
+func (c candidate) compare(other candidate) int {
+	if c.rank != other.rank {
+		return cmp.Compare(c.rank, other.rank)
+	}
+	if d := c.created.Compare(other.created); d != 0 {
+		return d
+	}
+	if d := strings.Compare(c.name, other.name); d != 0 {
+		return d
+	}
+	a, b := &c.route.Origin, &other.route.Origin
+	return cmp.Or(strings.Compare(a.Object.Kind, b.Object.Kind), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Match, b.Match))
 }
 
-func pathRank(kind model.PathMatchKind) int {
-	switch kind {
-	case model.PathExact:
-		return 0
+// rank is criteria 1 to 4 in one number: the lowest goes first. The lengths
+// and counts that the CRDs allow are far below what fits.
+func rank(m *model.Match) uint64 {
+	const most = 1<<14 - 1
+	first := func(n int) uint64 { return uint64(most - min(n, most)) }
+	path, length := uint64(2), len(m.Path.Value)
+	switch m.Path.Kind {
+	case model.PathExact: // two that differ never match the same request
+		path, length = 0, 0
 	case model.PathRegex:
-		return 1
+		path = 1
 	}
-	return 2
-}
-
-// comparePathLength ranks longer paths first, but for exact ones, of which
-// two that differ never match the same request.
-func comparePathLength(a, b model.PathMatch) int {
-	if a.Kind == model.PathExact {
-		return 0
+	method := uint64(1)
+	if m.Method != "" {
+		method = 0
 	}
-	return more(len(a.Value), len(b.Value))
-}
-
-// more ranks the greater number first.
-func more(a, b int) int { return cmp.Compare(b, a) }
-
-func truth(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+	return path<<43 | first(length)<<29 | method<<28 | first(len(m.Headers))<<14 | first(len(m.Query))
 }
 
 // compareStrings compares pairs of strings, the first pair first.

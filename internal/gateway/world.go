@@ -3,27 +3,23 @@ package gateway
 import (
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
-
+	"github.com/waggle-mesh/waggle/internal/gateway/field"
+	"github.com/waggle-mesh/waggle/internal/gateway/rule"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
 // World is what the stage's functions read besides the row they are called
 // with. The graph implements it over tables and records each read.
 type World interface {
+	rule.World // Services and ReferenceGrants
 	// Class is the row of a GatewayClass.
 	Class(name string) (Class, bool)
 	// Parent is what routes see of a Gateway, be it ours or not.
 	Parent(gateway model.Name) (Parent, bool)
 	// NamespaceLabels are the labels of a Namespace, nil if it is not known.
 	NamespaceLabels(namespace string) map[string]string
-	// Service is a Service as it stands.
-	Service(name model.Name) (*corev1.Service, bool)
 	// Certificate is the row of a Secret.
 	Certificate(secret model.Name) (Certificate, bool)
-	// Grants are the ReferenceGrants in a namespace, in any order.
-	Grants(namespace string) []*gatewayv1.ReferenceGrant
 	// Expired tells whether a certificate's end has passed. The graph calls
 	// the reader again when it has.
 	Expired(notAfter time.Time) bool
@@ -38,3 +34,7 @@ type Stage struct {
 	// on, 0 to 65534.
 	PortOffset int
 }
+
+// Problem is a reason of the Gateway API's and a message for people. The zero
+// Problem stands for none.
+type Problem = field.Problem

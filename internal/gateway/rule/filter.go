@@ -1,10 +1,11 @@
-package gateway
+package rule
 
 import (
 	"slices"
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/waggle-mesh/waggle/internal/gateway/field"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -21,11 +22,11 @@ type filters struct {
 
 // filters translates the filters below path, which are a backendRef's or a
 // rule's.
-func (r *ruleReader) filters(specs []gatewayv1.HTTPRouteFilter, path field, ofBackend bool) filters {
+func (r *reader) filters(specs []gatewayv1.HTTPRouteFilter, path field.Path, ofBackend bool) filters {
 	var out filters
 	var seen []gatewayv1.HTTPRouteFilterType
 	for i := range specs {
-		spec, at := &specs[i], path.at("filters", i)
+		spec, at := &specs[i], path.At("filters", i)
 		if slices.Contains(seen, spec.Type) {
 			r.refuse(at, "a second %s filter; join it with the first", spec.Type)
 			continue
@@ -53,45 +54,45 @@ func onRulesOnly(t gatewayv1.HTTPRouteFilterType) bool {
 }
 
 // filter translates one filter into out.
-func (r *ruleReader) filter(spec *gatewayv1.HTTPRouteFilter, path field, out *filters) {
+func (r *reader) filter(spec *gatewayv1.HTTPRouteFilter, path field.Path, out *filters) {
 	switch spec.Type {
 	case gatewayv1.HTTPRouteFilterRequestHeaderModifier:
-		if f := spec.RequestHeaderModifier; r.present(f != nil, path.dot("requestHeaderModifier")) {
-			out.request = r.headers(f, path.dot("requestHeaderModifier"), true)
+		if f := spec.RequestHeaderModifier; r.present(f != nil, path.Dot("requestHeaderModifier")) {
+			out.request = r.headers(f, path.Dot("requestHeaderModifier"), true)
 		}
 	case gatewayv1.HTTPRouteFilterResponseHeaderModifier:
-		if f := spec.ResponseHeaderModifier; r.present(f != nil, path.dot("responseHeaderModifier")) {
-			out.response = r.headers(f, path.dot("responseHeaderModifier"), false)
+		if f := spec.ResponseHeaderModifier; r.present(f != nil, path.Dot("responseHeaderModifier")) {
+			out.response = r.headers(f, path.Dot("responseHeaderModifier"), false)
 		}
 	case gatewayv1.HTTPRouteFilterRequestMirror:
-		if f := spec.RequestMirror; r.present(f != nil, path.dot("requestMirror")) {
-			if mirror, ok := r.mirror(f, path.dot("requestMirror")); ok {
+		if f := spec.RequestMirror; r.present(f != nil, path.Dot("requestMirror")) {
+			if mirror, ok := r.mirror(f, path.Dot("requestMirror")); ok {
 				out.mirrors = append(out.mirrors, mirror)
 			}
 		}
 	case gatewayv1.HTTPRouteFilterRequestRedirect:
-		if f := spec.RequestRedirect; r.present(f != nil, path.dot("requestRedirect")) {
-			out.redirect = r.redirect(f, path.dot("requestRedirect"))
+		if f := spec.RequestRedirect; r.present(f != nil, path.Dot("requestRedirect")) {
+			out.redirect = r.redirect(f, path.Dot("requestRedirect"))
 		}
 	case gatewayv1.HTTPRouteFilterURLRewrite:
-		if f := spec.URLRewrite; r.present(f != nil, path.dot("urlRewrite")) {
-			out.rewrite = r.rewrite(f, path.dot("urlRewrite"))
+		if f := spec.URLRewrite; r.present(f != nil, path.Dot("urlRewrite")) {
+			out.rewrite = r.rewrite(f, path.Dot("urlRewrite"))
 		}
 	case gatewayv1.HTTPRouteFilterCORS:
-		if f := spec.CORS; r.present(f != nil, path.dot("cors")) {
-			out.cors = r.cors(f, path.dot("cors"))
+		if f := spec.CORS; r.present(f != nil, path.Dot("cors")) {
+			out.cors = r.cors(f, path.Dot("cors"))
 		}
 	case gatewayv1.HTTPRouteFilterExternalAuth, gatewayv1.HTTPRouteFilterExtensionRef:
-		r.closed = true
+		r.Closed = true
 		r.refuse(path, "filters of type %s are not supported; remove it", spec.Type)
 	default:
-		r.closed = true
-		r.refuseUnknown(path.dot("type"), string(spec.Type), "a filter type of the Gateway API")
+		r.Closed = true
+		r.refuseUnknown(path.Dot("type"), string(spec.Type), "a filter type of the Gateway API")
 	}
 }
 
 // present notes a filter whose type names a field that is not there.
-func (r *ruleReader) present(ok bool, path field) bool {
+func (r *reader) present(ok bool, path field.Path) bool {
 	if !ok {
 		r.refuse(path, "the field is missing, which the filter's type names; add it")
 	}
@@ -100,26 +101,26 @@ func (r *ruleReader) present(ok bool, path field) bool {
 
 // mirror translates a RequestMirror filter. Without a backend to copy to
 // there is none.
-func (r *ruleReader) mirror(spec *gatewayv1.HTTPRequestMirrorFilter, path field) (out model.Mirror, ok bool) {
+func (r *reader) mirror(spec *gatewayv1.HTTPRequestMirrorFilter, path field.Path) (out model.Mirror, ok bool) {
 	out = model.Mirror{Numerator: 100, Denominator: 100}
 	switch {
 	case spec.Percent != nil && spec.Fraction != nil:
 		r.refuse(path, "percent and fraction exclude each other; remove either")
 	case spec.Percent != nil:
 		if *spec.Percent < 0 || *spec.Percent > 100 {
-			r.refuse(path.dot("percent"), "%d is no percentage; use 0 to 100", *spec.Percent)
+			r.refuse(path.Dot("percent"), "%d is no percentage; use 0 to 100", *spec.Percent)
 			return out, false
 		}
 		out.Numerator = uint32(*spec.Percent)
 	case spec.Fraction != nil:
-		numerator, denominator := spec.Fraction.Numerator, derefOr(spec.Fraction.Denominator, 100)
+		numerator, denominator := spec.Fraction.Numerator, field.Or(spec.Fraction.Denominator, 100)
 		if numerator < 0 || denominator < 1 || numerator > denominator {
-			r.refuse(path.dot("fraction"), "%d/%d is no fraction; use one of 0 to 1", numerator, denominator)
+			r.refuse(path.Dot("fraction"), "%d/%d is no fraction; use one of 0 to 1", numerator, denominator)
 			return out, false
 		}
 		out.Numerator, out.Denominator = uint32(numerator), uint32(denominator)
 	}
-	backend, ok := r.backend(spec.BackendRef, path.dot("backendRef"))
+	backend, ok := r.backend(spec.BackendRef, path.Dot("backendRef"))
 	out.Backend = backend
 	return out, ok && out.Numerator > 0
 }

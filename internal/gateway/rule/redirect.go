@@ -1,4 +1,4 @@
-package gateway
+package rule
 
 import (
 	"slices"
@@ -6,6 +6,7 @@ import (
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/waggle-mesh/waggle/internal/gateway/field"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -20,21 +21,21 @@ type redirect struct {
 // that is named, else the well-known one of the scheme that is named, else
 // the listener's; and it is left out where the scheme implies it. The ports
 // that are not named lead to where they answer.
-func (r redirect) at(parent Parent, l ParentListener) model.Redirect {
+func (r redirect) at(l Listener) model.Redirect {
 	out := r.Redirect
 	scheme := out.Scheme
 	if scheme == "" {
 		scheme = strings.ToLower(string(l.Protocol))
 	}
-	known, protocol := uint16(80), model.HTTP
+	known, reachable := uint16(80), l.HTTP
 	if scheme == "https" {
-		known, protocol = 443, model.HTTPS
+		known, reachable = 443, l.HTTPS
 	}
 	switch {
 	case r.port != 0:
 		out.Port = r.port
 	case out.Scheme != "":
-		out.Port = parent.reachable(known, protocol)
+		out.Port = reachable
 	default:
 		out.Port = l.BindPort
 	}
@@ -45,23 +46,23 @@ func (r redirect) at(parent Parent, l ParentListener) model.Redirect {
 }
 
 // redirect translates a RequestRedirect filter.
-func (r *ruleReader) redirect(spec *gatewayv1.HTTPRequestRedirectFilter, path field) *redirect {
+func (r *reader) redirect(spec *gatewayv1.HTTPRequestRedirectFilter, path field.Path) *redirect {
 	out := &redirect{Redirect: model.Redirect{
-		Scheme: deref(spec.Scheme),
-		Host:   r.preciseHostname(spec.Hostname, path.dot("hostname")),
-		Path:   r.pathModifier(spec.Path, path.dot("path")),
-		Status: derefOr(spec.StatusCode, 302),
+		Scheme: field.Value(spec.Scheme),
+		Host:   r.preciseHostname(spec.Hostname, path.Dot("hostname")),
+		Path:   r.pathModifier(spec.Path, path.Dot("path")),
+		Status: field.Or(spec.StatusCode, 302),
 	}}
 	if s := out.Scheme; spec.Scheme != nil && s != "http" && s != "https" {
-		r.refuseUnknown(path.dot("scheme"), s, "http or https")
+		r.refuseUnknown(path.Dot("scheme"), s, "http or https")
 	}
 	if !slices.Contains([]int{301, 302, 303, 307, 308}, out.Status) {
-		r.unknown = true
-		r.refuse(path.dot("statusCode"), "%d is not supported; use 301, 302, 303, 307 or 308", out.Status)
+		r.Unknown = true
+		r.refuse(path.Dot("statusCode"), "%d is not supported; use 301, 302, 303, 307 or 308", out.Status)
 	}
 	if p := spec.Port; p != nil {
 		if *p < 1 || *p > 65535 {
-			r.refuse(path.dot("port"), "%d is no port; use 1 to 65535", *p)
+			r.refuse(path.Dot("port"), "%d is no port; use 1 to 65535", *p)
 		} else {
 			out.port = uint16(*p)
 		}
@@ -70,10 +71,10 @@ func (r *ruleReader) redirect(spec *gatewayv1.HTTPRequestRedirectFilter, path fi
 }
 
 // rewrite translates a URLRewrite filter.
-func (r *ruleReader) rewrite(spec *gatewayv1.HTTPURLRewriteFilter, path field) *model.Rewrite {
+func (r *reader) rewrite(spec *gatewayv1.HTTPURLRewriteFilter, path field.Path) *model.Rewrite {
 	out := &model.Rewrite{
-		Host: r.preciseHostname(spec.Hostname, path.dot("hostname")),
-		Path: r.pathModifier(spec.Path, path.dot("path")),
+		Host: r.preciseHostname(spec.Hostname, path.Dot("hostname")),
+		Path: r.pathModifier(spec.Path, path.Dot("path")),
 	}
 	if out.Host == "" && out.Path == nil {
 		return nil
@@ -81,29 +82,29 @@ func (r *ruleReader) rewrite(spec *gatewayv1.HTTPURLRewriteFilter, path field) *
 	return out
 }
 
-func (r *ruleReader) preciseHostname(h *gatewayv1.PreciseHostname, path field) string {
-	out := strings.ToLower(string(deref(h)))
-	if out != "" && !validPreciseHostname(out) {
-		r.refuse(path, "%s is not a host name; use a DNS name without wildcard and port", quoted(string(*h)))
+func (r *reader) preciseHostname(h *gatewayv1.PreciseHostname, path field.Path) string {
+	out := strings.ToLower(string(field.Value(h)))
+	if out != "" && !field.ValidPreciseHostname(out) {
+		r.refuse(path, "%s is not a host name; use a DNS name without wildcard and port", field.Quoted(string(*h)))
 	}
 	return out
 }
 
 // pathModifier translates the path of a redirect or a rewrite.
-func (r *ruleReader) pathModifier(spec *gatewayv1.HTTPPathModifier, path field) *model.PathRewrite {
+func (r *reader) pathModifier(spec *gatewayv1.HTTPPathModifier, path field.Path) *model.PathRewrite {
 	if spec == nil {
 		return nil
 	}
 	var out *model.PathRewrite
 	switch spec.Type {
 	case gatewayv1.FullPathHTTPPathModifier:
-		path = path.dot("replaceFullPath")
+		path = path.Dot("replaceFullPath")
 		if !r.present(spec.ReplaceFullPath != nil, path) {
 			return nil
 		}
 		out = &model.PathRewrite{Kind: model.ReplaceFullPath, Value: *spec.ReplaceFullPath}
 	case gatewayv1.PrefixMatchHTTPPathModifier:
-		path = path.dot("replacePrefixMatch")
+		path = path.Dot("replacePrefixMatch")
 		if !r.present(spec.ReplacePrefixMatch != nil, path) {
 			return nil
 		}
@@ -112,7 +113,7 @@ func (r *ruleReader) pathModifier(spec *gatewayv1.HTTPPathModifier, path field) 
 		}
 		out = &model.PathRewrite{Kind: model.ReplacePrefixMatch, Value: trimSlash(*spec.ReplacePrefixMatch)}
 	default:
-		r.refuseUnknown(path.dot("type"), string(spec.Type), "ReplaceFullPath or ReplacePrefixMatch")
+		r.refuseUnknown(path.Dot("type"), string(spec.Type), "ReplaceFullPath or ReplacePrefixMatch")
 		return nil
 	}
 	switch {
@@ -121,9 +122,9 @@ func (r *ruleReader) pathModifier(spec *gatewayv1.HTTPPathModifier, path field) 
 	case len(out.Value) > 1024:
 		r.refuse(path, "the path is %d bytes long; use at most 1024", len(out.Value))
 	case !strings.HasPrefix(out.Value, "/"):
-		r.refuse(path, "%s must begin with \"/\"", quoted(out.Value))
-	case !validPathCharacters(out.Value):
-		r.refuse(path, "%s holds characters that no path does; write them as %%XX", quoted(out.Value))
+		r.refuse(path, "%s must begin with \"/\"", field.Quoted(out.Value))
+	case !field.ValidPathCharacters(out.Value):
+		r.refuse(path, "%s holds characters that no path does; write them as %%XX", field.Quoted(out.Value))
 	}
 	return out
 }
@@ -131,7 +132,7 @@ func (r *ruleReader) pathModifier(spec *gatewayv1.HTTPPathModifier, path field) 
 // prefixesOnly tells whether all matches are by PathPrefix.
 func prefixesOnly(matches []gatewayv1.HTTPRouteMatch) bool {
 	for _, m := range matches {
-		if m.Path != nil && derefOr(m.Path.Type, gatewayv1.PathMatchPathPrefix) != gatewayv1.PathMatchPathPrefix {
+		if m.Path != nil && field.Or(m.Path.Type, gatewayv1.PathMatchPathPrefix) != gatewayv1.PathMatchPathPrefix {
 			return false
 		}
 	}

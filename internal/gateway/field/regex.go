@@ -1,7 +1,8 @@
-package gateway
+package field
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
 	"regexp/syntax"
 	"unicode"
@@ -33,34 +34,39 @@ func unknownClass(expression string) string {
 	return ""
 }
 
-// checkRegex refuses what RE2 would refuse or what would cost too much.
-func (r *ruleReader) checkRegex(expression string, path field) {
+// RegexProblem says why RE2 would refuse a regular expression, or why it would
+// cost too much. It is empty if all is well.
+func RegexProblem(expression string) string {
 	if expression == "" || len(expression) > maxRegexLength {
-		r.refuse(path, "the regular expression is %d bytes long; use 1 to %d", len(expression), maxRegexLength)
-		return
+		return fmt.Sprintf("the regular expression is %d bytes long; use 1 to %d", len(expression), maxRegexLength)
 	}
 	if name := unknownClass(expression); name != "" {
-		r.refuse(path, "%s is no regular expression (RE2): no class is named %s; use a general category such as \\p{Lu}",
-			quoted(expression), quoted(name))
-		return
+		return fmt.Sprintf("%s is no regular expression (RE2): no class is named %s; use a general category such as \\p{Lu}",
+			Quoted(expression), Quoted(name))
 	}
 	parsed, err := syntax.Parse(expression, syntax.Perl)
 	if err != nil {
-		var why *syntax.Error
-		if errors.As(err, &why) {
-			r.refuse(path, "%s is no regular expression (RE2): %s: %s", quoted(expression), why.Code, quoted(why.Expr))
-		}
-		return
+		return fmt.Sprintf("%s is no regular expression (RE2): %s", Quoted(expression), reason(err))
 	}
 	program, err := syntax.Compile(parsed.Simplify())
 	if err != nil { // never, for what could be parsed
-		r.refuse(path, "%s does not compile", quoted(expression))
-		return
+		return fmt.Sprintf("%s does not compile", Quoted(expression))
 	}
 	if size := regexSize(program); size > maxRegexProgram {
-		r.refuse(path, "%s comes to about %d instructions, of at most %d; use fewer repetitions and smaller classes",
-			quoted(expression), size, maxRegexProgram)
+		return fmt.Sprintf("%s comes to about %d instructions, of at most %d; use fewer repetitions and smaller classes",
+			Quoted(expression), size, maxRegexProgram)
 	}
+	return ""
+}
+
+// reason is what is wrong with an expression and where, without what may not
+// stand in a message.
+func reason(err error) string {
+	var why *syntax.Error
+	if !errors.As(err, &why) {
+		return "it cannot be parsed"
+	}
+	return string(why.Code) + ": " + Quoted(why.Expr)
 }
 
 // regexSize is at least the size of RE2's program, which works on bytes: a
