@@ -178,9 +178,13 @@ func (g *gateway) serve(hosts []model.VirtualHost, backends ...*backend) {
 	}
 }
 
-// routes renders hosts as the mode has it.
+// routes renders the hosts of the first table.
 func (g *gateway) routes(hosts []model.VirtualHost) []model.Resource {
-	table := g.listener.Chains[0].Table
+	return g.routesOf(g.listener.Chains[0].Table, hosts)
+}
+
+// routesOf renders hosts as the mode has it.
+func (g *gateway) routesOf(table string, hosts []model.VirtualHost) []model.Resource {
 	var exact, wildcards []render.Host
 	for _, v := range hosts {
 		v.Table = table

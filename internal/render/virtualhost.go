@@ -33,11 +33,19 @@ func virtualHost(v model.VirtualHost, hostHeader string) *routev3.VirtualHost {
 		rendered.Routes = []*routev3.Route{everything(421)}
 		return rendered
 	}
-	var routes []*routev3.Route
+	var routes []pathRoute
 	for _, r := range v.Routes {
-		routes = append(routes, route(r, v.Host, hostHeader)...)
+		for _, one := range route(r, v.Host, hostHeader) {
+			routes = append(routes, pathRoute{r.Match.Path, one})
+		}
 	}
-	rendered.Routes = append(routes, everything(404))
+	routes = append(routes, pathRoute{anyPath, everything(404)})
+	if rendered.Matcher = tree(routes); rendered.Matcher != nil {
+		return rendered
+	}
+	for _, r := range routes {
+		rendered.Routes = append(rendered.Routes, r.route)
+	}
 	return rendered
 }
 
@@ -51,13 +59,16 @@ func domains(host string) []string {
 	return []string{host, host + "."}
 }
 
+// anyPath matches every path.
+var anyPath = model.PathMatch{Kind: model.PathPrefix, Value: "/"}
+
 // everything answers all that the routes before it left. A request that no
 // route matches would be answered 404 as well, but it would then count as
 // one whose host is unknown, see scope.go.
 func everything(status uint32) *routev3.Route {
 	return &routev3.Route{
 		Name:   unrouted,
-		Match:  match(model.Match{Path: model.PathMatch{Value: "/"}}, ""),
+		Match:  match(model.Match{Path: anyPath}, ""),
 		Action: respond(status),
 	}
 }

@@ -1,0 +1,149 @@
+package render_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
+	"google.golang.org/protobuf/encoding/protojson"
+	"sigs.k8s.io/yaml"
+
+	"github.com/waggle-mesh/waggle/internal/model"
+	"github.com/waggle-mesh/waggle/internal/render"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// goldenAddress is where the listeners of golden files answer.
+var goldenAddress = netip.MustParseAddr("127.0.0.1")
+
+// TestGolden renders the rows of each file in testdata and compares with
+// what the file says Envoy gets. A file's first part is named for the kind
+// of row.
+func TestGolden(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden files: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			archive, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := archive.Files[0]
+			got := renderGolden(t, in)
+			if *update {
+				archive.Files = []txtar.File{in, {Name: "envoy.yaml", Data: got}}
+				if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if len(archive.Files) != 2 || !bytes.Equal(archive.Files[1].Data, got) {
+				t.Errorf("rendered is not what %s says (go test -run TestGolden -update):\n%s", file, got)
+			}
+			if again := renderGolden(t, in); !bytes.Equal(again, got) {
+				t.Error("the same row renders differently the second time")
+			}
+		})
+	}
+}
+
+func renderGolden(t *testing.T, in txtar.File) []byte {
+	switch in.Name {
+	case "virtualhost.yaml":
+		h := render.VirtualHost(decode[model.VirtualHost](t, in))
+		return show(t, render.RouteConfiguration(h.Table, []render.Host{h}))
+	case "scoped.yaml":
+		h := render.VirtualHost(decode[model.VirtualHost](t, in))
+		return show(t, append(render.ScopedHost(h, 10080), render.ScopedWildcards(h.Table, nil)...)...)
+	case "listener.yaml":
+		return show(t, render.Listener(decode[model.Listener](t, in), render.ListenerOptions{Address: goldenAddress}))
+	case "scopedlistener.yaml":
+		return show(t, render.Listener(decode[model.Listener](t, in), render.ListenerOptions{
+			Address: goldenAddress, ExclusivePort: true, Scoped: func(string) bool { return true },
+		}))
+	case "backend.yaml":
+		return show(t, render.Cluster(decode[model.Backend](t, in)))
+	case "endpoints.yaml":
+		return show(t, render.LoadAssignment(decode[model.Endpoints](t, in)))
+	case "certificate.yaml":
+		return show(t, render.Certificate(decode[model.Certificate](t, in)))
+	case "bootstrap.yaml":
+		text, err := yaml.JSONToYAML(render.Bootstrap(decode[render.BootstrapOptions](t, in)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	t.Fatalf("no kind of row is called %s", in.Name)
+	return nil
+}
+
+// decode reads a row; its keys are the names of Go fields.
+func decode[T any](t *testing.T, in txtar.File) (row T) {
+	t.Helper()
+	if err := yaml.UnmarshalStrict(in.Data, &row); err != nil {
+		t.Fatal(err)
+	}
+	return row
+}
+
+// show writes resources as YAML under their names and owners.
+func show(t *testing.T, resources ...model.Resource) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	for _, r := range resources {
+		validate(t, r)
+		fmt.Fprintf(&out, "# %s %s\n", r.Type[strings.LastIndex(string(r.Type), ".")+1:], r.Name)
+		for _, owner := range r.Owners {
+			fmt.Fprintf(&out, "# of %s\n", owner)
+		}
+		text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(message(t, r))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var short any
+		if err := json.Unmarshal(text, &short); err != nil {
+			t.Fatal(err)
+		}
+		text, err = yaml.Marshal(withoutRepetition(short))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Write(text)
+	}
+	return out.Bytes()
+}
+
+// withoutRepetition shortens what every golden would repeat: the source of
+// all resources, type URLs' common beginning, and scripts.
+func withoutRepetition(v any) any {
+	switch v := v.(type) {
+	case []any:
+		for i := range v {
+			v[i] = withoutRepetition(v[i])
+		}
+	case map[string]any:
+		if _, ok := v["ads"]; ok {
+			return "ads"
+		}
+		for key, inner := range v {
+			v[key] = withoutRepetition(inner)
+		}
+	case string:
+		if strings.HasPrefix(v, "--") {
+			return "(script)"
+		}
+		return strings.TrimPrefix(v, "type.googleapis.com/")
+	}
+	return v
+}
