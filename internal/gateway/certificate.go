@@ -47,6 +47,12 @@ func SecretCertificate(secret *corev1.Secret) Certificate {
 		out.Problem = fmt.Sprintf("holds no usable certificate and key: %v", err)
 		return out
 	}
+	for i, der := range pair.Certificate[1:] {
+		if _, err := x509.ParseCertificate(der); err != nil {
+			out.Problem = fmt.Sprintf("holds a chain whose certificate %d cannot be parsed: %v", i+2, err)
+			return out
+		}
+	}
 	if out.Problem = weakness(pair.Leaf); out.Problem != "" {
 		return out
 	}

@@ -76,6 +76,9 @@ func gatewayProblem(class Class, gw *gatewayv1.Gateway) Problem {
 		return field.New(gatewayv1.GatewayReasonInvalidParameters,
 			"spec.gatewayClassName: GatewayClass %s is not accepted: %s", class.Name, class.Problem.Message)
 	}
+	if n := len(gw.Spec.Listeners); n > maxListeners {
+		return field.New(gatewayv1.GatewayReasonInvalid, "spec.listeners: there are %d; use at most %d", n, maxListeners)
+	}
 	for i, a := range gw.Spec.Addresses {
 		if t := field.Or(a.Type, gatewayv1.IPAddressType); t != gatewayv1.IPAddressType {
 			return field.New(gatewayv1.GatewayReasonUnsupportedAddress,

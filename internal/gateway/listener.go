@@ -2,10 +2,12 @@ package gateway
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/waggle-mesh/waggle/internal/gateway/field"
@@ -34,8 +36,14 @@ func (l Listener) Programmable() bool {
 	return l.Served && (l.Protocol != model.HTTPS || len(l.Certificates) > 0)
 }
 
+// maxListeners is how many the API allows.
+const maxListeners = 64
+
 // listeners judges a Gateway's listeners, first each alone, then all together.
 func (s Stage) listeners(w World, gw *gatewayv1.Gateway) []Listener {
+	if len(gw.Spec.Listeners) > maxListeners {
+		return nil // which gatewayProblem says
+	}
 	out := make([]Listener, 0, len(gw.Spec.Listeners))
 	var paths []field.Path
 	for i := range gw.Spec.Listeners {
@@ -131,7 +139,7 @@ func (l *Listener) allow(spec *gatewayv1.AllowedRoutes, path field.Path) {
 	switch l.From {
 	case gatewayv1.NamespacesFromAll, gatewayv1.NamespacesFromSame, gatewayv1.NamespacesFromNone:
 	case gatewayv1.NamespacesFromSelector:
-		selector, err := metav1.LabelSelectorAsSelector(spec.Namespaces.Selector)
+		selector, err := labelSelector(spec.Namespaces.Selector)
 		switch {
 		case spec.Namespaces.Selector == nil:
 			l.refuse("%s.namespaces.selector: from Selector needs one; add it, or use from Same or All", path)
@@ -143,6 +151,22 @@ func (l *Listener) allow(spec *gatewayv1.AllowedRoutes, path field.Path) {
 	default:
 		l.refuse("%s.namespaces.from: %s is not known; use Same, All or Selector", path, field.Quoted(string(l.From)))
 	}
+}
+
+// labelSelector reads a selector. Its labels are read in order, so that of
+// several mistakes the same is always found first.
+func labelSelector(spec *metav1.LabelSelector) (labels.Selector, error) {
+	if spec == nil {
+		return labels.Nothing(), nil
+	}
+	ordered := &metav1.LabelSelector{}
+	for _, key := range slices.Sorted(maps.Keys(spec.MatchLabels)) {
+		ordered.MatchExpressions = append(ordered.MatchExpressions, metav1.LabelSelectorRequirement{
+			Key: key, Operator: metav1.LabelSelectorOpIn, Values: []string{spec.MatchLabels[key]},
+		})
+	}
+	ordered.MatchExpressions = append(ordered.MatchExpressions, spec.MatchExpressions...)
+	return metav1.LabelSelectorAsSelector(ordered)
 }
 
 // refuse notes that a value is not supported, unless worse is known.

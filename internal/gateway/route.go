@@ -78,6 +78,9 @@ func (a Attachment) VirtualHostKey() string { return model.Join(a.Table, a.Host)
 // Equal tells whether a and other say the same.
 func (a Attachment) Equal(other Attachment) bool { return reflect.DeepEqual(a, other) }
 
+// How many of each the API allows. A status has no room for more parents.
+const maxRules, maxHostnames, maxParents = 16, 16, 32
+
 // HTTPRoute judges an HTTPRoute and attaches it to its parents' listeners.
 func (s Stage) HTTPRoute(w World, route *gatewayv1.HTTPRoute) Route {
 	t := &translation{
@@ -89,7 +92,7 @@ func (s Stage) HTTPRoute(w World, route *gatewayv1.HTTPRoute) Route {
 	t.out = Route{Object: model.Ref{Kind: "HTTPRoute", Name: t.name}, Generation: route.Generation}
 	t.readRules(route)
 	t.readHostnames(route)
-	for i := range route.Spec.ParentRefs {
+	for i := range min(len(route.Spec.ParentRefs), maxParents) {
 		t.attach(route.Spec.ParentRefs[i], field.Path("spec").At("parentRefs", i))
 	}
 	t.finish()
@@ -114,8 +117,12 @@ type translation struct {
 // as it should be, unless a value stands somewhere that the API does not know.
 func (t *translation) readRules(route *gatewayv1.HTTPRoute) {
 	specs := route.Spec.Rules
-	if len(specs) == 0 { // the CRD's default
+	switch n := len(specs); {
+	case n == 0: // the CRD's default
 		specs = make([]gatewayv1.HTTPRouteRule, 1)
+	case n > maxRules:
+		t.refusal = field.New(gatewayv1.RouteReasonUnsupportedValue, "spec.rules: there are %d; use at most %d", n, maxRules)
+		return
 	}
 	var invalid, unresolved []Problem
 	valid, unknown := 0, false
@@ -143,7 +150,7 @@ func (t *translation) readRules(route *gatewayv1.HTTPRoute) {
 // hostnames are the route's, as they are matched.
 func hostnames(route *gatewayv1.HTTPRoute) []string {
 	var out []string
-	for _, h := range route.Spec.Hostnames {
+	for _, h := range route.Spec.Hostnames[:min(len(route.Spec.Hostnames), maxHostnames)] {
 		if lower := lowerHostname(h); !slices.Contains(out, lower) {
 			out = append(out, lower)
 		}
@@ -153,6 +160,11 @@ func hostnames(route *gatewayv1.HTTPRoute) []string {
 
 // readHostnames refuses the route for a hostname that is none.
 func (t *translation) readHostnames(route *gatewayv1.HTTPRoute) {
+	if n := len(route.Spec.Hostnames); n > maxHostnames {
+		t.rules = nil
+		t.refusal = field.New(gatewayv1.RouteReasonUnsupportedValue, "spec.hostnames: there are %d; use at most %d", n, maxHostnames)
+		return
+	}
 	for i, h := range route.Spec.Hostnames {
 		if !field.ValidHostname(lowerHostname(h)) {
 			t.rules = nil

@@ -69,8 +69,15 @@ func rejections(outcomes []model.Outcome) Problem {
 }
 
 // RouteConditions are a route's conditions for people: those of its status,
-// and a word on parents that no controller claims.
+// and a word on parents that no controller claims, or that there are none.
 func RouteConditions(r Route, status gatewayv1.RouteStatus) []model.Condition {
+	if len(r.Parents) == 0 {
+		return []model.Condition{{
+			Object: r.Object, Type: string(gatewayv1.RouteConditionAccepted), Status: string(metav1.ConditionUnknown),
+			Reason:  string(gatewayv1.RouteReasonPending),
+			Message: "spec.parentRefs: there is none, so nothing is routed; name a Gateway",
+		}}
+	}
 	var out []model.Condition
 	ours := 0
 	for _, p := range r.Parents {

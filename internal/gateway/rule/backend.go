@@ -12,6 +12,9 @@ import (
 // One that leads nowhere keeps its share.
 func (r *reader) backendRefs(spec *gatewayv1.HTTPRouteRule) []model.WeightedBackend {
 	var out []model.WeightedBackend
+	if !r.few(r.path.Dot("backendRefs"), len(spec.BackendRefs), 16) {
+		return out
+	}
 	for i := range spec.BackendRefs {
 		ref, path := &spec.BackendRefs[i], r.path.At("backendRefs", i)
 		backend, _ := r.backend(ref.BackendObjectReference, path)

@@ -13,6 +13,10 @@ import (
 
 // cors translates a CORS filter.
 func (r *reader) cors(spec *gatewayv1.HTTPCORSFilter, path field.Path) *model.CORS {
+	if !r.few(path.Dot("allowOrigins"), len(spec.AllowOrigins), 64) || !r.few(path.Dot("allowMethods"), len(spec.AllowMethods), 64) ||
+		!r.few(path.Dot("allowHeaders"), len(spec.AllowHeaders), 64) || !r.few(path.Dot("exposeHeaders"), len(spec.ExposeHeaders), 64) {
+		return nil
+	}
 	out := &model.CORS{AllowCredentials: field.Value(spec.AllowCredentials), MaxAge: 5 * time.Second}
 	for i, o := range spec.AllowOrigins {
 		origin, ok := field.NormalOrigin(string(o))

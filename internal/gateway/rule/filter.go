@@ -24,6 +24,10 @@ type filters struct {
 // rule's.
 func (r *reader) filters(specs []gatewayv1.HTTPRouteFilter, path field.Path, ofBackend bool) filters {
 	var out filters
+	if !r.few(path.Dot("filters"), len(specs), 16) {
+		r.Closed = true // for what may be among them
+		return out
+	}
 	var seen []gatewayv1.HTTPRouteFilterType
 	for i := range specs {
 		spec, at := &specs[i], path.At("filters", i)

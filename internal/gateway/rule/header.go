@@ -11,6 +11,10 @@ import (
 
 // headers translates a header modifier, of requests or of responses.
 func (r *reader) headers(spec *gatewayv1.HTTPHeaderFilter, path field.Path, ofRequest bool) model.HeaderMutation {
+	if !r.few(path.Dot("set"), len(spec.Set), 16) || !r.few(path.Dot("add"), len(spec.Add), 16) ||
+		!r.few(path.Dot("remove"), len(spec.Remove), 16) {
+		return model.HeaderMutation{}
+	}
 	h := headerReader{reader: r, ofRequest: ofRequest, actions: map[string]string{}}
 	return model.HeaderMutation{
 		Set:    h.values(spec.Set, path, "set"),

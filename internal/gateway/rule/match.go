@@ -21,6 +21,9 @@ func (r *reader) matches(specs []gatewayv1.HTTPRouteMatch) []indexedMatch {
 	if len(specs) == 0 {
 		return []indexedMatch{{Match: model.Match{Path: model.PathMatch{Value: "/"}}}}
 	}
+	if !r.few(r.path.Dot("matches"), len(specs), 64) {
+		return nil
+	}
 	out := make([]indexedMatch, 0, len(specs))
 	for i := range specs {
 		before := len(r.Invalid)
@@ -38,6 +41,9 @@ func (r *reader) match(spec *gatewayv1.HTTPRouteMatch, path field.Path) model.Ma
 			r.refuseUnknown(path.Dot("method"), string(method), "one of "+strings.Join(methods, ", "))
 		}
 		out.Method = string(method)
+	}
+	if !r.few(path.Dot("headers"), len(spec.Headers), 16) || !r.few(path.Dot("queryParams"), len(spec.QueryParams), 16) {
+		return out
 	}
 	for i, h := range spec.Headers {
 		name := strings.ToLower(string(h.Name))

@@ -41,6 +41,14 @@ func (r *reader) unresolve(reason gatewayv1.RouteConditionReason, at field.Path,
 	r.Unresolved = append(r.Unresolved, field.New(reason, "%s: %s", at, fmt.Sprintf(format, args...)))
 }
 
+// few refuses a list that is longer than the API allows.
+func (r *reader) few(at field.Path, n, most int) bool {
+	if n > most {
+		r.refuse(at, "there are %d; use at most %d", n, most)
+	}
+	return n <= most
+}
+
 // checkRegex refuses a regular expression that RE2 would refuse.
 func (r *reader) checkRegex(expression string, at field.Path) {
 	if problem := field.RegexProblem(expression); problem != "" {
