@@ -158,7 +158,7 @@ func (c *catalog) settle(ref model.Ref, batch *Batch) {
 			e.owner = cl
 		}
 	}
-	if len(e.claims) > 1 {
+	if len(e.claims) > 1 && ref.Name.Name != "" {
 		c.contested[ref] = e
 	} else {
 		delete(c.contested, ref)

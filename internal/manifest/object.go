@@ -176,6 +176,9 @@ func refOf(tree map[string]any, k *kind) model.Ref {
 	meta, _ := tree["metadata"].(map[string]any)
 	name, _ := meta["name"].(string)
 	namespace, _ := meta["namespace"].(string)
+	if name == "" {
+		return model.Ref{Kind: k.name}
+	}
 	if namespace == "" && k.namespaced {
 		namespace = metav1.NamespaceDefault
 	}

@@ -46,7 +46,7 @@ func (p Problem) String() string {
 		b.WriteString("notice: ")
 	}
 	if p.Object.Kind != "" {
-		b.WriteString(p.Object.String() + ": ")
+		b.WriteString(strings.TrimSpace(p.Object.String()) + ": ")
 	}
 	if p.Field != "" {
 		b.WriteString(p.Field + ": ")
