@@ -56,17 +56,18 @@ func routeConfigurationHeader(name string) *routev3.RouteConfiguration {
 // assemble appends hosts to a marshalled header: on the wire a message is
 // the concatenation of its fields.
 func assemble(name string, header *routev3.RouteConfiguration, owners []model.Ref, hosts ...Host) model.Resource {
-	byName := func(a, b Host) int { return cmp.Compare(a.Name, b.Name) }
-	if !slices.IsSortedFunc(hosts, byName) {
-		hosts = slices.SortedFunc(slices.Values(hosts), byName)
+	sorted := make([]*Host, len(hosts))
+	for i := range hosts {
+		sorted[i] = &hosts[i]
 	}
+	slices.SortFunc(sorted, func(a, b *Host) int { return cmp.Compare(a.Name, b.Name) })
 	start := marshal(header)
 	size := len(start)
-	for _, h := range hosts {
+	for _, h := range sorted {
 		size += len(h.entry)
 	}
 	body := append(make([]byte, 0, size), start...)
-	for _, h := range hosts {
+	for _, h := range sorted {
 		body = append(body, h.entry...)
 	}
 	return model.Resource{
