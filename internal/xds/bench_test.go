@@ -2,11 +2,14 @@ package xds_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -44,7 +47,23 @@ func BenchmarkStart(b *testing.B) {
 		p := startProxy(b, append(state, listener(b, "main", port, "main"))...)
 		p.await(model.Accepted, key(model.EnvoyListener, "main"), key(model.RouteConfiguration, "main"), key(model.ClusterLoadAssignment, name("svc", 4999)))
 		awaitBody(b, port, "hello")
+		b.ReportMetric(cpu(b, p.pid).Seconds(), "envoy-cpu-s")
 	}
+}
+
+// cpu is the processor time that a process has used.
+func cpu(b *testing.B, pid int) time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	user, err1 := strconv.Atoi(fields[11])
+	system, err2 := strconv.Atoi(fields[12])
+	if err := errors.Join(err1, err2); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
 // BenchmarkEdit is the time from Update until Envoy has accepted, among 5,000

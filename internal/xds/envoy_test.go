@@ -51,6 +51,7 @@ func envoyBinary(t testing.TB) string {
 const bootstrap = `
 node: {id: test, cluster: test}
 admin: {address: {pipe: {path: %[1]s/admin.sock, mode: 0600}}}
+deferred_stat_options: {enable_deferred_creation_stats: true}
 dynamic_resources:
   ads_config:
     api_type: DELTA_GRPC
@@ -76,6 +77,7 @@ type proxy struct {
 	t     testing.TB
 	dir   string
 	admin *http.Client
+	pid   int // of Envoy
 
 	server *xds.Server
 	stop   func() // the server
@@ -111,6 +113,7 @@ func startProxy(t testing.TB, state ...model.Resource) *proxy {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	p.pid = cmd.Process.Pid
 	t.Cleanup(func() {
 		cmd.Process.Kill()
 		cmd.Wait()

@@ -130,8 +130,16 @@ func TestOutcomeOfTwoEnvoys(t *testing.T) {
 		if got := s.states("RDS"); !slices.Equal(got, []string{"RDS r Rejected no"}) {
 			t.Errorf("one has rejected: %q", got)
 		}
+		s.update("RDS r=3")
+		a.wantAck("RDS +r")
+		b.want("RDS +r") // and waits for its answer
+		s.update("CDS c2=1")
+		a.wantAck("CDS +c2")
+		if got := s.states("CDS"); !slices.Equal(got, []string{"CDS c Accepted", "CDS c2 Pending"}) {
+			t.Errorf("one has a new cluster: %q", got)
+		}
 		b.disconnect()
-		if got := s.states("RDS"); !slices.Equal(got, []string{"RDS r Accepted"}) {
+		if got := s.states("RDS", "CDS"); !slices.Equal(got, []string{"CDS c Accepted", "CDS c2 Accepted", "RDS r Accepted"}) {
 			t.Errorf("the other has gone: %q", got)
 		}
 		a.disconnect()

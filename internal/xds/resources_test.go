@@ -120,6 +120,40 @@ func plainListener(t testing.TB, name string, port int, table string) *listenerv
 	}
 }
 
+// scopedListener finds its table by the Host header, as it was sent.
+func scopedListener(t testing.TB, name string, port int) model.Resource {
+	hcm := &hcmv3.HttpConnectionManager{
+		StatPrefix: "test",
+		RouteSpecifier: &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: &hcmv3.ScopedRoutes{
+			Name: "scopes",
+			ScopeKeyBuilder: &hcmv3.ScopedRoutes_ScopeKeyBuilder{Fragments: []*hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder{{
+				Type: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_{
+					HeaderValueExtractor: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor{
+						Name:        ":authority",
+						ExtractType: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_Index{},
+					},
+				},
+			}}},
+			RdsConfigSource: ads,
+			ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{ScopedRds: &hcmv3.ScopedRds{ScopedRdsConfigSource: ads}},
+		}},
+		HttpFilters: []*hcmv3.HttpFilter{{Name: "envoy.filters.http.router", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(t, &routerv3.Router{})}}},
+	}
+	l := plainListener(t, name, port, "")
+	l.FilterChains[0].Filters[0].ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: pack(t, hcm)}
+	return resource(t, model.EnvoyListener, name, l)
+}
+
+func scope(t testing.TB, name, authority, table string) model.Resource {
+	return resource(t, model.ScopedRoute, name, &routev3.ScopedRouteConfiguration{
+		Name:                   name,
+		RouteConfigurationName: table,
+		Key: &routev3.ScopedRouteConfiguration_Key{Fragments: []*routev3.ScopedRouteConfiguration_Key_Fragment{{
+			Type: &routev3.ScopedRouteConfiguration_Key_Fragment_StringKey{StringKey: authority},
+		}}},
+	})
+}
+
 // tlsListener presents a certificate that arrives by SDS.
 func tlsListener(t testing.TB, name string, port int, table, secret string) model.Resource {
 	l := plainListener(t, name, port, table)
