@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -43,6 +44,7 @@ func golden(t *testing.T, file string) {
 	facts.read(t, in, section(archive, "facts"))
 	model, status := facts.run(in)
 	checkGenerations(t, in, facts)
+	checkKeys(t, translate(in))
 	for seed := range uint64(5) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		m, s := facts.run(in.shuffled(random.Shuffle))
@@ -163,6 +165,64 @@ func checkGenerations(t *testing.T, in *objects, facts testFacts) {
 	for _, c := range all {
 		if c.ObservedGeneration != 3 || !c.LastTransitionTime.IsZero() || c.Reason == "" || c.Message == "" {
 			t.Errorf("condition %+v", c)
+		}
+	}
+}
+
+// checkKeys wants no two rows of a table to have one key, and what rows refer
+// to by key to be there.
+func checkKeys(t *testing.T, x translated) {
+	t.Helper()
+	attachments, backends, secrets := map[string]bool{}, map[model.Backend]bool{}, map[model.Name]bool{}
+	add := func(list []Attachment) {
+		for _, a := range list {
+			if attachments[a.Key()] {
+				t.Errorf("two attachments %s", a.Key())
+			}
+			attachments[a.Key()] = true
+		}
+	}
+	for _, g := range x.gateways {
+		add(g.Attachments())
+		for _, secret := range g.Certificates() {
+			secrets[secret] = true
+		}
+	}
+	for _, r := range x.routes {
+		add(r.Attachments)
+		for _, b := range r.Backends {
+			backends[b] = true
+		}
+	}
+	used, tables := map[model.Backend]bool{}, map[string]bool{}
+	for _, v := range x.hosts {
+		tables[v.Table] = true
+		for _, route := range v.Routes {
+			if route.Forward == nil {
+				continue
+			}
+			for _, b := range route.Forward.Backends {
+				used[b.Backend] = !b.Backend.IsZero()
+			}
+			for _, m := range route.Forward.Mirrors {
+				used[m.Backend] = true
+			}
+		}
+	}
+	delete(used, model.Backend{})
+	if !maps.Equal(used, backends) {
+		t.Errorf("routes use %v, and name %v", used, backends)
+	}
+	for _, l := range x.listeners {
+		for _, c := range l.Chains {
+			if !tables[c.Table] {
+				t.Errorf("listener %s has no table %s", l.Key(), c.Table)
+			}
+			for _, secret := range c.Certificates {
+				if !secrets[secret] {
+					t.Errorf("listener %s presents %s, which the Gateway does not name", l.Key(), secret)
+				}
+			}
 		}
 	}
 }

@@ -82,6 +82,7 @@ func checkFit(t *testing.T, in *objects) {
 	var facts testFacts
 	x := translate(in)
 	facts.run(in)
+	checkKeys(t, x)
 	for _, l := range x.listeners {
 		if l.Port == 0 || l.BindPort == 0 || len(l.Chains) == 0 {
 			t.Fatalf("listener %+v", l)
