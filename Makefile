@@ -4,7 +4,6 @@
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS    := -s -w -X main.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-export GOFLAGS += -trimpath
 
 .PHONY: help
 help: ## this list
@@ -21,8 +20,9 @@ tools: ## the pinned Envoy, at .tools/envoy
 
 .PHONY: demo
 demo: ## two backends, a gateway, a canary that moves without a failed request
-	@echo "building (the first time takes a minute or two) ..."
-	@tools/fetch-envoy.sh & fetch=$$!; $(MAKE) --no-print-directory build && go build -o bin/ ./examples/demo ./examples/echo && wait $$fetch
+	@tools/fetch-envoy.sh & fetch=$$!; \
+	tools/progress.sh "building bin/waggle (the first time takes two minutes)" $(MAKE) --no-print-directory --silent build && \
+	go build -o bin/ ./examples/demo ./examples/echo && wait $$fetch
 	@bin/demo
 
 .PHONY: test
