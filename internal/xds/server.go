@@ -173,8 +173,10 @@ func (s *Server) close(st *stream) {
 	if len(s.streams) == 0 {
 		return
 	}
-	for k := range st.answers {
-		s.ledger.touch(k)
+	for t, byName := range s.desired {
+		for name := range byName { // what it had not got counts no more, too
+			s.ledger.touch(model.ResourceKey{Type: t, Name: name})
+		}
 	}
 }
 
