@@ -55,3 +55,25 @@ func BenchmarkEdit(b *testing.B) {
 		render.RouteConfiguration("default|gw|80|", hosts)
 	}
 }
+
+func TestNamesAreUnique(t *testing.T) {
+	seen := map[string]bool{}
+	gateways := []model.Name{{Namespace: "a", Name: "b"}, {Namespace: "a", Name: "b.c"}, {Namespace: "a-b", Name: "c"}}
+	for _, gateway := range gateways {
+		for _, hostname := range []string{"", "*", "a.example.com", "*.example.com"} {
+			table := model.TableKey(gateway, 80, hostname)
+			resources := render.ScopedWildcards(table, nil)
+			for _, name := range []string{"any", "a.example.com", "80"} {
+				h := render.VirtualHost(model.VirtualHost{Table: table, Host: name})
+				resources = append(resources, render.ScopedHost(h, 80)...)
+			}
+			for _, r := range resources {
+				validate(t, r)
+				if seen[r.Key()] {
+					t.Errorf("two resources are %s", r.Key())
+				}
+				seen[r.Key()] = true
+			}
+		}
+	}
+}
