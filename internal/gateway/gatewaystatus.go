@@ -24,10 +24,10 @@ type GatewayFacts struct {
 	PortProblems map[uint16]string
 	// Attached counts a listener's Memberships. Nil counts none.
 	Attached func(listener string) int
-	// Outcomes are those of resources made of the Gateway or of Secrets that
-	// it presents. One of type EnvoyListener has the name of its
-	// model.Listener's Key, one of type Secret has the Secret among its
-	// owners. Those that are Accepted do not matter, and are not missed.
+	// Outcomes are those of resources made of the Gateway and of Secrets that
+	// it presents, named by the key of their model.Listener or
+	// model.Certificate. Those that are Accepted do not matter, and are not
+	// missed.
 	Outcomes []model.Outcome
 }
 
@@ -87,9 +87,7 @@ func outcomesOf(g Gateway, l Listener, outcomes []model.Outcome) []model.Outcome
 		case model.EnvoyListener:
 			return o.Name != model.ListenerKey(g.Name, l.Port)
 		case model.Secret:
-			return !slices.ContainsFunc(o.Owners, func(r model.Ref) bool {
-				return r.Kind == "Secret" && slices.Contains(l.Certificates, r.Name)
-			})
+			return !slices.ContainsFunc(l.Certificates, func(secret model.Name) bool { return secret.String() == o.Name })
 		}
 		return true
 	})
