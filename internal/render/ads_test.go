@@ -2,6 +2,7 @@ package render_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -54,6 +55,12 @@ func (s *subscription) wants(name string) bool {
 		}
 	}
 	return false
+}
+
+// resource is what a response holds of a resource, which counts as sent.
+func (s *subscription) resource(t model.ResourceType, name string, body []byte) *discoveryv3.Resource {
+	s.sent[name] = string(body)
+	return &discoveryv3.Resource{Name: name, Version: "1", Resource: &anypb.Any{TypeUrl: t.TypeURL(), Value: body}}
 }
 
 func newADS() *ads {
@@ -138,12 +145,8 @@ func (a *ads) push(t model.ResourceType) error {
 	sub := a.stream.subs[t]
 	var changed []*discoveryv3.Resource
 	for _, name := range slices.Sorted(maps.Keys(a.resources[t])) {
-		body := a.resources[t][name]
-		if sub.wants(name) && sub.sent[name] != string(body) {
-			sub.sent[name] = string(body)
-			changed = append(changed, &discoveryv3.Resource{
-				Name: name, Version: fmt.Sprint(len(body)), Resource: &anypb.Any{TypeUrl: t.TypeURL(), Value: body},
-			})
+		if body := a.resources[t][name]; sub.wants(name) && sub.sent[name] != string(body) {
+			changed = append(changed, sub.resource(t, name, body))
 		}
 	}
 	batch := 1
@@ -214,20 +217,24 @@ func (a *ads) receive(s *adsStream, request *discoveryv3.DeltaDiscoveryRequest) 
 			}
 		}
 	}
+	var err error
 	for _, name := range request.ResourceNamesSubscribe {
 		sub.names[name] = true
-		delete(sub.sent, name)
-		if !strings.HasSuffix(name, "*") && a.resources[t][name] == nil {
-			if err := a.respond(t, &discoveryv3.DeltaDiscoveryResponse{RemovedResources: []string{name}}); err != nil {
-				return err
-			}
+		if strings.HasSuffix(name, "*") {
+			err = errors.Join(err, a.push(t))
+		} else if body := a.resources[t][name]; body != nil {
+			err = errors.Join(err, a.respond(t, &discoveryv3.DeltaDiscoveryResponse{Resources: []*discoveryv3.Resource{sub.resource(t, name, body)}}))
+		} else {
+			err = errors.Join(err, a.respond(t, &discoveryv3.DeltaDiscoveryResponse{RemovedResources: []string{name}}))
 		}
 	}
 	for _, name := range request.ResourceNamesUnsubscribe {
 		delete(sub.names, name)
 		delete(sub.sent, name)
 	}
-	err := a.push(t)
+	if sub.names["*"] {
+		err = errors.Join(err, a.push(t))
+	}
 	close(a.acked)
 	a.acked = make(chan struct{})
 	return err
