@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,11 +30,9 @@ import (
 // numbers of their process 1.
 func Running(dir string) map[string]int {
 	pids := map[string]int{}
-	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, f := range files {
-		b, _ := os.ReadFile(f)
-		if a := strings.Split(string(b), "\x00"); len(a) >= 3 && a[0] == member.Argv0 && a[1] == dir {
-			pids[a[2]], _ = strconv.Atoi(filepath.Base(filepath.Dir(f)))
+	for pid, argv := range members() {
+		if argv[1] == dir {
+			pids[argv[2]] = pid
 		}
 	}
 	return pids
@@ -41,18 +40,46 @@ func Running(dir string) map[string]int {
 
 // UsersOf lists the folders of sandboxes that run from a cache.
 func UsersOf(cache string) (dirs []string) {
-	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, f := range files {
-		b, _ := os.ReadFile(f)
-		a := strings.Split(string(b), "\x00")
-		if len(a) < 3 || a[0] != member.Argv0 || contains(dirs, a[1]) {
-			continue
-		}
-		if p, err := plan.Load(a[1]); err == nil && p.Cache == cache {
-			dirs = append(dirs, a[1])
+	for _, argv := range members() {
+		p, err := plan.Load(argv[1])
+		if err == nil && p.Cache == cache && !slices.Contains(dirs, argv[1]) {
+			dirs = append(dirs, argv[1])
 		}
 	}
 	return dirs
+}
+
+// members finds the process 1 of every member of every sandbox of this machine.
+func members() map[int][]string {
+	found := map[int][]string{}
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, d := range dirs {
+		if argv := commandLine(d); len(argv) >= 3 && argv[0] == member.Argv0 {
+			pid, _ := strconv.Atoi(filepath.Base(d))
+			found[pid] = argv
+		}
+	}
+	return found
+}
+
+// commandLine reads a process's arguments. A process that is just executing a
+// program has none for a moment, and a member that was overlooked then would
+// survive "down": so it is asked again as long as it has a program at all, which
+// kernel threads and the dead do not have.
+func commandLine(dir string) []string {
+	for {
+		b, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if err != nil {
+			return nil
+		}
+		if len(b) > 0 {
+			return strings.Split(string(b), "\x00")
+		}
+		if _, err := os.Readlink(filepath.Join(dir, "exe")); err != nil {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // embryo is a member's process 1 that waits for its network.
@@ -133,7 +160,7 @@ func Kill(dir string, names ...string) error {
 	for {
 		left := 0
 		for m, pid := range Running(dir) {
-			if len(names) == 0 || contains(names, m) {
+			if len(names) == 0 || slices.Contains(names, m) {
 				_ = unix.Kill(pid, unix.SIGKILL)
 				left++
 			}
@@ -146,13 +173,4 @@ func Kill(dir string, names ...string) error {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }

@@ -251,7 +251,7 @@ func RemoveHostLink(name string) error {
 }
 
 // Taken finds a route or address of the machine that overlaps one of the
-// prefixes, other than those of a link named except.
+// prefixes, other than those of a link named except. Default routes do not count.
 func Taken(prefixes []netip.Prefix, except string) (string, error) {
 	links, err := netlink.LinkList()
 	if err != nil {
@@ -265,16 +265,26 @@ func Taken(prefixes []netip.Prefix, except string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("list routes: %w", err)
 	}
+	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return "", fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range addrs {
+		routes = append(routes, netlink.Route{Dst: a.IPNet, LinkIndex: a.LinkIndex})
+	}
 	for _, r := range routes {
 		if r.Dst == nil || names[r.LinkIndex] == except {
 			continue
 		}
 		a, _ := netip.AddrFromSlice(r.Dst.IP)
-		bits, _ := r.Dst.Mask.Size()
-		dst := netip.PrefixFrom(a.Unmap(), bits)
+		bits, size := r.Dst.Mask.Size()
+		if size == 32 {
+			a = a.Unmap()
+		}
+		dst := netip.PrefixFrom(a, bits).Masked()
 		for _, p := range prefixes {
 			if bits > 0 && p.Overlaps(dst) {
-				return fmt.Sprintf("%s, which this machine routes through %s", dst, names[r.LinkIndex]), nil
+				return fmt.Sprintf("%s, which this machine has on %s", dst, names[r.LinkIndex]), nil
 			}
 		}
 	}
