@@ -20,17 +20,22 @@ type instance struct {
 	proc  *os.Process
 	child bool          // started by this process, which so must reap it
 	gone  chan struct{} // closed when it has ended
-	watch *os.File      // its pidfd
-	blind bool          // released
+	quit  chan struct{} // closed by release
+	watch *os.File      // its pidfd; nil where there are none
 }
+
+// pidfdOpen is pidfd_open(2), since Linux 5.3; a test takes it away.
+var pidfdOpen = unix.PidfdOpen
 
 // newInstance watches proc.
 func newInstance(proc *os.Process, child bool) (*instance, error) {
-	fd, err := unix.PidfdOpen(proc.Pid, unix.PIDFD_NONBLOCK)
-	if err != nil {
-		return nil, fmt.Errorf("watch Envoy, process %d: %w", proc.Pid, err)
+	in := &instance{proc: proc, child: child, gone: make(chan struct{}), quit: make(chan struct{})}
+	fd, err := pidfdOpen(proc.Pid, unix.PIDFD_NONBLOCK)
+	if err != nil { // old kernels and some sandboxes; or it has just ended
+		go in.poll()
+		return in, nil
 	}
-	in := &instance{proc: proc, child: child, gone: make(chan struct{}), watch: os.NewFile(uintptr(fd), "pidfd")}
+	in.watch = os.NewFile(uintptr(fd), "pidfd")
 	conn, err := in.watch.SyscallConn()
 	if err != nil {
 		in.watch.Close()
@@ -56,10 +61,45 @@ func readable(fd int) bool {
 	return err == nil && n == 1
 }
 
-// release stops watching. A process lives on.
+// poll looks every now and then whether the process lives.
+func (in *instance) poll() {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-in.quit:
+			return
+		case <-tick.C:
+		}
+		if in.child {
+			pid, err := syscall.Wait4(in.proc.Pid, nil, syscall.WNOHANG, nil)
+			if pid == 0 || errors.Is(err, syscall.EINTR) {
+				continue
+			}
+		} else if err := syscall.Kill(in.proc.Pid, 0); err == nil || errors.Is(err, syscall.EPERM) {
+			continue
+		}
+		close(in.gone)
+		return
+	}
+}
+
+// release stops watching. A process that lives, lives on. It is called once.
 func (in *instance) release() {
-	in.blind = true
-	in.watch.Close()
+	close(in.quit)
+	if in.watch != nil {
+		in.watch.Close()
+	}
+}
+
+// released tells whether release was called.
+func (in *instance) released() bool {
+	select {
+	case <-in.quit:
+		return true
+	default:
+		return false
+	}
 }
 
 // ended tells whether the process has.

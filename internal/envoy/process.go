@@ -54,7 +54,9 @@ type Process struct {
 
 	quit chan struct{} // closed by Stop: do not start again
 	done chan struct{} // closed when nobody supervises any more
-	once sync.Once
+	once sync.Once // of Stop
+
+	stopErr error
 
 	mu       sync.Mutex
 	now      *instance // nil between two

@@ -202,6 +202,33 @@ func TestEnvoyThatDiesIsStartedAgain(t *testing.T) {
 	stop(t, p)
 }
 
+// The same where the kernel has no pidfd: own child, and found.
+func TestOldKernel(t *testing.T) {
+	envoy.WithoutPidfd(t)
+	opts, port := options(t)
+	s := startSupervisor(t, opts)
+	pid, _ := s.started(t)
+	s.kill()
+	p := start(t, opts)
+	if p.PID() != pid {
+		t.Errorf("took over %d and not %d", p.PID(), pid)
+	}
+	for range 2 {
+		pid := p.PID()
+		syscall.Kill(pid, syscall.SIGKILL)
+		eventually(t, func() error {
+			if now := p.PID(); now == 0 || now == pid {
+				return fmt.Errorf("Envoy is %d, and was %d", now, pid)
+			}
+			return get(port, "")
+		})
+	}
+	stop(t, p)
+	if pids, files := envoysOf(t, opts.StateDir), left(t, opts.StateDir); len(pids) > 0 || len(files) > 1 {
+		t.Errorf("left: processes %v, files %v", pids, files)
+	}
+}
+
 func TestStopWhileEnvoyIsDown(t *testing.T) {
 	opts, _ := options(t)
 	p := start(t, opts)
@@ -213,6 +240,7 @@ func TestStopWhileEnvoyIsDown(t *testing.T) {
 		return nil
 	})
 	stop(t, p)
+	stop(t, p) // again
 	if pids, files := envoysOf(t, opts.StateDir), left(t, opts.StateDir); len(pids)+len(files) > 0 {
 		t.Errorf("left: processes %v, files %v", pids, files)
 	}

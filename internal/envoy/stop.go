@@ -26,19 +26,24 @@ const (
 
 // Stop ends Envoy and removes its files. New connections are refused at once;
 // requests under way have until ctx ends, at most 30 s. Start's ctx may have
-// ended before.
+// ended before. A second call does nothing more and returns the same.
 func (p *Process) Stop(ctx context.Context) error {
-	p.once.Do(func() { close(p.quit) })
+	p.once.Do(func() { p.stopErr = p.stop(ctx) })
+	return p.stopErr
+}
+
+func (p *Process) stop(ctx context.Context) error {
+	close(p.quit)
 	<-p.done
 	in := p.now
-	if in != nil && !in.ended() && in.blind {
+	if in != nil && !in.ended() && in.released() {
 		// Start's ctx has ended and with it the watch; find it again.
 		var err error
 		if in, err = p.find(in); err != nil {
 			return fmt.Errorf("stop Envoy: %w", err)
 		}
 	}
-	if in != nil {
+	if in != nil && !in.ended() {
 		p.stopInstance(ctx, in)
 	}
 	return p.removeFiles()
