@@ -54,7 +54,7 @@ type Process struct {
 
 	quit chan struct{} // closed by Stop: do not start again
 	done chan struct{} // closed when nobody supervises any more
-	once sync.Once // of Stop
+	once sync.Once     // of Stop
 
 	stopErr error
 
