@@ -37,19 +37,14 @@ type placed struct {
 // claim is a file's definition of an object.
 type claim struct {
 	file   *file
+	entry  *entryOfObject
 	order  int // among the file's claims
-	nth    int // among the file's claims to the same object
 	line   int // in the file
 	offset int // what to add to lines of object
 	object *object
 	// good is object or, where that is refused, the last version that was
 	// not. nil: there has been none.
 	good *object
-}
-
-// same tells whether c and other are versions of one definition.
-func (c *claim) same(other *claim) bool {
-	return c.file.path == other.file.path && c.nth == other.nth
 }
 
 func compareClaims(a, b *claim) int {
@@ -60,7 +55,22 @@ func compareClaims(a, b *claim) int {
 type entryOfObject struct {
 	claims []*claim // in order
 	owner  *claim   // the one that is served; nil: none
+	nth    int      // which of its file's claims to the object the owner is
 	served *object  // the owner's good version, as it was last handed out
+}
+
+// nthOf gives the nth claim of a file, or nil.
+func (e *entryOfObject) nthOf(path string, nth int) *claim {
+	for _, cl := range e.claims {
+		if cl.file.path != path {
+			continue
+		}
+		if nth == 0 {
+			return cl
+		}
+		nth--
+	}
+	return nil
 }
 
 func newCatalog() catalog {
@@ -115,32 +125,57 @@ func (c *catalog) below(path string) []string {
 // exchange replaces the claims of one version of a file, which may be nil, by
 // those of the next, which may be nil.
 func (c *catalog) exchange(before, after *file, batch *Batch) {
-	touched := map[model.Ref]struct{}{}
+	var old, now []*claim
 	if before != nil {
 		delete(c.troubled, before)
-		for _, cl := range before.claims {
-			touched[cl.object.ref] = struct{}{}
-			e := c.entries[cl.object.ref]
-			e.claims = slices.DeleteFunc(e.claims, func(other *claim) bool { return other == cl })
-		}
+		old = before.claims
 	}
 	if after != nil {
 		if after.troubled() {
 			c.troubled[after] = struct{}{}
 		}
-		for _, cl := range after.claims {
-			touched[cl.object.ref] = struct{}{}
-			e := c.entries[cl.object.ref]
-			if e == nil {
-				e = &entryOfObject{}
-				c.entries[cl.object.ref] = e
-			}
-			i, _ := slices.BinarySearchFunc(e.claims, cl, compareClaims)
-			e.claims = slices.Insert(e.claims, i, cl)
+		now = after.claims
+	}
+	touched := map[model.Ref]struct{}{}
+	// Most of a large file has not changed.
+	for len(old) > 0 && len(now) > 0 && old[0].object.ref == now[0].object.ref {
+		old[0].replace(now[0], touched)
+		old, now = old[1:], now[1:]
+	}
+	for len(old) > 0 && len(now) > 0 && old[len(old)-1].object.ref == now[len(now)-1].object.ref {
+		old[len(old)-1].replace(now[len(now)-1], touched)
+		old, now = old[:len(old)-1], now[:len(now)-1]
+	}
+	for _, cl := range old {
+		touched[cl.object.ref] = struct{}{}
+		cl.entry.claims = slices.DeleteFunc(cl.entry.claims, func(other *claim) bool { return other == cl })
+	}
+	for _, cl := range now {
+		touched[cl.object.ref] = struct{}{}
+		e := c.entries[cl.object.ref]
+		if e == nil {
+			e = &entryOfObject{}
+			c.entries[cl.object.ref] = e
 		}
+		cl.entry = e
+		i, _ := slices.BinarySearchFunc(e.claims, cl, compareClaims)
+		e.claims = slices.Insert(e.claims, i, cl)
 	}
 	for ref := range touched {
 		c.settle(ref, batch)
+	}
+}
+
+// replace puts now, of the next version of the file, in place of cl.
+func (cl *claim) replace(now *claim, touched map[model.Ref]struct{}) {
+	e := cl.entry
+	now.entry = e
+	e.claims[slices.Index(e.claims, cl)] = now
+	if e.owner == cl {
+		e.owner = now
+	}
+	if cl.good != now.good || len(e.claims) > 1 {
+		touched[cl.object.ref] = struct{}{}
 	}
 }
 
@@ -149,13 +184,17 @@ func (c *catalog) exchange(before, after *file, batch *Batch) {
 func (c *catalog) settle(ref model.Ref, batch *Batch) {
 	e := c.entries[ref]
 	owner := e.owner
-	e.owner = nil
-	for _, cl := range e.claims {
-		if cl.good == nil {
-			continue
+	if owner != nil && !slices.Contains(e.claims, owner) {
+		owner = e.nthOf(e.owner.file.path, e.nth)
+	}
+	if owner == nil || owner.good == nil {
+		owner = nil
+		if i := slices.IndexFunc(e.claims, func(cl *claim) bool { return cl.good != nil }); i >= 0 {
+			owner = e.claims[i]
 		}
-		if e.owner == nil || owner != nil && cl.same(owner) {
-			e.owner = cl
+	}
+	if e.owner = owner; owner != nil {
+		for e.nth = 0; e.nthOf(owner.file.path, e.nth) != owner; e.nth++ {
 		}
 	}
 	if len(e.claims) > 1 && ref.Name.Name != "" {
@@ -180,14 +219,19 @@ func (c *catalog) settle(ref model.Ref, batch *Batch) {
 
 // stake makes the claims of f from its documents.
 func (f *file) stake() {
-	seen := map[model.Ref]int{}
+	count := 0
+	for _, d := range f.documents {
+		count += len(d.objects)
+	}
+	claims := make([]claim, count)
+	f.claims = make([]*claim, 0, count)
 	for _, d := range f.documents {
 		for _, o := range d.objects {
-			cl := &claim{file: f, order: len(f.claims), nth: seen[o.ref], line: d.line + o.line - 1, offset: d.line - 1, object: o}
+			cl := &claims[len(f.claims)]
+			*cl = claim{file: f, order: len(f.claims), line: d.line + o.line - 1, offset: d.line - 1, object: o}
 			if o.value != nil {
 				cl.good = o
 			}
-			seen[o.ref]++
 			f.claims = append(f.claims, cl)
 		}
 	}
@@ -195,22 +239,22 @@ func (f *file) stake() {
 
 // inherit gives claims of f that are refused the good version before them.
 func (f *file) inherit(before *file) {
-	type identity struct {
-		ref model.Ref
-		nth int
+	if !slices.ContainsFunc(f.claims, func(cl *claim) bool { return cl.good == nil }) {
+		return
 	}
-	var good map[identity]*object
+	good := map[model.Ref][]*object{} // in order of the claims
+	for _, cl := range before.claims {
+		good[cl.object.ref] = append(good[cl.object.ref], cl.good)
+	}
 	for _, cl := range f.claims {
-		if cl.good != nil {
+		versions := good[cl.object.ref]
+		if len(versions) == 0 {
 			continue
 		}
-		if good == nil {
-			good = make(map[identity]*object, len(before.claims))
-			for _, b := range before.claims {
-				good[identity{b.object.ref, b.nth}] = b.good
-			}
+		if cl.good == nil {
+			cl.good = versions[0]
 		}
-		cl.good = good[identity{cl.object.ref, cl.nth}]
+		good[cl.object.ref] = versions[1:]
 	}
 }
 
@@ -220,14 +264,14 @@ func (f *file) troubled() bool {
 		return true
 	}
 	for _, d := range f.documents {
-		if d.broken != nil || len(d.problems)+len(d.foreign) > 0 {
+		if d.troubled() {
 			return true
-		}
-		for _, o := range d.objects {
-			if len(o.problems) > 0 {
-				return true
-			}
 		}
 	}
 	return false
+}
+
+func (d *document) troubled() bool {
+	return d.broken != nil || len(d.problems)+len(d.foreign) > 0 ||
+		slices.ContainsFunc(d.objects, func(o *object) bool { return len(o.problems) > 0 })
 }

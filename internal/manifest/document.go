@@ -44,32 +44,59 @@ func digestOf(text []byte) digest {
 // left out.
 func split(text []byte) []chunk {
 	var chunks []chunk
-	add := func(text []byte, line int) {
-		if !blank(text) {
-			chunks = append(chunks, chunk{text, line})
-		}
-	}
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
-	start, startLine, line := 0, 1, 1
-	for at := 0; at < len(text); line++ {
-		end := len(text)
-		if i := bytes.IndexByte(text[at:], '\n'); i >= 0 {
-			end = at + i + 1
+	start, line := 0, 1
+	cut := func(end int) {
+		if !blank(text[start:end]) {
+			chunks = append(chunks, chunk{text[start:end], line})
 		}
-		if at > start && marker(text[at:end]) {
-			add(text[start:at], startLine)
-			start, startLine = at, line
-		}
-		if text[at] == '.' && marker(text[at:end]) {
-			start, startLine = end, line+1
-		}
-		at = end
+		line += bytes.Count(text[start:end], []byte("\n"))
+		start = end
 	}
-	add(text[start:], startLine)
+	begins, ends := finder{text: text, what: []byte("\n---")}, finder{text: text, what: []byte("\n...")}
+	for at := 0; at < len(text); {
+		next := min(begins.next(at), ends.next(at))
+		if next == len(text) {
+			break
+		}
+		at = next + 1
+		if !marker(text[at:]) {
+			continue
+		}
+		cut(at)
+		if text[at] == '.' { // what stands behind it belongs to no document
+			end := len(text)
+			if i := bytes.IndexByte(text[at:], '\n'); i >= 0 {
+				end = at + i // with the next document's marker, perhaps
+			}
+			line += bytes.Count(text[start:end], []byte("\n"))
+			start = end
+		}
+	}
+	cut(len(text))
 	return chunks
 }
 
-// marker tells whether a line begins or ends a document.
+// finder finds one thing in a text, from front to back.
+type finder struct {
+	text, what []byte
+	found      int // the last place found
+	searched   bool
+}
+
+// next gives the first place at or after from, or the end of the text.
+func (f *finder) next(from int) int {
+	if f.searched && f.found >= from {
+		return f.found
+	}
+	f.searched, f.found = true, len(f.text)
+	if i := bytes.Index(f.text[from:], f.what); i >= 0 {
+		f.found = from + i
+	}
+	return f.found
+}
+
+// marker tells whether a text's first line begins or ends a document.
 func marker(line []byte) bool {
 	if len(line) < 3 || line[0] != '-' && line[0] != '.' || line[1] != line[0] || line[2] != line[0] {
 		return false

@@ -111,7 +111,10 @@ func (p *prover) number(f float64) bool {
 	if v.Format == "int32" && (f < math.MinInt32 || f > math.MaxInt32) {
 		return false
 	}
-	return len(v.Enum) == 0 // numbers with an enum are rare
+	return len(v.Enum) == 0 || slices.ContainsFunc(v.Enum, func(e structuralschema.JSON) bool {
+		i, ok := e.Object.(int64)
+		return e.Object == f || ok && float64(i) == f
+	})
 }
 
 func (p *prover) among(x any) bool {
