@@ -1,0 +1,103 @@
+// Command bench measures Waggle against its targets and writes a page of
+// results: `bench routes` many routes, `bench hop` the price of a request.
+// See docs/performance.md.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/waggle-mesh/waggle/test/bench/hop"
+	"github.com/waggle-mesh/waggle/test/bench/measure"
+	"github.com/waggle-mesh/waggle/test/bench/routes"
+)
+
+const usage = "usage: go run ./test/bench routes|hop [flags]; routes -h and hop -h list them"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf(usage)
+	}
+	switch args[0] {
+	case "routes":
+		return runRoutes(ctx, args[1:])
+	case "hop":
+		return runHop(ctx, args[1:])
+	}
+	return fmt.Errorf("%q is neither routes nor hop; %s", args[0], usage)
+}
+
+func runRoutes(ctx context.Context, args []string) error {
+	o := routes.Options{Progress: progress}
+	f := newFlags("routes", &o.Binaries)
+	f.IntVar(&o.Routes, "routes", 5000, "the most HTTPRoutes")
+	f.IntVar(&o.Edits, "edits", 100, "edits in a series")
+	f.IntVar(&o.Starts, "starts", 3, "repetitions of a start")
+	f.IntVar(&o.Flips, "flips", 200, "changes under load")
+	f.Parse(args)
+	return f.write("Routes at scale", o.Binaries, func(p *measure.Page) error { return routes.Measure(ctx, o, p) })
+}
+
+func runHop(ctx context.Context, args []string) error {
+	o := hop.Options{Progress: progress}
+	f := newFlags("hop", &o.Binaries)
+	f.IntVar(&o.Many, "many", 5000, "hosts, and path rules of one host")
+	f.IntVar(&o.Rounds, "rounds", 30, "interleaved rounds, 15 or more for the targets")
+	f.DurationVar(&o.Slice, "slice", time.Second, "load on one proxy per round, whole seconds")
+	f.Parse(args)
+	return f.write("The price of a hop", o.Binaries, func(p *measure.Page) error { return hop.Measure(ctx, o, p) })
+}
+
+// flags are those that both benchmarks have.
+type flags struct {
+	*flag.FlagSet
+	out string
+}
+
+func newFlags(name string, b *measure.Binaries) *flags {
+	f := &flags{FlagSet: flag.NewFlagSet(name, flag.ExitOnError)}
+	f.StringVar(&f.out, "out", "docs/results/"+name+".md", "the page of results")
+	f.StringVar(&b.Waggle, "waggle", "bin/waggle", "the waggle under test")
+	f.StringVar(&b.Envoy, "envoy", ".tools/envoy", "the stock Envoy")
+	return f
+}
+
+// write makes a page of what is measured.
+func (f *flags) write(title string, b measure.Binaries, fill func(*measure.Page) error) error {
+	machine, err := b.Describe()
+	if err != nil {
+		return err
+	}
+	page := &measure.Page{Title: title, Command: "make bench-" + f.Name(), Machine: machine, Began: time.Now()}
+	if err := fill(page); err != nil {
+		return err
+	}
+	out, err := os.Create(f.out)
+	if err != nil {
+		return err
+	}
+	if _, err := page.WriteTo(out); err != nil {
+		return err
+	}
+	progress("%d targets missed; results are in %s", page.Missed(), f.out)
+	return out.Close()
+}
+
+// progress tells who waits that something goes on.
+func progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
+}
