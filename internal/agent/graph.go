@@ -61,6 +61,7 @@ type Graph struct {
 	in      Inputs
 	hosts   *flow.Table[render.Host]
 	sizes   *flow.Table[size]
+	resized []flow.Change[size]      // since the last Settle
 	scoped  *flow.Table[flow.KeyRow] // the tables that are served by scopes
 	pending map[string]flow.Change[model.Resource]
 }
@@ -81,22 +82,17 @@ func New(g *flow.Graph, in Inputs) *Graph {
 // where their sizes ask for it, and tells whether the graph must be committed
 // again before anything is published.
 func (a *Graph) Settle() (again bool) {
-	for _, s := range a.sizes.All() {
-		_, is := a.scoped.Get(s.table)
-		if want := a.wantsScopes(s, is); want && !is {
-			a.scoped.Set(flow.KeyRow(s.table))
+	for _, c := range a.resized {
+		_, is := a.scoped.Get(c.Key)
+		if want := c.HasNew && a.wantsScopes(c.New, is); want && !is {
+			a.scoped.Set(flow.KeyRow(c.Key))
 			again = true
 		} else if !want && is {
-			a.scoped.Delete(s.table)
+			a.scoped.Delete(c.Key)
 			again = true
 		}
 	}
-	for _, row := range a.scoped.All() {
-		if _, ok := a.sizes.Get(row.Key()); !ok {
-			a.scoped.Delete(row.Key())
-			again = true
-		}
-	}
+	a.resized = nil
 	return again
 }
 
@@ -111,6 +107,9 @@ func (a *Graph) wantsScopes(s size, is bool) bool {
 	}
 	return s.hosts > render.ScopedAbove
 }
+
+// ScopedTables counts the route tables that are served by scopes.
+func (a *Graph) ScopedTables() int { return a.scoped.Len() }
 
 // Changes are the resources that changed since the last call.
 func (a *Graph) Changes() (changed []model.Resource, removed []model.ResourceKey) {

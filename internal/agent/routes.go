@@ -37,6 +37,7 @@ func (a *Graph) routes(g *flow.Graph) {
 		func(r *flow.Reader, k flow.KeyRow) []size {
 			return []size{{k.Key(), flow.Count(r, byTable, k.Key())}}
 		})
+	a.sizes.OnChange(func(changes []flow.Change[size]) { a.resized = append(a.resized, changes...) })
 	a.publish(flow.Derive(g, "route tables", tables, sameResource,
 		func(r *flow.Reader, k flow.KeyRow) []model.Resource {
 			if a.isScoped(r, k.Key()) {

@@ -11,6 +11,7 @@
 package standalone
 
 import (
+	"errors"
 	"net/netip"
 	"time"
 
@@ -40,6 +41,7 @@ type Graph struct {
 	answers  operator.Answers
 	requests *flow.Table[request]
 	backends *flow.Table[model.Backend]
+	routes   *flow.Table[model.Object[*gatewayv1.HTTPRoute]]
 	news     map[model.Ref][]model.Condition // of objects whose status changed
 }
 
@@ -79,7 +81,7 @@ func NewGraph(options GraphOptions) *Graph {
 		ExclusivePorts: true,
 		RouteTables:    options.RouteTables,
 	})
-	g.backends = g.operator.Backends
+	g.backends, g.routes = g.operator.Backends, in.HTTPRoutes
 	g.requests = flow.Derive(&g.tables, "address requests", in.Gateways, func(a, b request) bool { return a == b }, g.request)
 	listen(g, g.operator.ClassStatuses, func(s operator.ClassStatus) (model.Ref, []model.Condition) { return s.Object, s.Conditions })
 	listen(g, g.operator.GatewayStatuses, func(s operator.GatewayStatus) (model.Ref, []model.Condition) { return s.Object, s.Conditions })
@@ -138,16 +140,15 @@ func (g *Graph) request(r *flow.Reader, object model.Object[*gatewayv1.Gateway])
 }
 
 // Commit brings everything up to date, and tells until when the clock changes
-// nothing. The error is a mistake of ours, never of the user's.
+// nothing. The error is a mistake of ours, never of the user's; all that it
+// does not name is up to date.
 func (g *Graph) Commit(now time.Time) (until time.Time, err error) {
 	for {
-		if err = g.tables.Commit(); err != nil {
-			return now, err
-		}
+		err = errors.Join(err, g.tables.Commit())
 		var passed bool
 		until, passed = g.operator.Expire(now)
 		if settled := !g.agent.Settle(); settled && !passed {
-			return until, nil
+			return until, err
 		}
 	}
 }

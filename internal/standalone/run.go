@@ -85,6 +85,7 @@ func run(ctx context.Context, o Options, paths envoy.Paths) error {
 	// Everything below lives until the end, which comes after Envoy's: it
 	// needs its control plane until it has drained.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	m.life = life
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	defer end()
@@ -133,6 +134,7 @@ type mesh struct {
 	server  *xds.Server
 	proxy   atomic.Pointer[envoy.Process] // nil until Envoy has started
 	asked   chan func()                   // to be called by the graph's owner
+	life    context.Context               // of the graph\'s owner
 	started time.Time
 
 	published bool // the first full state has gone out
@@ -162,10 +164,7 @@ func (m *mesh) own(ctx context.Context, pool *loopback) error {
 	clock := time.NewTimer(0)
 	<-clock.C
 	for first := true; ; first = false {
-		until, err := m.commit()
-		if err != nil {
-			return err
-		}
+		until := m.commit()
 		if first {
 			addresses.Synced()
 		}
@@ -191,13 +190,13 @@ func (m *mesh) own(ctx context.Context, pool *loopback) error {
 }
 
 // commit brings the graph up to date, Envoy to it, and the user to both.
-func (m *mesh) commit() (until time.Time, err error) {
-	until, err = m.graph.Commit(time.Now())
+func (m *mesh) commit() (until time.Time) {
+	until, err := m.graph.Commit(time.Now())
 	if err != nil {
-		return until, err
+		m.options.Log.Error("please report this mistake of Waggle's", "error", err)
 	}
 	if !m.published && !m.graph.Addressed() {
-		return until, nil // an Envoy taken over would drop the listeners
+		return until // an Envoy taken over would drop the listeners
 	}
 	changed, removed := m.graph.Changes()
 	if len(changed)+len(removed) > 0 {
@@ -208,7 +207,7 @@ func (m *mesh) commit() (until time.Time, err error) {
 		m.server.Ready()
 	}
 	m.tell()
-	return until, nil
+	return until
 }
 
 // granted takes note of what became of a request for an address.

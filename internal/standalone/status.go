@@ -264,17 +264,15 @@ func (s *Status) count(resources []xds.Status) {
 func (m *mesh) answerQuestions(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
-		answer := make(chan *Status, 1)
-		select {
-		case m.asked <- func() { answer <- m.status() }:
-		case <-r.Context().Done():
+		var s *Status
+		if !m.inTurn(r.Context(), func() { s = m.status() }) {
 			return
 		}
-		s := <-answer
 		m.ask(r.Context(), s)
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(s)
 	})
+	m.addDebug(mux)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
@@ -282,6 +280,19 @@ func (m *mesh) answerQuestions(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serve status: %w", err)
 	}
 	return nil
+}
+
+// inTurn has the graph's owner call f, and returns when it has. False: ctx
+// ended first.
+func (m *mesh) inTurn(ctx context.Context, f func()) bool {
+	done := make(chan struct{})
+	select {
+	case m.asked <- func() { defer close(done); f() }:
+		<-done
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // AskStatus gets the status of the mesh that holds a state directory.
