@@ -130,6 +130,7 @@ func runtimeLayers() *bootstrapv3.LayeredRuntime {
 	}}
 }
 
-// MaxRegexProgram is RE2's size of the largest regular expression that Envoy
-// accepts, in its instructions.
-const MaxRegexProgram = 1000
+// MaxRegexProgram is the size of the largest regular expression that Envoy
+// accepts, in instructions of RE2. It leaves room for the longest literals of
+// the Gateway API (a header's 4,096 bytes), at an instruction a byte.
+const MaxRegexProgram = 5000
