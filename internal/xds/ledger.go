@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -169,7 +170,7 @@ func (s *Server) tell(ctx context.Context) {
 	}
 }
 
-// untold takes the outcomes that are to be told, sorted by key.
+// untold takes the outcomes that are to be told, sorted by type and name.
 func (s *Server) untold() []model.Outcome {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -184,6 +185,8 @@ func (s *Server) untold() []model.Outcome {
 		batch = append(batch, now)
 	}
 	clear(s.ledger.untold)
-	slices.SortFunc(batch, func(a, b model.Outcome) int { return strings.Compare(a.Key(), b.Key()) })
+	slices.SortFunc(batch, func(a, b model.Outcome) int {
+		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name))
+	})
 	return batch
 }
