@@ -64,8 +64,8 @@ func members() map[int][]string {
 
 // commandLine reads a process's arguments. A process that is just executing a
 // program has none for a moment, and a member that was overlooked then would
-// survive "down": so it is asked again as long as it has a program at all, which
-// kernel threads and the dead do not have.
+// survive "down": so it is asked again as long as it has a program at all, or a
+// thread that outlives its first, which kernel threads and the dead have not.
 func commandLine(dir string) []string {
 	for {
 		b, err := os.ReadFile(filepath.Join(dir, "cmdline"))
@@ -75,7 +75,9 @@ func commandLine(dir string) []string {
 		if len(b) > 0 {
 			return strings.Split(string(b), "\x00")
 		}
-		if _, err := os.Readlink(filepath.Join(dir, "exe")); err != nil {
+		_, err = os.Readlink(filepath.Join(dir, "exe"))
+		threads, _ := os.ReadDir(filepath.Join(dir, "task"))
+		if err != nil && len(threads) < 2 {
 			return nil
 		}
 		time.Sleep(time.Millisecond)
