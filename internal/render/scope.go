@@ -24,7 +24,7 @@ import (
 // An edit then costs the same in a table of any size. A request that hits at
 // once costs what it costs without scopes: its routes switch both filters
 // off, and they are not even made. What the backend sees as Host is in all
-// cases what the client sent.
+// cases what the client sent; so no later filter may clear the route cache.
 
 const (
 	// ScopedAbove is the number of hosts above which a table is better
