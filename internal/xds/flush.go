@@ -27,9 +27,9 @@ func (st *stream) sendPending(sub *subscription, names []string) bool {
 	for _, name := range names {
 		r, h := st.target[sub.typ][name], sub.held[name]
 		switch {
-		case r == nil && h == nil && !sub.wildcard:
+		case r == nil && h == nil && !sub.collective(name):
 			b.add(name, nil)
-		case r == nil && h != nil && sub.wildcard:
+		case r == nil && h != nil && sub.collective(name):
 			sub.gone[name] = struct{}{}
 		case r == nil: // Envoy has never had it, or lets go of it itself
 		case h == nil || h.sent.hash != r.hash:

@@ -203,16 +203,24 @@ func (e *fakeEnvoy) askAll(typ string, names ...string) {
 }
 
 func (e *fakeEnvoy) request(typ string, all bool, names ...string) {
+	var wanted []string
+	for _, n := range names {
+		if name, _, _ := strings.Cut(n, "="); !all {
+			wanted = append(wanted, name)
+		}
+	}
+	e.subscribe(typ, wanted, names)
+}
+
+// subscribe asks for names, and says what Envoy has: "a=1".
+func (e *fakeEnvoy) subscribe(typ string, names, has []string) {
 	req := &discovery.DeltaDiscoveryRequest{
 		Node: &corev3.Node{Id: "fake"}, TypeUrl: short[typ].TypeURL(), InitialResourceVersions: map[string]string{},
+		ResourceNamesSubscribe: names,
 	}
-	for _, n := range names {
-		name, content, has := strings.Cut(n, "=")
-		if has {
+	for _, n := range has {
+		if name, content, ok := strings.Cut(n, "="); ok {
 			req.InitialResourceVersions[name] = hashOf(e.s.t, typ, name, content)
-		}
-		if !all {
-			req.ResourceNamesSubscribe = append(req.ResourceNamesSubscribe, name)
 		}
 	}
 	e.in <- req

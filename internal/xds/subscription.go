@@ -27,11 +27,11 @@ func typeFromURL(url string) model.ResourceType {
 type subscription struct {
 	typ      model.ResourceType
 	wildcard bool                // wants all: clusters, listeners, scoped routes
-	names    map[string]struct{} // wants these
+	names    map[string]struct{} // wants these, and what is in those that are collections
 	held     map[string]*holding
 	pending  map[string]struct{} // names whose target may differ from held
 	asked    map[string]struct{} // of pending: subscribed to and not answered yet
-	gone     map[string]struct{} // of a wildcard: held, and to be removed in its turn
+	gone     map[string]struct{} // of a wildcard or collection: held, and to be removed in its turn
 	greeted  bool                // all has been made pending, because of wildcard
 	greet    bool                // Envoy waits for a response, be it empty
 }
@@ -44,11 +44,8 @@ type holding struct {
 }
 
 func (sub *subscription) wants(name string) bool {
-	if sub.wildcard {
-		return true
-	}
-	_, ok := sub.names[name]
-	return ok
+	_, named := sub.names[name]
+	return named || sub.collective(name)
 }
 
 func (sub *subscription) hold(name string) *holding {
@@ -126,7 +123,11 @@ func (st *stream) resubscribe(sub *subscription, req *discovery.DeltaDiscoveryRe
 		delete(sub.names, name)
 		delete(sub.pending, name)
 		delete(sub.asked, name)
-		if !sub.wildcard {
+		if isCollection(name) {
+			st.leave(sub, name)
+			continue
+		}
+		if !sub.collective(name) {
 			delete(sub.held, name)
 			st.record(sub.typ, map[string]*resource{name: nil}, nil)
 		}
@@ -137,6 +138,10 @@ func (st *stream) resubscribe(sub *subscription, req *discovery.DeltaDiscoveryRe
 			continue
 		}
 		sub.names[name] = struct{}{}
+		if isCollection(name) {
+			st.join(sub, name, req)
+			continue
+		}
 		sub.asked[name] = struct{}{}
 		sub.pending[name] = struct{}{}
 		// Every subscription is answered, unless Envoy has just said what it

@@ -1,0 +1,81 @@
+package xds
+
+import (
+	"strings"
+
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+)
+
+// A collection is the resources whose names begin alike: xdstp URLs that
+// differ in their last segment. Its own name ends in "/*", and a subscription
+// to it is one to whatever is or comes to be in it, see
+// https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol.
+
+// isCollection tells whether a name stands for a collection.
+func isCollection(name string) bool {
+	return strings.HasPrefix(name, "xdstp://") && strings.HasSuffix(name, "/*")
+}
+
+// collectionOf names the collection that a resource is in, if it is in one.
+func collectionOf(name string) (collection string, ok bool) {
+	if !strings.HasPrefix(name, "xdstp://") || isCollection(name) {
+		return "", false
+	}
+	return name[:strings.LastIndexByte(name, '/')+1] + "*", true
+}
+
+// collective tells whether a resource is wanted without having been named:
+// then Envoy has to be told when it goes.
+func (sub *subscription) collective(name string) bool {
+	if sub.wildcard {
+		return true
+	}
+	collection, ok := collectionOf(name)
+	if ok {
+		_, ok = sub.names[collection]
+	}
+	return ok
+}
+
+// join subscribes to a collection. One that is empty is answered like a
+// resource that does not exist.
+func (st *stream) join(sub *subscription, collection string, req *discovery.DeltaDiscoveryRequest) {
+	empty := true
+	note := func(name string) {
+		if in, ok := collectionOf(name); ok && in == collection {
+			sub.pending[name] = struct{}{}
+			empty = false
+			if _, has := req.InitialResourceVersions[name]; !has {
+				delete(sub.held, name)
+			}
+		}
+	}
+	for name := range sub.held {
+		note(name)
+	}
+	for name := range st.target[sub.typ] {
+		note(name)
+	}
+	if empty {
+		sub.pending[collection] = struct{}{}
+	}
+}
+
+// leave takes a collection out of a subscription: Envoy has let go of what
+// was in it.
+func (st *stream) leave(sub *subscription, collection string) {
+	left := map[string]*resource{}
+	for name := range sub.held {
+		if in, ok := collectionOf(name); ok && in == collection && !sub.wants(name) {
+			left[name] = nil
+			delete(sub.held, name)
+			delete(sub.gone, name)
+		}
+	}
+	for name := range sub.pending {
+		if !sub.wants(name) {
+			delete(sub.pending, name)
+		}
+	}
+	st.record(sub.typ, left, nil)
+}
