@@ -11,9 +11,9 @@ import (
 // catalog knows which file defines what, and which definition is served.
 type catalog struct {
 	files     map[string]*file // by path
-	entries   map[model.Ref]*entryOfObject
+	entries   map[model.Ref]*definition
 	troubled  map[*file]struct{}           // files with something to say
-	contested map[model.Ref]*entryOfObject // objects with several claims
+	contested map[model.Ref]*definition // objects with several claims
 }
 
 // file is one file as it was last read.
@@ -37,7 +37,7 @@ type placed struct {
 // claim is a file's definition of an object.
 type claim struct {
 	file   *file
-	entry  *entryOfObject
+	entry  *definition
 	order  int // among the file's claims
 	line   int // in the file
 	offset int // what to add to lines of object
@@ -51,8 +51,8 @@ func compareClaims(a, b *claim) int {
 	return cmp.Or(cmp.Compare(a.file.path, b.file.path), cmp.Compare(a.order, b.order))
 }
 
-// entryOfObject is what is known of one object.
-type entryOfObject struct {
+// definition is one object, and who defines it.
+type definition struct {
 	claims []*claim // in order
 	owner  *claim   // the one that is served; nil: none
 	nth    int      // which of its file's claims to the object the owner is
@@ -60,7 +60,7 @@ type entryOfObject struct {
 }
 
 // nthOf gives the nth claim of a file, or nil.
-func (e *entryOfObject) nthOf(path string, nth int) *claim {
+func (e *definition) nthOf(path string, nth int) *claim {
 	for _, cl := range e.claims {
 		if cl.file.path != path {
 			continue
@@ -76,9 +76,9 @@ func (e *entryOfObject) nthOf(path string, nth int) *claim {
 func newCatalog() catalog {
 	return catalog{
 		files:     map[string]*file{},
-		entries:   map[model.Ref]*entryOfObject{},
+		entries:   map[model.Ref]*definition{},
 		troubled:  map[*file]struct{}{},
-		contested: map[model.Ref]*entryOfObject{},
+		contested: map[model.Ref]*definition{},
 	}
 }
 
@@ -154,7 +154,7 @@ func (c *catalog) exchange(before, after *file, batch *Batch) {
 		touched[cl.object.ref] = struct{}{}
 		e := c.entries[cl.object.ref]
 		if e == nil {
-			e = &entryOfObject{}
+			e = &definition{}
 			c.entries[cl.object.ref] = e
 		}
 		cl.entry = e

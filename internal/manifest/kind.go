@@ -118,13 +118,3 @@ func (bs bindings) misspelt(group, name string) (string, bool) {
 	}
 	return "", false
 }
-
-// ofRef gives the binding of the kind of an object that was read.
-func (bs bindings) ofRef(ref model.Ref) *Binding {
-	for _, b := range bs {
-		if b.kind.name == ref.Kind {
-			return b
-		}
-	}
-	return nil
-}

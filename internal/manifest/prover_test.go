@@ -86,7 +86,7 @@ func TestProverIsRight(t *testing.T) {
 		if !k.crd.prover.proves(original) {
 			t.Fatalf("%s: %v", k.name, k.crd.judge(original))
 		}
-		for range 200 {
+		for range 100 {
 			tree := runtime.DeepCopyJSON(original)
 			for range 1 + random.IntN(3) {
 				mutate(tree["spec"], random)
@@ -106,7 +106,7 @@ func TestProverIsRight(t *testing.T) {
 			}
 		}
 	}
-	if right < 50 || proved < right*95/100 {
+	if right < 30 || proved < right*95/100 {
 		t.Errorf("%d objects are right, %d of them proved", right, proved)
 	}
 }

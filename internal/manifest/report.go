@@ -73,7 +73,7 @@ func (p fieldProblem) at(path string, offset int) Problem {
 
 // duplicates gives a problem for each definition of an object but the one
 // that is served.
-func (e *entryOfObject) duplicates(ref model.Ref) []Problem {
+func (e *definition) duplicates(ref model.Ref) []Problem {
 	holder := e.owner
 	if holder == nil {
 		holder = e.claims[0]
