@@ -45,7 +45,7 @@ func wantShares(t *testing.T, what string, got, want map[string]float64) {
 		}
 	}
 	for name, share := range want {
-		if math.Abs(got[name]-share) > 6 {
+		if math.Abs(got[name]-share) > 7 {
 			t.Errorf("%s: %s has %.1f %%, want %.0f %%", what, name, got[name], share)
 		}
 	}
