@@ -12,7 +12,7 @@ import (
 type catalog struct {
 	files     map[string]*file // by path
 	entries   map[model.Ref]*definition
-	troubled  map[*file]struct{}           // files with something to say
+	troubled  map[*file]struct{}        // files with something to say
 	contested map[model.Ref]*definition // objects with several claims
 }
 
