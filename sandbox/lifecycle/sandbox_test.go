@@ -121,6 +121,7 @@ func (b *box) nothingLeft() {
 	var left []string
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if left = b.left(); len(left) == 0 {
+			clear(b.namespaces) // the kernel gives their numbers to others
 			return
 		}
 	}
@@ -134,6 +135,9 @@ func (b *box) left() (left []string) {
 		cgroup, _ := os.ReadFile(filepath.Join(f, "cgroup"))
 		if bytes.Contains(command, []byte(b.dir)) || bytes.Contains(cgroup, []byte("/sbx-"+b.name+"/")) {
 			left = append(left, fmt.Sprintf("process %s %q", f, bytes.ReplaceAll(command, []byte{0}, []byte{' '})))
+		}
+		if bytes.Contains(cgroup, []byte("/sbx-")) {
+			continue // another sandbox's: it may have got the number of a namespace of ours
 		}
 		for _, ns := range namespacesOf(filepath.Base(f)) {
 			if b.namespaces[ns] {

@@ -193,9 +193,12 @@ func (c *Test) Nodes() []string {
 }
 
 // NodeIP is a node's address in the cluster's primary family.
-func (c *Test) NodeIP(node string) string {
+func (c *Test) NodeIP(node string) string { return c.NodeIPs(node)[0] }
+
+// NodeIPs are a node's addresses, in the order of Families.
+func (c *Test) NodeIPs(node string) []string {
 	c.Helper()
-	return strings.Fields(c.Get("node/"+node, "{.status.addresses[?(@.type=='InternalIP')].address}"))[0]
+	return strings.Fields(c.Get("node/"+node, "{.status.addresses[?(@.type=='InternalIP')].address}"))
 }
 
 // Acceptance finds files of the acceptance scenarios, which lie beside the
@@ -212,22 +215,41 @@ func HostPort(ip, port string) string { return net.JoinHostPort(ip, port) }
 
 var loadBalancers atomic.Int64
 
-// FreeLoadBalancerIP is an address of the sandbox's LoadBalancer range that no
-// other test of this process has, for as long as nothing in the cluster gives
-// them out.
+// FreeLoadBalancerIP is an address of the sandbox's LoadBalancer range, of its
+// primary family, that no other test of this process has, for as long as nothing
+// in the cluster gives them out.
 func (c *Test) FreeLoadBalancerIP() string {
 	c.Helper()
-	b, err := os.ReadFile(filepath.Join(sandbox.dir, "plan.json"))
-	if err != nil {
-		c.Fatal(err)
-	}
-	var plan struct{ LBCIDRs []netip.Prefix }
-	if err := json.Unmarshal(b, &plan); err != nil {
-		c.Fatal(err)
-	}
-	ip := plan.LBCIDRs[0].Addr()
+	ip := c.plan().LBCIDRs[0].Addr()
 	for range 100 + loadBalancers.Add(1) {
 		ip = ip.Next()
 	}
 	return ip.String()
+}
+
+// Families are those of the cluster's Services, the primary first, as a
+// Service's ipFamilies spells them: IPv4, IPv6.
+func (c *Test) Families() (list []string) {
+	c.Helper()
+	for _, p := range c.plan().NodeCIDRs {
+		if p.Addr().Is6() {
+			list = append(list, "IPv6")
+		} else {
+			list = append(list, "IPv4")
+		}
+	}
+	return list
+}
+
+// plan is what the sandbox says of itself.
+func (c *Test) plan() (p struct{ NodeCIDRs, LBCIDRs []netip.Prefix }) {
+	c.Helper()
+	b, err := os.ReadFile(filepath.Join(sandbox.dir, "plan.json"))
+	if err == nil {
+		err = json.Unmarshal(b, &p)
+	}
+	if err != nil {
+		c.Fatal(err)
+	}
+	return p
 }

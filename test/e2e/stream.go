@@ -76,15 +76,17 @@ func (c *Test) PortForward(env []string, object string, port int) string {
 	return ""
 }
 
-// worldIP is an address of the Internet, as far as the cluster knows: it lies on
-// the loopback interface of ext. RFC 5737 keeps it for such use.
-const worldIP = "203.0.113.5"
+// worldIPs are addresses of the Internet, as far as the cluster knows: they lie
+// on the loopback interface of ext. RFC 5737 and 3849 keep them for such use.
+var worldIPs = map[string]string{"IPv4": "203.0.113.5", "IPv6": "2001:db8::5"}
 
 // World runs a server in the world outside of the cluster, on port 8080, until
-// the test ends, and returns its address. It answers like the echoserver.
+// the test ends, and returns its address, of the cluster's primary family. It
+// answers like the echoserver.
 func (c *Test) World() string {
 	c.Helper()
-	c.Sandbox("exec", "ext", "ip", "address", "replace", worldIP+"/32", "dev", "lo")
+	ip := worldIPs[c.Families()[0]]
+	c.Sandbox("exec", "ext", "ip", "address", "replace", ip, "dev", "lo")
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, sandbox.program, "exec", "ext", strings.TrimSuffix(sandbox.probe, "probe")+"echoserver")
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -92,6 +94,6 @@ func (c *Test) World() string {
 		c.Fatal(err)
 	}
 	c.Cleanup(func() { cancel(); _ = cmd.Wait() })
-	c.From("ext").OK(Request{URL: "http://" + worldIP + ":8080"}, 200)
-	return worldIP
+	c.From("ext").OK(Request{URL: "http://" + HostPort(ip, "8080")}, 200)
+	return ip
 }

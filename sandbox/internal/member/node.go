@@ -83,6 +83,7 @@ func startNode(p *plan.Plan, n plan.Member, s *supervisor) {
 
 func nodeFiles(p *plan.Plan, n plan.Member) error {
 	for file, name := range map[string]string{
+		"/etc/hosts":                                  "hosts", // containerd cannot read an IPv6 address in hosts.toml
 		"/etc/containerd/config.toml":                 "containerd.toml",
 		"/etc/containerd/certs.d/_default/hosts.toml": "hosts.toml",
 		"/etc/kubernetes/kubelet.yaml":                "kubelet.yaml",

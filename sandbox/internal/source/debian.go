@@ -162,6 +162,11 @@ func (b *Builder) debianTree(ctx context.Context, root string, packages []string
 			return err
 		}
 	}
+	if _, err := os.Stat(filepath.Join(root, "bin/nc.openbsd")); err == nil { // a link that installing would make
+		if err := os.Symlink("nc.openbsd", filepath.Join(root, "bin/nc")); err != nil {
+			return err
+		}
+	}
 	busybox := filepath.Join(root, "bin/busybox")
 	if _, err := os.Stat(busybox); err != nil {
 		return nil

@@ -135,3 +135,22 @@ func TestMasquerade(t *testing.T) {
 		t.Errorf("the world sees %s %s, want the node's %s", got.Error, got.Body, node)
 	}
 }
+
+// A Service of each of the cluster's families answers inside and outside.
+func TestFamilies(t *testing.T) {
+	t.Parallel()
+	c := e2e.New(t)
+	c.Apply("testdata/deployment.yaml")
+	c.Wait("deployment/web", "Available")
+	client := c.Client("")
+	for i, family := range c.Families() {
+		name := "web-" + strings.ToLower(family)
+		c.Apply(fmt.Sprintf("apiVersion: v1\nkind: Service\nmetadata: {name: %s}\nspec: {type: NodePort, ipFamilies: [%s], selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}\n", name, family))
+		inside := client.OK(e2e.Request{URL: "http://" + name}, 200)
+		if is6 := strings.HasPrefix(inside.Remote, "["); is6 != (family == "IPv6") {
+			t.Errorf("%s: connected to %s", name, inside.Remote)
+		}
+		port := c.Get("service/"+name, "{.spec.ports[0].nodePort}")
+		c.From("ext").OK(e2e.Request{URL: "http://" + e2e.HostPort(c.NodeIPs("n1")[i], port)}, 200)
+	}
+}

@@ -76,18 +76,20 @@ func TestImages(t *testing.T) {
 		c.Wait("pod/"+p, "Ready")
 	}
 	client := c.Client("")
-	pod := func(name string) string { return c.Get("pod/"+name, "{.status.podIP}") }
+	pod := func(name, port string) string {
+		return "http://" + e2e.HostPort(c.Get("pod/"+name, "{.status.podIP}"), port)
+	}
 	for url, want := range map[string]string{
-		"http://" + pod("echoserver") + ":8080/a?b=c": "real path=/a?b=c",
-		"http://" + pod("json-mock") + ":8080/":       `"posts"`,
-		"http://" + pod("fortio") + ":8080/debug":     "Φορτίο version",
-		"http://" + pod("echo-basic") + ":3000/a":     `"path": "/a"`,
+		pod("echoserver", "8080") + "/a?b=c": "real path=/a?b=c",
+		pod("json-mock", "8080") + "/":       `"posts"`,
+		pod("fortio", "8080") + "/debug":     "Φορτίο version",
+		pod("echo-basic", "3000") + "/a":     `"path": "/a"`,
 	} {
 		if got := client.OK(e2e.Request{URL: url}, 200); !strings.Contains(got.Body, want) {
 			t.Errorf("%s lacks %q:\n%s", url, want, got.Body)
 		}
 	}
-	if got := client.Get("http://" + pod("json-mock") + ":8080/foo"); got.Status != 404 {
+	if got := client.Get(pod("json-mock", "8080") + "/foo"); got.Status != 404 {
 		t.Errorf("json-mock /foo: %d, want 404", got.Status)
 	}
 	service := fmt.Sprintf("http://echoserver.%s.svc.cluster.local", c.Namespace) // through glibc and cluster DNS
