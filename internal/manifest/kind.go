@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/waggle-mesh/waggle/internal/manifest/builtin"
+	"github.com/waggle-mesh/waggle/internal/manifest/crd"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -58,7 +60,7 @@ type kind struct {
 	validName  validation.ValidateNameFunc
 	// crd has the defaults and rules of kinds that are not built into
 	// Kubernetes.
-	crd *crd
+	crd *crd.Schema
 	// finish gives an object the defaults of the API server and says what is
 	// wrong with it; nil where crd does that.
 	finish func(metav1.Object) field.ErrorList
@@ -79,21 +81,21 @@ var gatewayVersions = []string{"v1", "v1beta1"}
 // kinds are those that can be bound.
 var kinds = []*kind{
 	{name: "GatewayClass", group: gatewayGroup, versions: gatewayVersions, new: func() metav1.Object { return new(gatewayv1.GatewayClass) },
-		validName: validation.NameIsDNSSubdomain, crd: newCRD("GatewayClass")},
+		validName: validation.NameIsDNSSubdomain, crd: crd.New("GatewayClass")},
 	{name: "Gateway", group: gatewayGroup, versions: gatewayVersions, new: func() metav1.Object { return new(gatewayv1.Gateway) },
-		validName: validation.NameIsDNSSubdomain, crd: newCRD("Gateway"), namespaced: true},
+		validName: validation.NameIsDNSSubdomain, crd: crd.New("Gateway"), namespaced: true},
 	{name: "HTTPRoute", group: gatewayGroup, versions: gatewayVersions, new: func() metav1.Object { return new(gatewayv1.HTTPRoute) },
-		validName: validation.NameIsDNSSubdomain, crd: newCRD("HTTPRoute"), namespaced: true},
+		validName: validation.NameIsDNSSubdomain, crd: crd.New("HTTPRoute"), namespaced: true},
 	{name: "ReferenceGrant", group: gatewayGroup, versions: gatewayVersions, new: func() metav1.Object { return new(gatewayv1.ReferenceGrant) },
-		validName: validation.NameIsDNSSubdomain, crd: newCRD("ReferenceGrant"), namespaced: true},
+		validName: validation.NameIsDNSSubdomain, crd: crd.New("ReferenceGrant"), namespaced: true},
 	{name: "Service", versions: []string{"v1"}, new: func() metav1.Object { return new(corev1.Service) },
-		validName: validation.NameIsDNSLabel, finish: finishService, namespaced: true},
+		validName: validation.NameIsDNSLabel, finish: builtin.Service, namespaced: true},
 	{name: "Namespace", versions: []string{"v1"}, new: func() metav1.Object { return new(corev1.Namespace) },
-		validName: validation.ValidateNamespaceName, finish: finishNamespace},
+		validName: validation.ValidateNamespaceName, finish: builtin.Namespace},
 	{name: "Secret", versions: []string{"v1"}, new: func() metav1.Object { return new(corev1.Secret) },
-		validName: validation.NameIsDNSSubdomain, finish: finishSecret, namespaced: true},
+		validName: validation.NameIsDNSSubdomain, finish: builtin.Secret, namespaced: true},
 	{name: "EndpointSlice", group: discoveryv1.GroupName, versions: []string{"v1"}, new: func() metav1.Object { return new(discoveryv1.EndpointSlice) },
-		validName: validation.NameIsDNSSubdomain, finish: finishEndpointSlice, namespaced: true},
+		validName: validation.NameIsDNSSubdomain, finish: builtin.EndpointSlice, namespaced: true},
 }
 
 // bindings finds the binding of an object.

@@ -193,7 +193,7 @@ func (o *object) decode(tree map[string]any) {
 	k := o.binding.kind
 	o.tidy(tree)
 	if k.crd != nil {
-		k.crd.setDefaults(tree)
+		k.crd.SetDefaults(tree)
 	}
 	text, err := json.Marshal(tree)
 	if err == nil && len(text) > maxObject {
@@ -213,7 +213,7 @@ func (o *object) decode(tree map[string]any) {
 	var errs field.ErrorList
 	errs = append(errs, checkMeta(value, k)...)
 	if k.crd != nil {
-		errs = append(errs, k.crd.validate(tree)...)
+		errs = append(errs, k.crd.Validate(tree)...)
 	}
 	if k.finish != nil {
 		errs = append(errs, k.finish(value)...)

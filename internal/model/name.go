@@ -1,9 +1,6 @@
 package model
 
-import (
-	"cmp"
-	"strings"
-)
+import "strings"
 
 // Name names an object within its kind. Namespace is empty for objects that
 // have none.
@@ -19,7 +16,10 @@ func (n Name) String() string {
 
 // Compare orders names by namespace, then name.
 func (n Name) Compare(other Name) int {
-	return cmp.Or(cmp.Compare(n.Namespace, other.Namespace), cmp.Compare(n.Name, other.Name))
+	if c := strings.Compare(n.Namespace, other.Namespace); c != 0 {
+		return c
+	}
+	return strings.Compare(n.Name, other.Name)
 }
 
 // Ref names an object of any kind, for messages and statuses.
@@ -36,7 +36,10 @@ func (r Ref) Key() string { return Join(r.Kind, r.Namespace, r.Name.Name) }
 
 // Compare orders references by kind, namespace and name.
 func (r Ref) Compare(other Ref) int {
-	return cmp.Or(cmp.Compare(r.Kind, other.Kind), r.Name.Compare(other.Name))
+	if c := strings.Compare(r.Kind, other.Kind); c != 0 {
+		return c
+	}
+	return r.Name.Compare(other.Name)
 }
 
 // Join makes a key of parts that hold no '|'.

@@ -1,4 +1,10 @@
-package manifest
+// Package crd does with objects what the API server does with those of a
+// CustomResourceDefinition: it writes the defaults in, and validates them
+// against the schema and its CEL rules, with the API server's own code. As
+// that is slow, objects that are surely right are told by a faster walk.
+//
+// The schemas are the Gateway API's, see crdgen.
+package crd
 
 import (
 	"context"
@@ -24,9 +30,8 @@ import (
 //go:embed schemas/*.json
 var schemas embed.FS
 
-// crd is what the API server does with objects of a kind that it knows from a
-// CustomResourceDefinition.
-type crd struct {
+// Schema is the schema of a kind. It reads and compiles when it is first used.
+type Schema struct {
 	kind string
 
 	once       sync.Once // when the first object comes
@@ -39,10 +44,11 @@ type crd struct {
 	rules   *cel.Validator
 }
 
-func newCRD(kind string) *crd { return &crd{kind: kind} }
+// New gives the schema of a kind of the Gateway API: "HTTPRoute".
+func New(kind string) *Schema { return &Schema{kind: kind} }
 
 // load reads the schema, which is ours: an error in it is too.
-func (c *crd) load() {
+func (c *Schema) load() {
 	text, err := schemas.ReadFile("schemas/" + strings.ToLower(c.kind) + ".json")
 	var external apiextensionsv1.JSONSchemaProps
 	if err == nil {
@@ -55,21 +61,21 @@ func (c *crd) load() {
 		c.structural, err = structuralschema.NewStructural(&c.internal)
 	}
 	if err != nil {
-		panic(fmt.Sprintf("manifest: read schema of %s: %v", c.kind, err))
+		panic(fmt.Sprintf("crd: read schema of %s: %v", c.kind, err))
 	}
 	c.prover = newProver(c.structural)
 }
 
-// setDefaults writes the kind's defaults into an object.
-func (c *crd) setDefaults(tree map[string]any) {
+// SetDefaults writes the kind's defaults into an object.
+func (c *Schema) SetDefaults(tree map[string]any) {
 	c.once.Do(c.load)
 	defaulting.PruneNonNullableNullsWithoutDefaults(tree, c.structural)
 	defaulting.Default(tree, c.structural)
 }
 
-// validate says what is wrong with an object whose fields have the right
+// Validate says what is wrong with an object whose fields have the right
 // types. Rules about what the object was before do not apply.
-func (c *crd) validate(tree map[string]any) field.ErrorList {
+func (c *Schema) Validate(tree map[string]any) field.ErrorList {
 	c.once.Do(c.load)
 	if c.prover.proves(tree) {
 		return nil
@@ -78,11 +84,11 @@ func (c *crd) validate(tree map[string]any) field.ErrorList {
 }
 
 // judge is the API server's own validation.
-func (c *crd) judge(tree map[string]any) field.ErrorList {
+func (c *Schema) judge(tree map[string]any) field.ErrorList {
 	c.judging.Do(func() {
 		var err error
 		if c.fields, _, err = validation.NewSchemaValidator(&c.internal); err != nil {
-			panic(fmt.Sprintf("manifest: compile schema of %s: %v", c.kind, err))
+			panic(fmt.Sprintf("crd: compile schema of %s: %v", c.kind, err))
 		}
 		c.rules = cel.NewValidator(c.structural, true, celconfig.PerCallLimit)
 	})

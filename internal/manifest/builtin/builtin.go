@@ -1,4 +1,9 @@
-package manifest
+// Package builtin does with objects of Kubernetes' own kinds what the API
+// server does that has no schema for them: each function writes the defaults
+// into an object and says what is wrong with it, in as far as it matters to
+// who reads Services, EndpointSlices, Secrets and Namespaces. Unlike the API
+// server it allows endpoints on loopback addresses.
+package builtin
 
 import (
 	"net/netip"
@@ -16,8 +21,8 @@ import (
 // that somebody here reads, and the checks without which a reader could be
 // led astray.
 
-// finishNamespace adds the label by which namespaces are selected by name.
-func finishNamespace(o metav1.Object) field.ErrorList {
+// Namespace adds the label by which namespaces are selected by name.
+func Namespace(o metav1.Object) field.ErrorList {
 	labels := o.GetLabels()
 	if labels == nil {
 		labels = map[string]string{}
@@ -30,8 +35,8 @@ func finishNamespace(o metav1.Object) field.ErrorList {
 // maxSecret bounds the data of a Secret in bytes.
 const maxSecret = corev1.MaxSecretSize
 
-// finishSecret merges stringData into data.
-func finishSecret(o metav1.Object) field.ErrorList {
+// Secret merges stringData into data.
+func Secret(o metav1.Object) field.ErrorList {
 	s := o.(*corev1.Secret)
 	if s.Type == "" {
 		s.Type = corev1.SecretTypeOpaque
@@ -66,7 +71,7 @@ func finishSecret(o metav1.Object) field.ErrorList {
 
 var protocols = []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP}
 
-func finishService(o metav1.Object) field.ErrorList {
+func Service(o metav1.Object) field.ErrorList {
 	s, spec := o.(*corev1.Service), field.NewPath("spec")
 	if s.Spec.Type == "" {
 		s.Spec.Type = corev1.ServiceTypeClusterIP
@@ -139,10 +144,10 @@ const (
 	maxEndpointPorts     = 20_000
 )
 
-// finishEndpointSlice checks the addresses. Unlike the API server it lets
+// EndpointSlice checks the addresses. Unlike the API server it lets
 // those of the host itself pass, as that is where backends run when there is
 // no cluster.
-func finishEndpointSlice(o metav1.Object) field.ErrorList {
+func EndpointSlice(o metav1.Object) field.ErrorList {
 	s := o.(*discoveryv1.EndpointSlice)
 	var errs field.ErrorList
 	switch s.AddressType {
