@@ -103,7 +103,9 @@ func (a *Graph) wantsScopes(s size, is bool) bool {
 	case a.in.RouteTables == Scoped:
 		return true
 	case is:
-		return s.hosts > render.ScopedUntil
+		// Where all hosts go at once there is nothing to be served better,
+		// and connections that are being drained must not find what is gone.
+		return s.hosts > render.ScopedUntil || s.hosts == 0
 	}
 	return s.hosts > render.ScopedAbove
 }

@@ -32,7 +32,14 @@ func (a *Graph) routes(g *flow.Graph) {
 		}
 		return nil
 	})
-	tables := flow.Keys(g, "tables", byTable)
+	listeners := flow.NewIndex(a.in.Listeners, func(l model.Listener) []string {
+		var tables []string
+		for _, c := range l.Chains {
+			tables = append(tables, c.Table)
+		}
+		return tables
+	})
+	tables := flow.Keys(g, "tables", listeners) // also those without hosts
 	a.sizes = flow.Derive(g, "table sizes", tables, equal[size],
 		func(r *flow.Reader, k flow.KeyRow) []size {
 			return []size{{k.Key(), flow.Count(r, byTable, k.Key())}}
@@ -45,18 +52,11 @@ func (a *Graph) routes(g *flow.Graph) {
 			}
 			return []model.Resource{render.RouteConfiguration(k.Key(), flow.Select(r, byTable, k.Key()))}
 		}))
-	a.scopes(g)
+	a.scopes(g, listeners)
 }
 
 // scopes renders the exact hosts of scoped tables, each by itself.
-func (a *Graph) scopes(g *flow.Graph) {
-	listeners := flow.NewIndex(a.in.Listeners, func(l model.Listener) []string {
-		var tables []string
-		for _, c := range l.Chains {
-			tables = append(tables, c.Table)
-		}
-		return tables
-	})
+func (a *Graph) scopes(g *flow.Graph, listeners *flow.Index[model.Listener]) {
 	a.publish(flow.Derive(g, "scoped hosts", a.hosts, sameResource,
 		func(r *flow.Reader, h render.Host) []model.Resource {
 			if isWildcard(h) || !a.isScoped(r, h.Table) {

@@ -46,9 +46,13 @@ func chainName(hostname string) string {
 	return hostname
 }
 
-// tableName is the name of the RouteConfiguration of a route table, or of
-// the part of a scoped table that holds the wildcard hosts.
+// tableName is the name of the RouteConfiguration of a whole route table.
 func tableName(table string) string { return table }
+
+// wildcardTableName is the name of the RouteConfiguration that holds the
+// wildcard hosts of a scoped table. It is another one than tableName: while a
+// listener changes over, its old connections still look into the whole table.
+func wildcardTableName(table string) string { return hostTableName(table, "*") }
 
 // hostTableName is the name of the RouteConfiguration of one host of a
 // scoped table.

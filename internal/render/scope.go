@@ -71,7 +71,7 @@ func ScopedHost(h Host, port uint16) []model.Resource {
 // ScopedWildcards renders the hosts of a scoped table that are no exact
 // hosts. A scoped table always has this part, with or without hosts.
 func ScopedWildcards(table string, wildcards []Host) []model.Resource {
-	name := tableName(table)
+	name := wildcardTableName(table)
 	owners := ownersOf(wildcards)
 	wildcards = slices.Clone(wildcards)
 	for i, h := range wildcards {

@@ -70,6 +70,7 @@ func (st *stream) leave(sub *subscription, collection string) {
 			left[name] = nil
 			delete(sub.held, name)
 			delete(sub.gone, name)
+			delete(sub.kept, name)
 		}
 	}
 	for name := range sub.pending {
@@ -78,4 +79,14 @@ func (st *stream) leave(sub *subscription, collection string) {
 		}
 	}
 	st.record(sub.typ, left, nil)
+}
+
+// hasAny tells whether anything is in a collection.
+func hasAny(target map[string]*resource, collection string) bool {
+	for name := range target {
+		if in, ok := collectionOf(name); ok && in == collection {
+			return true
+		}
+	}
+	return false
 }

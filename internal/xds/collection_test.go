@@ -33,6 +33,27 @@ func TestCollections(t *testing.T) {
 	})
 }
 
+// TestCollectionGoes: connections that are being drained go on looking into a
+// collection that is no more. What is gone of it is removed when it comes back
+// without.
+func TestCollectionGoes(t *testing.T) {
+	scripted(t, func(s *script) {
+		s.ready("SRDS xdstp://x/t/one/a=1", "SRDS xdstp://x/t/one/b=1")
+		e := s.connect()
+		e.ask("SRDS", "xdstp://x/t/one/*")
+		e.wantAck("SRDS +xdstp://x/t/one/a +xdstp://x/t/one/b")
+		s.update("SRDS xdstp://x/t/one/a", "SRDS xdstp://x/t/one/b")
+		e.want()
+		s.update("SRDS xdstp://x/t/one/c=1")
+		e.wantAck("SRDS +xdstp://x/t/one/c")
+		e.wantAck("SRDS -xdstp://x/t/one/a -xdstp://x/t/one/b")
+		s.update("SRDS xdstp://x/t/one/c")
+		e.unsubscribe("SRDS", "xdstp://x/t/one/*")
+		e.want()
+		e.disconnect()
+	})
+}
+
 // TestCollectionsAfterReconnect: Envoy says what it has of a collection and is
 // told what it lacks, and what is gone.
 func TestCollectionsAfterReconnect(t *testing.T) {

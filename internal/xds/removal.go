@@ -2,6 +2,7 @@ package xds
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"time"
 
@@ -28,10 +29,23 @@ func (st *stream) removeListeners(now time.Time) {
 }
 
 // takeGone returns what is gone and has not come back, sorted, and forgets it.
+// Where a whole collection is gone, nobody is to look into it any more: Envoy
+// lets go of it when the last connection that does has ended.
 func (sub *subscription) takeGone(target map[string]*resource) []string {
 	var names []string
+	maps.Copy(sub.gone, sub.kept)
+	clear(sub.kept)
+	live := map[string]bool{}
 	for name := range sub.gone {
-		if target[name] == nil && sub.held[name] != nil {
+		collection, collected := collectionOf(name)
+		if _, known := live[collection]; collected && !known {
+			live[collection] = sub.wildcard || hasAny(target, collection)
+		}
+		switch {
+		case target[name] != nil || sub.held[name] == nil:
+		case collected && !live[collection]:
+			sub.kept[name] = struct{}{}
+		default:
 			names = append(names, name)
 		}
 	}

@@ -32,6 +32,7 @@ type subscription struct {
 	pending  map[string]struct{} // names whose target may differ from held
 	asked    map[string]struct{} // of pending: subscribed to and not answered yet
 	gone     map[string]struct{} // of a wildcard or collection: held, and to be removed in its turn
+	kept     map[string]struct{} // held, and gone with its whole collection, see takeGone
 	greeted  bool                // all has been made pending, because of wildcard
 	greet    bool                // Envoy waits for a response, be it empty
 }
@@ -92,6 +93,7 @@ func (st *stream) subscribe(t model.ResourceType, req *discovery.DeltaDiscoveryR
 		pending:  map[string]struct{}{},
 		asked:    map[string]struct{}{},
 		gone:     map[string]struct{}{},
+		kept:     map[string]struct{}{},
 	}
 	st.types[t] = sub
 	known := make(map[string]*resource, len(req.InitialResourceVersions))
