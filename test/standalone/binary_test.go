@@ -1,0 +1,3 @@
+package standalone_test
+
+func removeBinary() {}
