@@ -16,7 +16,8 @@ type derived[I, O Row] struct {
 	dirty       map[string]struct{}
 	reads       map[string][]read
 	made        map[string][]string // input key to the output keys it makes
-	makers      map[string][]string // output key to the inputs that make it, sorted
+	maker       map[string]string   // output key to the first input that makes it
+	rivals      map[string][]string // output key to the other inputs that do, sorted
 	evaluations uint64
 }
 
@@ -29,7 +30,8 @@ func Derive[I, O Row](g *Graph, name string, in *Table[I], equal func(a, b O) bo
 		dirty:  map[string]struct{}{},
 		reads:  map[string][]read{},
 		made:   map[string][]string{},
-		makers: map[string][]string{},
+		maker:  map[string]string{},
+		rivals: map[string][]string{},
 	}
 	in.next = append(in.next, d.mark)
 	d.position = g.add(d)
@@ -65,60 +67,73 @@ func (d *derived[I, O]) eval(key string) {
 	}
 
 	before := d.made[key]
-	fresh := make(map[string]struct{}, len(rows))
+	made := make([]string, 0, len(rows))
 	for _, row := range rows {
 		k := row.Key()
-		if _, twice := fresh[k]; twice {
+		at, twice := slices.BinarySearch(made, k)
+		if twice {
 			d.graph.conflict(d.out.name, k)
 			continue
 		}
-		fresh[k] = struct{}{}
-		d.claim(key, row)
+		made = slices.Insert(made, at, k)
+		d.claim(key, k, row)
 	}
 	for _, k := range before {
-		if _, still := fresh[k]; !still {
+		if _, still := slices.BinarySearch(made, k); !still {
 			d.disclaim(key, k)
 		}
 	}
-	if d.made[key] = slices.Sorted(maps.Keys(fresh)); len(fresh) == 0 {
+	switch {
+	case len(made) == 0:
 		delete(d.made, key)
+	case !slices.Equal(before, made): // else the strings that are kept already
+		d.made[key] = made
 	}
 }
 
 // claim notes that the input makes row, and sets it unless an earlier input,
 // by key, makes one of the same key.
-func (d *derived[I, O]) claim(input string, row O) {
-	key := row.Key()
-	makers := d.makers[key]
-	at, found := slices.BinarySearch(makers, input)
-	if !found {
-		makers = slices.Insert(makers, at, input)
-		d.makers[key] = makers
+func (d *derived[I, O]) claim(input, key string, row O) {
+	first, taken := d.maker[key]
+	switch {
+	case !taken:
+		d.maker[key] = input
+	case input < first:
+		d.maker[key] = input
+		d.rivals[key] = slices.Insert(d.rivals[key], 0, first)
+	case input > first:
+		rivals := d.rivals[key]
+		if at, found := slices.BinarySearch(rivals, input); !found {
+			d.rivals[key] = slices.Insert(rivals, at, input)
+		}
 	}
-	if len(makers) > 1 {
+	if len(d.rivals[key]) > 0 {
 		d.graph.conflict(d.out.name, key)
 	}
-	if at == 0 {
-		d.out.Set(row)
+	if d.maker[key] == input {
+		d.out.set(key, row)
 	}
 }
 
 // disclaim notes that the input makes the key no more. The next that does is
 // asked again for its row.
 func (d *derived[I, O]) disclaim(input, key string) {
-	makers := d.makers[key]
-	at, found := slices.BinarySearch(makers, input)
-	if !found {
+	rivals := d.rivals[key]
+	switch at, found := slices.BinarySearch(rivals, input); {
+	case found:
+		rivals = slices.Delete(rivals, at, at+1)
+	case d.maker[key] != input:
 		return
-	}
-	if len(makers) == 1 {
-		delete(d.makers, key)
+	case len(rivals) == 0:
+		delete(d.maker, key)
 		d.out.Delete(key)
 		return
+	default:
+		d.maker[key], rivals = rivals[0], slices.Delete(rivals, 0, 1)
+		d.mark(d.maker[key])
 	}
-	d.makers[key] = slices.Delete(makers, at, at+1)
-	if at == 0 {
-		d.mark(d.makers[key][0])
+	if d.rivals[key] = rivals; len(rivals) == 0 {
+		delete(d.rivals, key)
 	}
 }
 

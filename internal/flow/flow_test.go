@@ -392,3 +392,38 @@ func TestUnion(t *testing.T) {
 		t.Errorf("rows left: %v", u.All())
 	}
 }
+
+// TestFirst reads one row of a group, and runs again when another takes its
+// place.
+func TestFirst(t *testing.T) {
+	g := &Graph{}
+	in := NewTable(g, "in", deep[service])
+	byPort := NewIndex(in, func(s service) []string { return []string{s.port} })
+	first := Derive(g, "first", Keys(g, "ports", byPort), deep[service], func(r *Reader, port KeyRow) []service {
+		s, ok := First(r, byPort, port.Key())
+		if _, none := First(r, byPort, "no such port"); !ok || none {
+			t.Errorf("First says %v for a group with rows, %v for one without", ok, none)
+		}
+		return []service{{name: port.Key(), port: s.name}}
+	})
+	in.Set(service{"b", "80"})
+	in.Set(service{"c", "80"})
+	commit(t, g)
+	in.Set(service{"a", "80"})
+	commit(t, g)
+	if row, _ := first.Get("80"); row.port != "a" {
+		t.Errorf("first is %q, want a", row.port)
+	}
+}
+
+// TestTwoTablesOfOneName panics: names tell tables apart in dumps and metrics.
+func TestTwoTablesOfOneName(t *testing.T) {
+	g := &Graph{}
+	NewTable(g, "t", deep[service])
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	NewTable(g, "t", deep[service])
+}

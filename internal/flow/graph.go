@@ -29,6 +29,7 @@ type Row interface{ Key() string }
 // A Graph is an ordered set of tables.
 type Graph struct {
 	steps     []step
+	names     map[string]bool // of tables
 	conflicts []error // of this Commit
 }
 

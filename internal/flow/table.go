@@ -29,9 +29,16 @@ type Change[T any] struct {
 	HadOld, HasNew bool
 }
 
-// NewTable adds an input table to g. The name is for people; equal tells
-// whether writing b over a changes nothing.
+// NewTable adds an input table to g. The name is for people, and no two tables
+// have the same; equal tells whether writing b over a changes nothing.
 func NewTable[T Row](g *Graph, name string, equal func(a, b T) bool) *Table[T] {
+	if g.names[name] {
+		panic(fmt.Sprintf("flow: two tables named %s", name))
+	}
+	if g.names == nil {
+		g.names = map[string]bool{}
+	}
+	g.names[name] = true
 	t := &Table[T]{
 		name:    name,
 		rows:    map[string]T{},
@@ -44,8 +51,10 @@ func NewTable[T Row](g *Graph, name string, equal func(a, b T) bool) *Table[T] {
 }
 
 // Set adds or replaces a row. Setting an equal row does nothing.
-func (t *Table[T]) Set(row T) {
-	key := row.Key()
+func (t *Table[T]) Set(row T) { t.set(row.Key(), row) }
+
+// set is Set with the row's key.
+func (t *Table[T]) set(key string, row T) {
 	old, had := t.rows[key]
 	if had && t.equal(old, row) {
 		return

@@ -181,7 +181,7 @@ func (o *Graph) virtualHosts(g *flow.Graph) {
 		func(_ *flow.Reader, route gateway.Route) []gateway.Attachment { return route.Attachments })
 	all := flow.Union(g, "attachments", gateway.Attachment.Equal, own, routed)
 	byHost := flow.NewIndex(all, func(a gateway.Attachment) []string { return []string{a.VirtualHostKey()} })
-	o.VirtualHosts = flow.Derive(g, "virtual hosts", flow.Keys(g, "hosts", byHost), sameVirtualHost,
+	o.VirtualHosts = flow.Derive(g, "virtual hosts", flow.Keys(g, "attached hosts", byHost), sameVirtualHost,
 		func(r *flow.Reader, host flow.KeyRow) []model.VirtualHost {
 			attachments := flow.Select(r, byHost, host.Key())
 			return []model.VirtualHost{gateway.VirtualHost(attachments[0].Table, attachments[0].Host, attachments)}
