@@ -129,8 +129,9 @@ func (d *derived[I, O]) disclaim(input, key string) {
 		d.out.Delete(key)
 		return
 	default:
-		d.maker[key], rivals = rivals[0], slices.Delete(rivals, 0, 1)
-		d.mark(d.maker[key])
+		d.maker[key] = rivals[0]
+		d.mark(rivals[0])
+		rivals = slices.Delete(rivals, 0, 1)
 	}
 	if d.rivals[key] = rivals; len(rivals) == 0 {
 		delete(d.rivals, key)

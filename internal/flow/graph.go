@@ -30,7 +30,7 @@ type Row interface{ Key() string }
 type Graph struct {
 	steps     []step
 	names     map[string]bool // of tables
-	conflicts []error // of this Commit
+	conflicts []error         // of this Commit
 }
 
 // step is one table's share of a Commit.
