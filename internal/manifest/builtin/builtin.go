@@ -187,7 +187,7 @@ func checkAddresses(at *field.Path, family discoveryv1.AddressType, addresses []
 			errs = append(errs, field.Invalid(at.Index(i), address, "is no IP address"))
 		case ip.Is4() != (family == discoveryv1.AddressTypeIPv4) && family != "":
 			errs = append(errs, field.Invalid(at.Index(i), address, "is no "+string(family)+" address"))
-		case ip.Zone() != "", ip.Is4In6(), ip.IsUnspecified(), ip.IsMulticast():
+		case ip.Zone() != "", ip.Is4In6(), ip.IsUnspecified(), ip.IsMulticast(), ip.IsLinkLocalUnicast():
 			errs = append(errs, field.Invalid(at.Index(i), address, "is not the address of an endpoint"))
 		}
 	}
