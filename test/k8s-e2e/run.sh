@@ -15,9 +15,10 @@ fi
 eval "$("$SANDBOX" env)"
 echo "building the suite (cached)"
 CGO_ENABLED=0 go test -c -trimpath -o "$SANDBOX_CACHE/bin/k8s-e2e.test" .
+ln -sf kube "$SANDBOX_CACHE/bin/kubectl"
 focus="\\[sig-network\\] ($(sed -e '/^#/d' -e '/^$/d' specs.txt | paste -s -d '|' -))"
 status=0
-"$SANDBOX_CACHE/bin/k8s-e2e.test" -test.timeout 60m -provider skeleton -kubeconfig "$KUBECONFIG" \
+"$SANDBOX_CACHE/bin/k8s-e2e.test" -test.timeout 60m -provider skeleton -kubeconfig "$KUBECONFIG" -kubectl-path "$SANDBOX_CACHE/bin/kubectl" \
 	-ginkgo.focus "$focus" -ginkgo.skip '\[(Slow|Serial|Disruptive)\]'  -ginkgo.timeout 60m -ginkgo.succinct -ginkgo.no-color "$@" || status=$?
 if [ -n "$ours" ] && [ -z "${KEEP:-}" ]; then
 	"$SANDBOX" down

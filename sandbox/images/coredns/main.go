@@ -18,10 +18,11 @@ import (
 	_ "github.com/coredns/coredns/plugin/reload"
 	_ "github.com/coredns/coredns/plugin/rewrite"
 	_ "github.com/coredns/coredns/plugin/template"
+	_ "github.com/coredns/coredns/plugin/whoami"
 )
 
 func main() {
 	// The order in which plugins see a query, whatever the Corefile's.
-	dnsserver.Directives = []string{"reload", "health", "ready", "prometheus", "errors", "log", "cache", "rewrite", "template", "hosts", "kubernetes", "loop", "forward"}
+	dnsserver.Directives = []string{"reload", "health", "ready", "prometheus", "errors", "log", "cache", "rewrite", "template", "hosts", "kubernetes", "loop", "forward", "whoami"}
 	coremain.Run()
 }

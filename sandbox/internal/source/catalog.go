@@ -51,7 +51,7 @@ var catalog = []recipe{
 		refs: []string{acceptance + "gcr.io/kubernetes-e2e-test-images/echoserver:*", "gcr.io/kubernetes-e2e-test-images/echoserver:*", "sandbox.test/echoserver:*"}},
 	{name: "webhook", sets: []string{SetE2E}, refs: []string{"sandbox.test/webhook:*"}, pkgs: []string{"./images/webhook"}},
 	{name: "jsonmock", sets: []string{SetE2E}, refs: []string{"quay.io/cilium/json-mock:*"}, pkgs: []string{"./images/jsonmock"}},
-	{name: "tools", sets: []string{SetE2E, SetKubernetes}, debs: []string{"busybox", "curl"}, entry: []string{"/bin/sh"},
+	{name: "tools", sets: []string{SetE2E, SetKubernetes}, debs: []string{"busybox", "curl", "wget"}, entry: []string{"/bin/sh"},
 		refs: []string{
 			acceptance + "docker.io/library/busybox:*", acceptance + "docker.io/nicolaka/netshoot:*", "docker.io/nicolaka/netshoot:*",
 			"docker.io/library/busybox:*", "quay.io/cilium/alpine-curl:*", "docker.io/curlimages/curl:*", "registry.k8s.io/e2e-test-images/busybox:*",
@@ -73,7 +73,7 @@ var catalog = []recipe{
 		pkgs: []string{"istio.io/istio/pkg/test/echo/cmd/server", "istio.io/istio/pkg/test/echo/cmd/client"},
 		refs: []string{"registry.k8s.io/gateway-api/echo-advanced:*"}},
 	{name: "agnhost", sets: []string{SetKubernetes}, dir: "kube", pkgs: []string{"k8s.io/kubernetes/test/images/agnhost"}, cmd: []string{"pause"},
-		debs:  []string{"busybox", "curl", "netcat-openbsd", "bind9-dnsutils"},
+		debs:  []string{"busybox", "curl", "wget", "netcat-openbsd", "bind9-dnsutils", "iproute2"},
 		refs:  []string{"registry.k8s.io/e2e-test-images/agnhost:*"},
 		files: []image.File{{Dest: "/agnhost-2", Link: "agnhost"}}},
 }
