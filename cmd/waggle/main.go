@@ -48,6 +48,12 @@ Without a cluster it serves a directory of manifests on this machine:`,
 		SilenceErrors: true,
 	}
 	c.AddCommand(runCommand(), analyzeCommand(), statusCommand(), versionCommand())
+	c.InitDefaultCompletionCmd() // which cobra makes without an example
+	for _, sub := range c.Commands() {
+		if sub.Name() == "completion" {
+			sub.Example = "  source <(waggle completion bash)"
+		}
+	}
 	return c
 }
 

@@ -28,8 +28,8 @@ type Ref struct {
 	Name
 }
 
-// String gives "Kind namespace/name".
-func (r Ref) String() string { return r.Kind + " " + r.Name.String() }
+// String gives "Kind namespace/name", or "Kind" where there is no name.
+func (r Ref) String() string { return strings.TrimSuffix(r.Kind+" "+r.Name.String(), " ") }
 
 // Key is what Ref is filed under.
 func (r Ref) Key() string { return Join(r.Kind, r.Namespace, r.Name.Name) }
