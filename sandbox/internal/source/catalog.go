@@ -72,6 +72,8 @@ var catalog = []recipe{
 	{name: "echo-advanced", sets: []string{SetConformance}, dir: "images/echoadvanced", cert: true,
 		pkgs: []string{"istio.io/istio/pkg/test/echo/cmd/server", "istio.io/istio/pkg/test/echo/cmd/client"},
 		refs: []string{"registry.k8s.io/gateway-api/echo-advanced:*"}},
+	{name: "glibc-dns", sets: []string{SetKubernetes}, debs: []string{"busybox", "bind9-dnsutils", "libc-bin"}, entry: []string{"/bin/sh"},
+		refs: []string{"registry.k8s.io/e2e-test-images/glibc-dns-testing:*"}},
 	{name: "agnhost", sets: []string{SetKubernetes}, dir: "kube", pkgs: []string{"k8s.io/kubernetes/test/images/agnhost"}, cmd: []string{"pause"},
 		debs:  []string{"busybox", "curl", "wget", "netcat-openbsd", "bind9-dnsutils", "iproute2"},
 		refs:  []string{"registry.k8s.io/e2e-test-images/agnhost:*"},
