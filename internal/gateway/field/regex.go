@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"regexp/syntax"
+	"strconv"
 	"unicode"
 	"unicode/utf8"
 )
@@ -34,6 +35,27 @@ func unknownClass(expression string) string {
 	return ""
 }
 
+// escape finds escapes; the groups are the hexadecimal and octal ones that may
+// stand for more than a byte.
+var escape = regexp.MustCompile(`(?s)\\(?:x\{([0-9A-Fa-f]+)\}|([4-7][0-7]{2})|.)`)
+
+// beyondByte gives the first character that is no single byte. Envoy has RE2
+// read bytes: it refuses an escape of more than one, and would take a
+// character of several for as many that stand beside each other.
+func beyondByte(expression string) string {
+	for _, r := range expression {
+		if r >= utf8.RuneSelf {
+			return string(r)
+		}
+	}
+	for _, m := range escape.FindAllStringSubmatch(expression, -1) {
+		if _, err := strconv.ParseUint(m[1], 16, 8); m[2] != "" || m[1] != "" && err != nil {
+			return m[0]
+		}
+	}
+	return ""
+}
+
 // RegexProblem says why RE2 would refuse a regular expression, or why it would
 // cost too much. It is empty if all is well.
 func RegexProblem(expression string) string {
@@ -43,6 +65,10 @@ func RegexProblem(expression string) string {
 	if name := unknownClass(expression); name != "" {
 		return fmt.Sprintf("%s is no regular expression (RE2): no class is named %s; use a general category such as \\p{Lu}",
 			Quoted(expression), Quoted(name))
+	}
+	if character := beyondByte(expression); character != "" {
+		return fmt.Sprintf("%s has the character %s, which no request does; write it as it is encoded there",
+			Quoted(expression), Quoted(character))
 	}
 	parsed, err := syntax.Parse(expression, syntax.Perl)
 	if err != nil {
