@@ -205,9 +205,13 @@ func retry(f *model.Forward) *routev3.RetryPolicy {
 		policy.PerTryTimeout = duration(f.BackendTimeout)
 	}
 	if f.Retry.Backoff > 0 {
+		most := f.Retry.Backoff
+		if most < time.Hour { // ten times the longest that can be written would overflow
+			most *= 10
+		}
 		policy.RetryBackOff = &routev3.RetryPolicy_RetryBackOff{
 			BaseInterval: duration(f.Retry.Backoff),
-			MaxInterval:  duration(10 * f.Retry.Backoff),
+			MaxInterval:  duration(most),
 		}
 	}
 	return policy
