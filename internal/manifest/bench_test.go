@@ -3,6 +3,7 @@ package manifest
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -121,24 +122,31 @@ func BenchmarkEdit(b *testing.B) {
 	b.Run("one file", func(b *testing.B) {
 		path := filepath.Join(b.TempDir(), "all.yaml")
 		text := manyRoutes(count)
-		benchmarkEdit(b, path, text, func(i int) string {
-			return strings.Replace(text, "host-2500.", fmt.Sprintf("edit-%d.", i), 1)
-		})
+		benchmarkEdit(b, path, text, writeInPlace)
 	})
 	b.Run("many files", func(b *testing.B) {
 		dir := b.TempDir()
 		for i := range count {
 			write(b, filepath.Join(dir, fmt.Sprintf("%d.yaml", i)), typicalRoute(i))
 		}
-		text := typicalRoute(2500)
-		benchmarkEdit(b, filepath.Join(dir, "2500.yaml"), text, func(i int) string {
-			return strings.Replace(text, "host-2500.", fmt.Sprintf("edit-%d.", i), 1)
+		b.Run("in place", func(b *testing.B) {
+			benchmarkEdit(b, filepath.Join(dir, "2500.yaml"), typicalRoute(2500), writeInPlace)
+		})
+		b.Run("by renaming", func(b *testing.B) {
+			benchmarkEdit(b, filepath.Join(dir, "2500.yaml"), typicalRoute(2500), func(b *testing.B, path, text string) {
+				write(b, path+".part", text)
+				if err := os.Rename(path+".part", path); err != nil {
+					b.Fatal(err)
+				}
+			})
 		})
 	})
 }
 
+func writeInPlace(b *testing.B, path, text string) { write(b, path, text) }
+
 // benchmarkEdit counts the time from a file's writing to its Batch.
-func benchmarkEdit(b *testing.B, path, text string, edit func(int) string) {
+func benchmarkEdit(b *testing.B, path, text string, replace func(b *testing.B, path, text string)) {
 	write(b, path, text)
 	w := newWorld()
 	if _, err := w.Load(filepath.Dir(path)); err != nil {
@@ -151,8 +159,7 @@ func benchmarkEdit(b *testing.B, path, text string, edit func(int) string) {
 	}
 	reportCPU(b)
 	for i := 0; b.Loop(); i++ {
-		text := edit(i)
-		write(b, path, text)
+		replace(b, path, strings.Replace(text, "host-2500.", fmt.Sprintf("edit-%d.", i), 1))
 		if batch := <-batches; batch.Len() != 1 {
 			b.Fatal(batch.Len(), w.problems())
 		}

@@ -25,9 +25,11 @@ type event struct {
 
 func (e event) is(mask uint32) bool { return e.mask&mask != 0 }
 
-// inotify watches directories. Only read may be called by another goroutine.
+// inotify watches directories. Only read may be called by another goroutine,
+// always the same.
 type inotify struct {
 	file    *os.File
+	buffer  []byte // read's
 	paths   map[int32]string
 	watches map[string]int32
 }
@@ -39,6 +41,7 @@ func newInotify() (*inotify, error) {
 	}
 	return &inotify{
 		file:    os.NewFile(uintptr(fd), "inotify"),
+		buffer:  make([]byte, 64*(unix.SizeofInotifyEvent+unix.NAME_MAX+1)),
 		paths:   map[int32]string{},
 		watches: map[string]int32{},
 	}, nil
@@ -90,13 +93,12 @@ func (n *inotify) ended(watch int32) {
 
 // read waits for events. It fails once the file is closed.
 func (n *inotify) read() ([]event, error) {
-	buffer := make([]byte, 64*(unix.SizeofInotifyEvent+unix.NAME_MAX+1))
-	size, err := n.file.Read(buffer)
+	size, err := n.file.Read(n.buffer)
 	if err != nil {
 		return nil, err
 	}
 	var events []event
-	for buffer = buffer[:size]; len(buffer) >= unix.SizeofInotifyEvent; {
+	for buffer := n.buffer[:size]; len(buffer) >= unix.SizeofInotifyEvent; {
 		e := event{
 			watch:  int32(binary.NativeEndian.Uint32(buffer)),
 			mask:   binary.NativeEndian.Uint32(buffer[4:]),
