@@ -25,6 +25,9 @@ refers to nothing; 2 PATH cannot be read.`,
   waggle analyze manifests/ -o json | jq '.conditions[] | select(.good | not)'`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := checkPortOffset(o.PortOffset); err != nil {
+				return err
+			}
 			report, err := standalone.Analyze(args, o)
 			if err != nil {
 				return err

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
-	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -21,9 +19,7 @@ var version = "unknown"
 var errRefused = errors.New("refused")
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
-	err := root().ExecuteContext(ctx)
+	err := root().ExecuteContext(context.Background())
 	switch {
 	case err == nil:
 	case errors.Is(err, errRefused):

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -28,7 +31,8 @@ Envoy, and follows edits. Each Gateway gets a loopback address of its own:
 A manifest with a mistake changes nothing but itself: what is wrong is said
 here and by "waggle status", and the version before goes on serving.
 
-Ctrl-C stops Envoy when its connections have ended, at most 15 seconds later.
+Ctrl-C stops Envoy when its connections have ended, at most 15 seconds later;
+once more stops it at once.
 If waggle itself is killed, Envoy goes on; the next "waggle run" takes it over.`,
 		Example: `  waggle run examples/canary
   waggle run manifests/ more.yaml --envoy /usr/local/bin/envoy
@@ -46,13 +50,15 @@ If waggle itself is killed, Envoy goes on; the next "waggle run" takes it over.`
 					return fmt.Errorf("--address: %w", err)
 				}
 			}
-			if o.PortOffset < 0 || o.PortOffset > 65534 {
-				return fmt.Errorf("--port-offset: %d is not between 0 and 65534", o.PortOffset)
+			if err := checkPortOffset(o.PortOffset); err != nil {
+				return err
 			}
 			if o.Envoy, err = findEnvoy(o.Envoy); err != nil {
 				return err
 			}
-			return standalone.Run(c.Context(), o)
+			ctx, hurry := interrupts(c.Context())
+			o.Hurry = hurry
+			return standalone.Run(ctx, o)
 		},
 	}
 	f := c.Flags()
@@ -76,12 +82,36 @@ If waggle itself is killed, Envoy goes on; the next "waggle run" takes it over.`
 	return c
 }
 
+// interrupts gives a context that the first Ctrl-C or SIGTERM ends, and a
+// channel that the second one closes. A third ends the process.
+func interrupts(parent context.Context) (ctx context.Context, hurry <-chan struct{}) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(parent)
+	again := make(chan struct{})
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		close(again)
+		signal.Stop(signals)
+	}()
+	return ctx, again
+}
+
 // defaultPortOffset lets anybody bind the ports of a Gateway.
 func defaultPortOffset() int {
 	if os.Geteuid() == 0 {
 		return 0
 	}
 	return 10000
+}
+
+func checkPortOffset(offset int) error {
+	if offset < 0 || offset > 65534 {
+		return fmt.Errorf("--port-offset: %d is not between 0 and 65534", offset)
+	}
+	return nil
 }
 
 // defaultStateDir is the user's own, and short: it holds UNIX sockets.

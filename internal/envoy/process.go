@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -68,27 +69,33 @@ type Process struct {
 // same binary with the same bootstrap and serves. It stops any other that
 // lives there, starts one if none is left, and returns when Envoy answers on
 // its admin socket; see Admin.Ready for more. Until ctx ends an Envoy that
-// dies is started again. When ctx ends Envoy stays; see Stop.
+// dies is started again. When ctx ends Envoy stays, see Stop; but if it ends
+// before Start has returned, nothing is left.
 func Start(ctx context.Context, opts Options, log *slog.Logger) (*Process, error) {
 	p, err := newProcess(opts, log)
 	if err != nil {
 		return nil, err
 	}
-	in, err := p.adopt(ctx)
+	p.now, err = p.adoptOrLaunch(ctx)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = errors.Join(err, p.removeFiles())
+		}
 		return nil, err
 	}
-	if in == nil {
-		if err := checkVersion(ctx, p.opts.Binary); err != nil {
-			return nil, err
-		}
-		if in, err = p.launchAndWait(ctx); err != nil {
-			return nil, err
-		}
-	}
-	p.now = in
 	go p.supervise(ctx)
 	return p, nil
+}
+
+func (p *Process) adoptOrLaunch(ctx context.Context) (*instance, error) {
+	in, err := p.adopt(ctx)
+	if in != nil || err != nil {
+		return in, err
+	}
+	if err := checkVersion(ctx, p.opts.Binary); err != nil {
+		return nil, err
+	}
+	return p.launchAndWait(ctx)
 }
 
 func newProcess(opts Options, log *slog.Logger) (*Process, error) {

@@ -35,6 +35,8 @@ type Options struct {
 	Out         io.Writer // for people: the table of listeners
 	Log         *slog.Logger
 	Version     string
+	// Hurry is closed to have Run, once ctx has ended, end at once. Nil: never.
+	Hurry <-chan struct{}
 }
 
 // stopPatience is how long a graceful end may take.
@@ -108,6 +110,9 @@ func run(ctx context.Context, o Options, paths envoy.Paths) error {
 		}),
 	}, o.Log)
 	if err != nil {
+		if ctx.Err() != nil {
+			return pool.remove() // no error: it was told to stop
+		}
 		return err
 	}
 	m.proxy.Store(proxy)
@@ -118,6 +123,13 @@ func run(ctx context.Context, o Options, paths envoy.Paths) error {
 	o.Log.Info("stopping Envoy; once more to stop at once")
 	graceful, cancel := context.WithTimeout(context.Background(), stopPatience)
 	defer cancel()
+	parts.Go(func() {
+		select {
+		case <-o.Hurry:
+			cancel()
+		case <-graceful.Done():
+		}
+	})
 	if stopped := proxy.Stop(graceful); err == nil {
 		err = stopped
 	}

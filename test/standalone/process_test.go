@@ -102,6 +102,7 @@ func TestBadArguments(t *testing.T) {
 		{"make tools", "run EMPTY --state-dir STATE --envoy /does/not/exist"},
 		{"requires at least 1 arg", "run"},
 		{"requires at least 1 arg", "analyze"},
+		{"--port-offset", "analyze EMPTY --port-offset -1"},
 		{"unknown command", "dance"},
 		{"waggle run", "status --state-dir STATE"},
 	} {
