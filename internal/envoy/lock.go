@@ -83,6 +83,9 @@ func Lock(stateDir string) (*StateLock, error) {
 	if err := os.MkdirAll(paths.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
+	if err := checkOwn(paths.Dir); err != nil {
+		return nil, err
+	}
 	f, err := lockFile(paths.waggleLock)
 	if errors.Is(err, errLocked) {
 		return nil, &HeldError{Dir: paths.Dir, Holder: readHolder(paths.waggleLock)}
@@ -96,6 +99,22 @@ func Lock(stateDir string) (*StateLock, error) {
 		return nil, fmt.Errorf("write who holds the state directory: %w", err)
 	}
 	return &StateLock{file: f, paths: paths, made: made}, nil
+}
+
+// checkOwn refuses a directory that others own or write to: they could put
+// their sockets in the place of ours, and it will be closed to them.
+func checkOwn(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("look at state directory: %w", err)
+	}
+	if sys, ok := info.Sys().(*syscall.Stat_t); ok && int(sys.Uid) != os.Geteuid() {
+		return fmt.Errorf("state directory %s belongs to user %d and must be your own; choose another --state-dir", dir, sys.Uid)
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("state directory %s can be written by others (%s); choose another --state-dir, or chmod 700 it", dir, info.Mode())
+	}
+	return nil
 }
 
 // Release gives the state directory back, and removes it if a waggle made it

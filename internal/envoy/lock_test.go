@@ -67,6 +67,38 @@ func TestLockRemovesTheDirectoryItMade(t *testing.T) {
 	}
 }
 
+// TestSharedStateDirectory: a directory that others use is not taken from
+// them, and neither are theirs trusted.
+func TestSharedStateDirectory(t *testing.T) {
+	shared := t.TempDir()
+	if err := os.Chmod(shared, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]string{shared: "can be written by others"}
+	if os.Geteuid() == 0 {
+		theirs := t.TempDir()
+		if err := os.Chown(theirs, 4711, -1); err != nil {
+			t.Fatal(err)
+		}
+		cases[theirs] = "belongs to user 4711"
+	} else {
+		cases["/"] = "belongs to user 0"
+	}
+	for dir, want := range cases {
+		before, _ := os.Stat(dir)
+		lock, err := envoy.Lock(dir)
+		if err == nil {
+			lock.Release()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "--state-dir") {
+			t.Errorf("%s: error %v, want %q", dir, err, want)
+		}
+		if after, _ := os.Stat(dir); after.Mode() != before.Mode() {
+			t.Errorf("%s was %s and is %s", dir, before.Mode(), after.Mode())
+		}
+	}
+}
+
 func TestLongStateDirectory(t *testing.T) {
 	dir := "/" + strings.Repeat("x", 106-len("/admin.sock"))
 	if _, err := envoy.PathsIn(dir); err != nil {
