@@ -72,7 +72,10 @@ func backends(w io.Writer, all []standalone.BackendStatus) {
 	var rows [][]string
 	for _, b := range all {
 		name := fmt.Sprintf("%s:%d", b.Service, b.Port)
-		if len(b.Endpoints) == 0 {
+		switch {
+		case b.Endpoints == nil:
+			rows = append(rows, []string{name, b.Protocol, "-", "unknown: Envoy has not said"})
+		case len(b.Endpoints) == 0:
 			rows = append(rows, []string{name, b.Protocol, "-", "no endpoints: answers 503"})
 		}
 		for _, e := range b.Endpoints {

@@ -93,7 +93,9 @@ type BackendStatus struct {
 	Service   string                 `json:"service"`
 	Port      uint16                 `json:"port"`
 	Protocol  string                 `json:"protocol"`
-	Endpoints []envoy.EndpointHealth `json:"endpoints"` // as Envoy sees them
+	// Endpoints are as Envoy sees them: nil if it does not answer or has not
+	// been told of the backend, empty if there is none.
+	Endpoints []envoy.EndpointHealth `json:"endpoints"`
 
 	cluster string // in Envoy
 }
@@ -221,7 +223,7 @@ func (m *mesh) ask(ctx context.Context, s *Status) {
 	}
 	health := map[string][]envoy.EndpointHealth{}
 	for _, c := range clusters {
-		health[c.Name] = c.Endpoints
+		health[c.Name] = append([]envoy.EndpointHealth{}, c.Endpoints...)
 	}
 	for i := range s.Backends {
 		s.Backends[i].Endpoints = health[s.Backends[i].cluster]
