@@ -94,6 +94,7 @@ func (o *Graph) Expire(now time.Time) (until time.Time, again bool) {
 		return o.certain, false
 	}
 	o.certain = now.Add(24 * time.Hour)
+	passed := map[string]bool{}
 	for _, c := range o.certificates.All() {
 		switch {
 		case c.NotAfter.IsZero():
@@ -102,11 +103,19 @@ func (o *Graph) Expire(now time.Time) (until time.Time, again bool) {
 				o.certain = c.NotAfter
 			}
 		default:
-			key := instant(c.NotAfter)
-			if _, known := o.expired.Get(key); !known {
-				o.expired.Set(flow.KeyRow(key))
-				again = true
-			}
+			passed[instant(c.NotAfter)] = true
+		}
+	}
+	for key := range passed {
+		if _, known := o.expired.Get(key); !known {
+			o.expired.Set(flow.KeyRow(key))
+			again = true
+		}
+	}
+	for _, known := range o.expired.All() { // of certificates that are gone
+		if !passed[known.Key()] {
+			o.expired.Delete(known.Key())
+			again = true
 		}
 	}
 	return o.certain, again

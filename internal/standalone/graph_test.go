@@ -57,6 +57,33 @@ func TestCertificateExpires(t *testing.T) {
 	}
 }
 
+// TestExpiredAreForgotten: what is kept of the clock does not grow with every
+// certificate that has ever expired.
+func TestExpiredAreForgotten(t *testing.T) {
+	now := time.Now()
+	dir := t.TempDir()
+	g := NewGraph(GraphOptions{})
+	for age := 1; age <= 3; age++ {
+		text := tlsSecret(t, now.Add(time.Duration(-age)*time.Hour).Truncate(time.Second))
+		if err := os.WriteFile(filepath.Join(dir, "secret.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		batch, err := g.feed.Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch.Apply()
+		if _, err := g.Commit(now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var dump strings.Builder
+	g.tables.Dump(&dump)
+	if !strings.Contains(dump.String(), "passed (1 rows)") {
+		t.Error("not one end of a certificate is known")
+	}
+}
+
 // expiry are the conditions that speak of a certificate that has expired.
 func expiry(g *Graph) (bad []model.Condition) {
 	for _, c := range g.Conditions() {
