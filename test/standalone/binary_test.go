@@ -89,8 +89,12 @@ func newProcess(t *testing.T) *process {
 
 func (p *process) arguments() []string {
 	o := p.options
-	return []string{"run", p.dir, "--state-dir", p.stateDir, "--envoy", o.Envoy, "--concurrency", "1",
-		"--port-offset", strconv.Itoa(o.PortOffset), "--address", o.Address.String()}
+	args := []string{"run", p.dir, "--state-dir", p.stateDir, "--envoy", o.Envoy, "--concurrency", "1",
+		"--port-offset", strconv.Itoa(o.PortOffset)}
+	if o.Address.IsValid() {
+		args = append(args, "--address", o.Address.String())
+	}
+	return args
 }
 
 // start runs the process, and waits until it and Envoy answer.

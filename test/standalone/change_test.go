@@ -96,6 +96,7 @@ func TestStrangersComeAndGoUnderLoad(t *testing.T) {
 		load := m.load("http://a.example.com/", "a")
 		stranger := newSite(t, m.mesh)
 		stranger.backends("b")
+		stranger.hasty(stranger.client) // connections of a Gateway that goes are drained
 		for range 4 {
 			m.gateway(one + "- {name: other, protocol: HTTP, port: 8080}\n")
 			m.answers(`http://a.example.com:8080/ → a`)
@@ -111,6 +112,7 @@ func TestStrangersComeAndGoUnderLoad(t *testing.T) {
 			stranger.remove("route-r")
 			stranger.remove("gateway")
 			m.answers(`http://b.example.com/ → 404`)
+			stranger.awaitRefusal()
 			load.some(10)
 		}
 		load.finish()

@@ -198,6 +198,7 @@ func TestPortsHaveTablesOfTheirOwn(t *testing.T) {
 func TestSeveralParents(t *testing.T) {
 	inBothModes(t, func(t *testing.T, m *site) {
 		m.backends("a")
+		m.hasty(m.client) // it is to ask at two addresses
 		m.gateway(webGateway)
 		other := nextAddress()
 		m.apply("other", `

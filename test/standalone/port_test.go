@@ -1,7 +1,9 @@
 package standalone_test
 
 import (
+	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -79,8 +81,7 @@ func TestAddresses(t *testing.T) {
 	})
 }
 
-// TestWithoutOffset: every Gateway has an address of its own, and redirects
-// lead to the ports as they are written.
+// TestWithoutOffset: redirects lead to the ports as they are written.
 func TestWithoutOffset(t *testing.T) {
 	t.Parallel()
 	shared, err := startMesh(standalone.Options{RouteTables: agent.Auto})
@@ -114,4 +115,64 @@ func TestWithoutOffset(t *testing.T) {
 		http://a.example.com:28081/https  → 302 https://a.example.com/https
 		http://a.example.com:28081/port   → 302 http://a.example.com/port
 		`)
+}
+
+// TestAddressesAreGiven: every Gateway has one of its own, and keeps it.
+func TestAddressesAreGiven(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	p.options.Address = netip.Addr{}
+	p.start()
+	m := newSite(t, p.mesh)
+	m.hasty(m.client) // it is to ask at two addresses
+	for _, name := range []string{"one", "two"} {
+		m.backends(name)
+		m.apply("gateway-"+name, replace(`
+			apiVersion: gateway.networking.k8s.io/v1
+			kind: Gateway
+			metadata: {name: WHO, namespace: NAMESPACE}
+			spec:
+			  gatewayClassName: cilium
+			  listeners: [{name: http, protocol: HTTP, port: 8083}]
+			`, "WHO", name))
+		m.route(name, replace(`
+			parentRefs: [{name: WHO}]
+			rules: [{backendRefs: [{name: WHO, port: 80}]}]
+			`, "WHO", name))
+	}
+	given := func() map[string]netip.Addr {
+		out := map[string]netip.Addr{}
+		m.await(func(s *standalone.Status) error {
+			for _, l := range s.Listeners {
+				if a, err := netip.ParseAddrPort(l.Address); err == nil && l.State == "Accepted" {
+					out[strings.TrimPrefix(l.Gateway, m.namespace+"/")] = a.Addr()
+				}
+			}
+			return enough(len(out), 2)
+		})
+		return out
+	}
+	first := given()
+	if first["one"] == first["two"] || !first["one"].IsLoopback() || !first["two"].IsLoopback() {
+		t.Errorf("the Gateways have %v", first)
+	}
+	for name, address := range first {
+		m.address = address
+		m.answers("http://x.example.com:8083/ → " + name)
+	}
+	p.kill()
+	m.remove("gateway-one")
+	p.start()
+	if err := poll(func() error {
+		s, err := standalone.AskStatus(t.Context(), p.stateDir)
+		if err != nil {
+			return err
+		}
+		if len(s.Listeners) != 1 || s.Listeners[0].Address != netip.AddrPortFrom(first["two"], 8083+offset).String() {
+			return fmt.Errorf("after a restart: %+v, want two at %s", s.Listeners, first["two"])
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
 }

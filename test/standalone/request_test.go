@@ -167,6 +167,22 @@ func (m *site) raw(text string) *answer {
 	return a
 }
 
+// awaitRefusal waits until nobody listens on port 80.
+func (m *site) awaitRefusal() {
+	m.t.Helper()
+	err := poll(func() error {
+		c, err := net.Dial("tcp", m.where(""))
+		if err != nil {
+			return nil
+		}
+		c.Close()
+		return errors.New("the listener is still there")
+	})
+	if err != nil {
+		m.t.Fatal(m.explain(err))
+	}
+}
+
 // expectation is one line of a table, see answers.
 type expectation struct{ request, want string }
 

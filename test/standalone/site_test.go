@@ -68,10 +68,10 @@ func (m *site) gateway(spec string) {
 // attached to Gateway gw, and where there is none it gets webGateway.
 func (m *site) route(name, spec string) {
 	m.t.Helper()
-	if _, err := os.Stat(m.file("gateway")); err != nil {
-		m.gateway(webGateway)
-	}
 	if !strings.Contains(spec, "parentRefs:") {
+		if _, err := os.Stat(m.file("gateway")); err != nil {
+			m.gateway(webGateway)
+		}
 		spec = "parentRefs: [{name: gw}]\n" + dedent(spec)
 	}
 	m.apply("route-"+name, `
