@@ -20,7 +20,7 @@ const (
 )
 
 // class finds the names of Unicode classes in a regular expression.
-var class = regexp.MustCompile(`\\[pP]\{\^?(\w+)\}`)
+var class = regexp.MustCompile(`\\[pP]\{\^?([^}]*)\}`)
 
 // unknownClass gives the first class that RE2 does not know, though package
 // regexp may: it knows general categories by their abbreviation, and scripts.
@@ -56,6 +56,10 @@ func beyondByte(expression string) string {
 	return ""
 }
 
+// zeroTimes finds repetitions of nothing: RE2 counts what is in them, and
+// package regexp does not.
+var zeroTimes = regexp.MustCompile(`\{0+(,0+)?\}`)
+
 // RegexProblem says why RE2 would refuse a regular expression, or why it would
 // cost too much. It is empty if all is well.
 func RegexProblem(expression string) string {
@@ -66,6 +70,9 @@ func RegexProblem(expression string) string {
 		return fmt.Sprintf("%s is no regular expression (RE2): no class is named %s; use a general category such as \\p{Lu}",
 			Quoted(expression), Quoted(name))
 	}
+	if nothing := zeroTimes.FindString(expression); nothing != "" {
+		return fmt.Sprintf("%s repeats something %s times, where RE2 and others disagree; leave it out", Quoted(expression), Quoted(nothing))
+	}
 	if character := beyondByte(expression); character != "" {
 		return fmt.Sprintf("%s has the character %s, which no request does; write it as it is encoded there",
 			Quoted(expression), Quoted(character))
@@ -74,11 +81,12 @@ func RegexProblem(expression string) string {
 	if err != nil {
 		return fmt.Sprintf("%s is no regular expression (RE2): %s", Quoted(expression), reason(err))
 	}
-	program, err := syntax.Compile(parsed.Simplify())
+	simple := parsed.Simplify()
+	program, err := syntax.Compile(simple)
 	if err != nil { // never, for what could be parsed
 		return fmt.Sprintf("%s does not compile", Quoted(expression))
 	}
-	if size := regexSize(program); size > maxRegexProgram {
+	if size := regexSize(program) + repetitions(simple); size > maxRegexProgram {
 		return fmt.Sprintf("%s comes to about %d instructions, of at most %d; use fewer repetitions and smaller classes",
 			Quoted(expression), size, maxRegexProgram)
 	}
@@ -95,8 +103,22 @@ func reason(err error) string {
 	return string(why.Code) + ": " + Quoted(why.Expr)
 }
 
-// regexSize is at least the size of RE2's program, which works on bytes: a
-// range of characters outside of ASCII takes several instructions.
+// repetitions counts the x+ in an expression, for which RE2 has an instruction
+// more than package regexp.
+func repetitions(expression *syntax.Regexp) int {
+	n := 0
+	if expression.Op == syntax.OpPlus {
+		n++
+	}
+	for _, sub := range expression.Sub {
+		n += repetitions(sub)
+	}
+	return n
+}
+
+// regexSize is at least the size of RE2's program, but for repetitions: it
+// works on bytes, where a range of characters outside of ASCII takes several
+// instructions.
 func regexSize(program *syntax.Prog) int {
 	const around, anyRune = 4, 8
 	size := around
