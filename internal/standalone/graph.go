@@ -40,6 +40,7 @@ type Graph struct {
 	agent    *agent.Graph
 	answers  operator.Answers
 	requests *flow.Table[request]
+	waiting  *flow.Table[request] // those that have had no answer
 	backends *flow.Table[model.Backend]
 	routes   *flow.Table[model.Object[*gatewayv1.HTTPRoute]]
 	news     map[model.Ref][]model.Condition // of objects whose status changed
@@ -82,7 +83,8 @@ func NewGraph(options GraphOptions) *Graph {
 		RouteTables:    options.RouteTables,
 	})
 	g.backends, g.routes = g.operator.Backends, in.HTTPRoutes
-	g.requests = flow.Derive(&g.tables, "address requests", in.Gateways, func(a, b request) bool { return a == b }, g.request)
+	g.requests = flow.Derive(&g.tables, "address requests", in.Gateways, sameRequest, g.request)
+	g.waiting = flow.Derive(&g.tables, "unanswered requests", g.requests, sameRequest, g.unanswered)
 	listen(g, g.operator.ClassStatuses, func(s operator.ClassStatus) (model.Ref, []model.Condition) { return s.Object, s.Conditions })
 	listen(g, g.operator.GatewayStatuses, func(s operator.GatewayStatus) (model.Ref, []model.Condition) { return s.Object, s.Conditions })
 	listen(g, g.operator.RouteStatuses, func(s operator.RouteStatus) (model.Ref, []model.Condition) { return s.Object, s.Conditions })
@@ -139,6 +141,16 @@ func (g *Graph) request(r *flow.Reader, object model.Object[*gatewayv1.Gateway])
 	return []request{out}
 }
 
+// unanswered is the request itself until there is a row for it.
+func (g *Graph) unanswered(r *flow.Reader, wanted request) []request {
+	if _, answered := flow.Get(r, g.answers.Addresses, wanted.Key()); answered {
+		return nil
+	}
+	return []request{wanted}
+}
+
+func sameRequest(a, b request) bool { return a == b }
+
 // Commit brings everything up to date, and tells until when the clock changes
 // nothing. The error is a mistake of ours, never of the user's; all that it
 // does not name is up to date.
@@ -154,14 +166,7 @@ func (g *Graph) Commit(now time.Time) (until time.Time, err error) {
 }
 
 // Addressed tells whether every Gateway has an address, or a reason why not.
-func (g *Graph) Addressed() bool {
-	for _, r := range g.requests.All() {
-		if _, ok := g.answers.Addresses.Get(r.Key()); !ok {
-			return false
-		}
-	}
-	return true
-}
+func (g *Graph) Addressed() bool { return g.waiting.Len() == 0 }
 
 // Changes are the resources that changed since the last call: what Envoy is
 // to be told. What Envoy said of those that are gone is forgotten.

@@ -1,14 +1,17 @@
 package standalone
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -20,30 +23,66 @@ import (
 // loopback gives each Gateway an address of 127.0.0.0/8 of its own. It is an
 // Output (see package reconcile): the addresses are kept in a file, so that
 // the next process gives the same ones and takes over the running Envoy
-// without moving a listener.
+// without moving a listener. Neither costs more where there are many.
 type loopback struct {
-	file string
-	all  netip.Addr            // if valid, everyone's address
-	held map[string]netip.Addr // by Gateway
+	path  string
+	file  *os.File              // a line for every change, see entry; nil: not yet there
+	lines int                   // in the file
+	heir  bool                  // an earlier process left the file
+	all   netip.Addr            // if valid, everyone's address
+	held  map[string]netip.Addr // by Gateway
+	users map[netip.Addr]int    // how many hold it
+	free  netip.Addr            // no address before it is
 }
 
-var loopbackRange = netip.MustParsePrefix("127.0.0.0/8")
+// entry is a line of the file: a Gateway has an address from here on, or none.
+type entry struct {
+	Gateway string     `json:"gateway"`
+	Address netip.Addr `json:"address"`
+}
 
-// newLoopback reads what an earlier process gave. A file that cannot be read
+var (
+	loopbackRange = netip.MustParsePrefix("127.0.0.0/8")
+	firstLoopback = netip.MustParseAddr("127.0.0.1")
+)
+
+// newLoopback reads what an earlier process gave. A line that cannot be read
 // is as good as none.
 func newLoopback(dir string, all netip.Addr) (*loopback, error) {
-	l := &loopback{file: filepath.Join(dir, "addresses.json"), all: all, held: map[string]netip.Addr{}}
-	text, err := os.ReadFile(l.file)
+	l := &loopback{path: filepath.Join(dir, "addresses.json"), all: all,
+		held: map[string]netip.Addr{}, users: map[netip.Addr]int{}, free: firstLoopback}
+	text, err := os.ReadFile(l.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read addresses: %w", err)
 	}
-	if json.Unmarshal(text, &l.held) != nil {
-		l.held = map[string]netip.Addr{}
+	l.heir = true
+	for line := range bytes.Lines(text) {
+		var e entry
+		if json.Unmarshal(line, &e) == nil {
+			l.set(e)
+		}
 	}
 	return l, nil
+}
+
+// set takes note of a change.
+func (l *loopback) set(e entry) {
+	if before, had := l.held[e.Gateway]; had {
+		delete(l.held, e.Gateway)
+		if l.users[before]--; l.users[before] == 0 {
+			delete(l.users, before)
+			if loopbackRange.Contains(before) && before.Less(l.free) && !before.Less(firstLoopback) {
+				l.free = before
+			}
+		}
+	}
+	if e.Address.IsValid() {
+		l.held[e.Gateway] = e.Address
+		l.users[e.Address]++
+	}
 }
 
 // Update gives a Gateway its address: the one it asks for, the one it has, or
@@ -56,9 +95,7 @@ func (l *loopback) Update(_ context.Context, r request) (operator.Address, error
 		return out, l.Delete(context.Background(), r.Key())
 	}
 	if before, had := l.held[r.Key()]; !had || before != address {
-		l.held[r.Key()] = address
-		if err := l.save(); err != nil {
-			delete(l.held, r.Key())
+		if err := l.save(entry{r.Key(), address}); err != nil {
 			return out, err
 		}
 	}
@@ -81,16 +118,12 @@ func (l *loopback) choose(r request) (netip.Addr, gateway.Problem) {
 	if l.all.IsValid() {
 		return l.all, gateway.Problem{}
 	}
-	taken := map[netip.Addr]bool{}
-	for key, a := range l.held {
-		taken[a] = taken[a] || key != r.Key()
-	}
-	if before, ok := l.held[r.Key()]; ok && !taken[before] && loopbackRange.Contains(before) {
+	if before, ok := l.held[r.Key()]; ok && l.users[before] == 1 && loopbackRange.Contains(before) {
 		return before, gateway.Problem{}
 	}
-	for a := netip.MustParseAddr("127.0.0.1"); loopbackRange.Contains(a.Next()); a = a.Next() {
-		if !taken[a] {
-			return a, gateway.Problem{}
+	for ; loopbackRange.Contains(l.free.Next()); l.free = l.free.Next() {
+		if l.users[l.free] == 0 {
+			return l.free, gateway.Problem{}
 		}
 	}
 	return netip.Addr{}, gateway.Problem{
@@ -101,52 +134,88 @@ func (l *loopback) choose(r request) (netip.Addr, gateway.Problem) {
 
 // Delete takes a Gateway's address back.
 func (l *loopback) Delete(_ context.Context, key string) error {
-	before, had := l.held[key]
-	if !had {
+	if _, had := l.held[key]; !had {
 		return nil
 	}
-	delete(l.held, key)
-	if err := l.save(); err != nil {
-		l.held[key] = before
-		return err
-	}
-	return nil
+	return l.save(entry{Gateway: key})
 }
 
 // Prune takes back what Gateways had that are no more.
 func (l *loopback) Prune(_ context.Context, keys []string) error {
-	kept := map[string]netip.Addr{}
+	wanted := make(map[string]bool, len(keys))
 	for _, k := range keys {
-		if a, ok := l.held[k]; ok {
-			kept[k] = a
+		wanted[k] = true
+	}
+	for _, k := range slices.Sorted(maps.Keys(l.held)) {
+		if wanted[k] {
+			continue
 		}
-	}
-	if len(kept) == len(l.held) {
-		return nil
-	}
-	l.held = kept
-	return l.save()
-}
-
-// save replaces the file in one step.
-func (l *loopback) save() error {
-	text, err := json.Marshal(l.held)
-	if err != nil {
-		panic(err) // strings and addresses
-	}
-	part := l.file + ".part"
-	if err := os.WriteFile(part, text, 0o600); err != nil {
-		return fmt.Errorf("keep addresses: %w", err)
-	}
-	if err := os.Rename(part, l.file); err != nil {
-		return fmt.Errorf("keep addresses: %w", err)
+		if err := l.save(entry{Gateway: k}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
+// save makes a change, in the file first. A file that holds mostly what is
+// over is written anew.
+func (l *loopback) save(e entry) error {
+	if l.file == nil || l.lines > 2*len(l.held)+1000 {
+		if err := l.rewrite(); err != nil {
+			return err
+		}
+	}
+	l.lines++
+	if _, err := l.file.Write(e.line()); err != nil {
+		l.close() // half a line may be there
+		return fmt.Errorf("keep addresses: %w", err)
+	}
+	l.set(e)
+	return nil
+}
+
+func (e entry) line() []byte {
+	text, err := json.Marshal(e)
+	if err != nil {
+		panic(err) // a string and an address
+	}
+	return append(text, '\n')
+}
+
+// rewrite replaces the file in one step by one that holds what is.
+func (l *loopback) rewrite() error {
+	var text bytes.Buffer
+	for _, key := range slices.Sorted(maps.Keys(l.held)) {
+		text.Write(entry{key, l.held[key]}.line())
+	}
+	part := l.path + ".part"
+	if err := os.WriteFile(part, text.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("keep addresses: %w", err)
+	}
+	if err := os.Rename(part, l.path); err != nil {
+		return fmt.Errorf("keep addresses: %w", err)
+	}
+	fresh, err := os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return fmt.Errorf("keep addresses: %w", err)
+	}
+	l.close()
+	l.file, l.lines = fresh, len(l.held)
+	return nil
+}
+
+// close leaves the file as it is.
+func (l *loopback) close() {
+	if l.file != nil {
+		l.file.Close()
+		l.file = nil
+	}
+}
+
 // remove takes the file away.
 func (l *loopback) remove() error {
-	if err := os.Remove(l.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	l.close()
+	if err := os.Remove(l.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove addresses: %w", err)
 	}
 	return nil

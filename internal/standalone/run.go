@@ -2,6 +2,7 @@ package standalone
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -68,6 +69,7 @@ func run(ctx context.Context, o Options, paths envoy.Paths) error {
 	if err != nil {
 		return err
 	}
+	defer pool.close()
 	batch, err := m.graph.feed.Load(o.Paths...)
 	if err != nil {
 		return err
@@ -110,8 +112,13 @@ func run(ctx context.Context, o Options, paths envoy.Paths) error {
 		}),
 	}, o.Log)
 	if err != nil {
+		end()
+		parts.Wait()
 		if ctx.Err() != nil {
 			return pool.remove() // no error: it was told to stop
+		}
+		if !pool.heir { // there is no Envoy to take over that needs them
+			err = errors.Join(err, pool.remove())
 		}
 		return err
 	}
@@ -133,6 +140,9 @@ func run(ctx context.Context, o Options, paths envoy.Paths) error {
 	if stopped := proxy.Stop(graceful); err == nil {
 		err = stopped
 	}
+	cancel()
+	end()
+	parts.Wait()
 	if removed := pool.remove(); err == nil {
 		err = removed
 	}

@@ -90,9 +90,9 @@ type RouteStatus struct {
 
 // BackendStatus is one port of one Service that routes lead to.
 type BackendStatus struct {
-	Service   string                 `json:"service"`
-	Port      uint16                 `json:"port"`
-	Protocol  string                 `json:"protocol"`
+	Service  string `json:"service"`
+	Port     uint16 `json:"port"`
+	Protocol string `json:"protocol"`
 	// Endpoints are as Envoy sees them: nil if it does not answer or has not
 	// been told of the backend, empty if there is none.
 	Endpoints []envoy.EndpointHealth `json:"endpoints"`
