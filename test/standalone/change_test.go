@@ -95,8 +95,9 @@ func TestStrangersComeAndGoUnderLoad(t *testing.T) {
 		m.answers(`http://a.example.com/ → a`)
 		load := m.load("http://a.example.com/", "a")
 		stranger := newSite(t, m.mesh)
+		m.hasty(m.client) // connections of listeners that go are drained
+		m.hasty(stranger.client)
 		stranger.backends("b")
-		stranger.hasty(stranger.client) // connections of a Gateway that goes are drained
 		for range 4 {
 			m.gateway(one + "- {name: other, protocol: HTTP, port: 8080}\n")
 			m.answers(`http://a.example.com:8080/ → a`)
@@ -112,7 +113,8 @@ func TestStrangersComeAndGoUnderLoad(t *testing.T) {
 			stranger.remove("route-r")
 			stranger.remove("gateway")
 			m.answers(`http://b.example.com/ → 404`)
-			stranger.awaitRefusal()
+			m.awaitRefusal("x:8080")
+			stranger.awaitRefusal("x:80")
 			load.some(10)
 		}
 		load.finish()

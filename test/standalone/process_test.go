@@ -22,11 +22,22 @@ func (p *process) served() *site {
 	return m
 }
 
+// TestInterruptLeavesNothing, and before that where to send requests is
+// printed.
 func TestInterruptLeavesNothing(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
 	status := p.start()
-	p.served()
+	m := p.served()
+	row := fmt.Sprintf("%s/gw  http      *         http://%s:20080", m.namespace, m.address)
+	if err := poll(func() error {
+		if text := p.log.String(); !strings.Contains(text, row) {
+			return fmt.Errorf("not printed: %s\n%s", row, text)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
 	if code := p.interrupt(); code != 0 {
 		t.Errorf("exit code %d\n%s", code, p.log)
 	}
@@ -156,23 +167,5 @@ func TestEnvoyDies(t *testing.T) {
 			return nil
 		})
 		m.answers(`/ → a`)
-	}
-}
-
-// TestListenersArePrinted: where to send requests is said at the start, and
-// whenever it changes.
-func TestListenersArePrinted(t *testing.T) {
-	t.Parallel()
-	p := newProcess(t)
-	p.start()
-	m := p.served()
-	row := fmt.Sprintf("%s/gw  http      *         http://%s:20080", m.namespace, m.address)
-	if err := poll(func() error {
-		if text := p.log.String(); !strings.Contains(text, row) {
-			return fmt.Errorf("not printed: %s\n%s", row, text)
-		}
-		return nil
-	}); err != nil {
-		t.Error(err)
 	}
 }

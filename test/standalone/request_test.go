@@ -167,11 +167,11 @@ func (m *site) raw(text string) *answer {
 	return a
 }
 
-// awaitRefusal waits until nobody listens on port 80.
-func (m *site) awaitRefusal() {
+// awaitRefusal waits until nobody listens on the port of "x:80".
+func (m *site) awaitRefusal(hostport string) {
 	m.t.Helper()
 	err := poll(func() error {
-		c, err := net.Dial("tcp", m.where(""))
+		c, err := net.Dial("tcp", m.where(hostport))
 		if err != nil {
 			return nil
 		}
