@@ -42,6 +42,7 @@ generate: ## everything that is generated
 .PHONY: golden
 golden: tools ## rewrite the expected results; commit only what you understand
 	go test ./internal/gateway ./internal/render ./internal/manifest ./internal/standalone -update
+	go test ./test/standalone -run Output -update
 
 .PHONY: bench-routes
 bench-routes: tools build ## routes at scale: start, edits, memory, no failed request
