@@ -29,6 +29,9 @@ type hostileCase struct {
 
 func (c hostileCase) path() string { return filepath.Join(folder, "cases", c.name) }
 
+// first is the first of what is expected.
+func (c hostileCase) first() string { return append(c.wants, c.running...)[0] }
+
 // readCases reads all cases, in order.
 func readCases(t testing.TB) []hostileCase {
 	t.Helper()
