@@ -75,7 +75,7 @@ var catalog = []recipe{
 	{name: "glibc-dns", sets: []string{SetKubernetes}, debs: []string{"busybox", "bind9-dnsutils", "libc-bin"}, entry: []string{"/bin/sh"},
 		refs: []string{"registry.k8s.io/e2e-test-images/glibc-dns-testing:*"}},
 	{name: "agnhost", sets: []string{SetKubernetes}, dir: "kube", pkgs: []string{"k8s.io/kubernetes/test/images/agnhost"}, cmd: []string{"pause"},
-		debs:  []string{"busybox", "curl", "wget", "netcat-openbsd", "bind9-dnsutils", "iproute2"},
+		debs:  []string{"busybox", "curl", "wget", "netcat-openbsd", "bind9-dnsutils", "iproute2", "libc-bin"},
 		refs:  []string{"registry.k8s.io/e2e-test-images/agnhost:*"},
 		files: []image.File{{Dest: "/agnhost-2", Link: "agnhost"}}},
 }
