@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -48,6 +49,10 @@ func runRoutes(ctx context.Context, args []string) error {
 	f.IntVar(&o.Edits, "edits", 100, "edits in a series")
 	f.IntVar(&o.Starts, "starts", 3, "repetitions of a start")
 	f.IntVar(&o.Flips, "flips", 200, "changes under load")
+	f.Func("parts", "measure these alone: "+strings.Join(routes.Parts, ","), func(list string) error {
+		o.Parts = strings.Split(list, ",")
+		return nil
+	})
 	f.Parse(args)
 	return f.write("Routes at scale", o.Binaries, func(p *measure.Page) error { return routes.Measure(ctx, o, p) })
 }
@@ -57,6 +62,7 @@ func runHop(ctx context.Context, args []string) error {
 	f := newFlags("hop", &o.Binaries)
 	f.IntVar(&o.Many, "many", 5000, "hosts, and path rules of one host")
 	f.IntVar(&o.Rounds, "rounds", 30, "interleaved rounds, 15 or more for the targets")
+	f.Float64Var(&o.Quiet, "quiet", 0.1, "drop rounds in which others take more than this `share` of the machine")
 	f.DurationVar(&o.Slice, "slice", time.Second, "load on one proxy per round, whole seconds")
 	f.Parse(args)
 	return f.write("The price of a hop", o.Binaries, func(p *measure.Page) error { return hop.Measure(ctx, o, p) })

@@ -22,6 +22,7 @@ type Options struct {
 	Many     int // hosts, and path rules of one host
 	Rounds   int
 	Slice    time.Duration // on one proxy in one round
+	Quiet    float64       // most of the machine that others may take in a round, 0 to 1
 	Progress func(format string, args ...any)
 }
 
@@ -55,17 +56,17 @@ func measureShape(ctx context.Context, o Options, s shape, page *measure.Page) e
 		return err
 	}
 	defer st.stop()
-	r, err := st.measure(ctx, o.Rounds, o.Slice)
+	r, err := st.measure(ctx, o.Rounds, o.Slice, o.Quiet)
 	if err != nil {
 		return err
 	}
-	report(page, s, r)
+	report(page, s, r, o.Quiet)
 	o.Progress("%s: %.1f µs, %s of the static Envoy", s.name, r.costs(ours).Median(), r.ratio(ours, same))
 	return nil
 }
 
 // report writes a shape's figures.
-func report(page *measure.Page, s shape, r *rounds) {
+func report(page *measure.Page, s shape, r *rounds, quiet float64) {
 	page.Add(target(s.name+", against "+same, r.ratio(ours, same), 1.02))
 	if slices.ContainsFunc(s.proxies, func(k kind) bool { return k.h2 }) {
 		page.Add(

@@ -45,13 +45,10 @@ func (r *rounds) ratio(proxy, base string) measure.Ratio {
 	return measure.RatioOf(r.costs(proxy), r.costs(base))
 }
 
-// quiet is the most of the machine that others may take in a round.
-const quiet = 0.10
-
 // measure loads the proxies in turn, in another order each round. Rounds in
-// which others use the machine are dropped, up to twice as many as are
-// wanted; after that all are kept.
-func (st *stage) measure(ctx context.Context, n int, slice time.Duration) (*rounds, error) {
+// which others use more of the machine than quiet are dropped, up to twice as
+// many as are wanted; after that all are kept.
+func (st *stage) measure(ctx context.Context, n int, slice time.Duration, quiet float64) (*rounds, error) {
 	r := &rounds{kept: map[string][]sample{}}
 	for _, p := range st.proxies { // connections, caches
 		if _, err := st.load(ctx, p, time.Second); err != nil {

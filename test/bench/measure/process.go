@@ -72,9 +72,9 @@ func (p *Process) Stop() {
 	p.log.Close()
 }
 
-// Until asks f every few milliseconds until it gives no error. It gives up
-// when ctx ends or the child does.
-func (p *Process) Until(ctx context.Context, what string, f func() error) error {
+// Until asks f every so often until it gives no error. It gives up when ctx
+// ends or the child does.
+func (p *Process) Until(ctx context.Context, every time.Duration, what string, f func() error) error {
 	for {
 		err := f()
 		if err == nil {
@@ -85,16 +85,19 @@ func (p *Process) Until(ctx context.Context, what string, f func() error) error 
 			return fmt.Errorf("%s ended before %s:\n%s", p.name, what, p.Log())
 		case <-ctx.Done():
 			return fmt.Errorf("%s: %w, last: %w", what, ctx.Err(), err)
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(every):
 		}
 	}
 }
+
+// Often is how often to ask for what costs little.
+const Often = 5 * time.Millisecond
 
 // Listens waits until the child answers at a TCP address.
 func (p *Process) Listens(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	return p.Until(ctx, "listening on "+address, func() error {
+	return p.Until(ctx, Often, "listening on "+address, func() error {
 		c, err := net.Dial("tcp", address)
 		if err != nil {
 			return err
@@ -105,11 +108,14 @@ func (p *Process) Listens(ctx context.Context, address string) error {
 
 // Family is the child and the processes that it has started itself.
 func (p *Process) Family() []int {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", p.PID()))
 	pids := []int{p.PID()}
-	for _, field := range strings.Fields(string(text)) {
-		if pid, err := strconv.Atoi(field); err == nil {
-			pids = append(pids, pid)
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.PID())) // one per thread
+	for _, list := range lists {
+		text, _ := os.ReadFile(list)
+		for field := range strings.FieldsSeq(string(text)) {
+			if pid, err := strconv.Atoi(field); err == nil {
+				pids = append(pids, pid)
+			}
 		}
 	}
 	return pids
@@ -143,7 +149,7 @@ func CPU(pids ...int) (time.Duration, error) {
 // Memory is what a process holds, in bytes.
 type Memory struct {
 	Resident int64 // RSS
-	Own      int64 // PSS: pages that several processes share count in parts
+	Own      int64 // anonymous: heap and stacks, without pages of files
 	Peak     int64 // the highest RSS so far
 }
 
@@ -151,7 +157,7 @@ type Memory struct {
 func MemoryOf(pid int) (Memory, error) {
 	var m Memory
 	for file, fields := range map[string]map[string]*int64{
-		"smaps_rollup": {"Rss:": &m.Resident, "Pss:": &m.Own},
+		"smaps_rollup": {"Rss:": &m.Resident, "Anonymous:": &m.Own},
 		"status":       {"VmHWM:": &m.Peak},
 	} {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))

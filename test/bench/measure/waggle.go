@@ -13,7 +13,7 @@ import (
 // Waggle is a running `waggle run` with its Envoy.
 type Waggle struct {
 	*Process
-	// EnvoyPID is the Envoy's, once Settled has returned.
+	// EnvoyPID is the Envoy's, once Rest or Settled has returned.
 	EnvoyPID int
 
 	binary, state string
@@ -37,11 +37,41 @@ func (b Binaries) Run(dir, manifests string, flags ...string) (*Waggle, error) {
 	return &Waggle{Process: p, binary: b.Waggle, state: state}, nil
 }
 
+// Rest waits until waggle and Envoy have nothing more to do, by the CPU that
+// they take: to ask would be work again.
+func (w *Waggle) Rest(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	const interval, still = 500 * time.Millisecond, 6
+	var before time.Duration
+	calm := 0
+	return w.Until(ctx, interval, "it came to rest", func() error {
+		family := w.Family()
+		if len(family) < 2 {
+			return errors.New("no Envoy yet")
+		}
+		w.EnvoyPID = family[1]
+		now, err := CPU(family...)
+		if err != nil {
+			return err
+		}
+		used := now - before
+		before = now
+		if calm++; used > interval/20 {
+			calm = 0
+		}
+		if calm < still {
+			return fmt.Errorf("%s of CPU in %s", used, interval)
+		}
+		return nil
+	})
+}
+
 // Settled waits until everything has been acknowledged by Envoy.
 func (w *Waggle) Settled(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	return w.Until(ctx, "Envoy took everything", func() error {
+	return w.Until(ctx, 200*time.Millisecond, "Envoy took everything", func() error {
 		// The exit code speaks of the user's mistakes; what counts is here.
 		text, err := exec.CommandContext(ctx, w.binary, "status", "--state-dir", w.state, "-o", "json").Output()
 		if len(text) == 0 {

@@ -9,6 +9,7 @@ package routes
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/waggle-mesh/waggle/test/bench/measure"
 )
@@ -20,6 +21,7 @@ type Options struct {
 	Edits    int
 	Starts   int // repetitions of a start
 	Flips    int
+	Parts    []string // of Parts; empty: all
 	Progress func(format string, args ...any)
 }
 
@@ -43,13 +45,25 @@ func Measure(ctx context.Context, o Options, page *measure.Page) error {
 	}
 	defer closeBackends()
 	b := &bench{binaries: o.Binaries, backends: backends, routes: o.Routes, flips: o.Flips, o: o, page: page}
-	for _, part := range []func(context.Context) error{b.starts, b.edits, b.memory, b.changes} {
-		if err := part(ctx); err != nil {
+	parts := map[string]func(context.Context) error{"start": b.starts, "edit": b.edits, "memory": b.memory, "change": b.changes}
+	for _, name := range o.Parts {
+		if parts[name] == nil {
+			return fmt.Errorf("no part %q; there are %v", name, Parts)
+		}
+	}
+	for _, name := range Parts {
+		if len(o.Parts) > 0 && !slices.Contains(o.Parts, name) {
+			continue
+		}
+		if err := parts[name](ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// Parts are what can be measured by itself, in the order of the page.
+var Parts = []string{"start", "edit", "memory", "change"}
 
 // starts reports how long it takes until all routes answer.
 func (b *bench) starts(ctx context.Context) error {
@@ -81,7 +95,7 @@ func (b *bench) starts(ctx context.Context) error {
 func (b *bench) edits(ctx context.Context) error {
 	b.page.Section("Edits")
 	b.page.Textf("One route gets another path, %d times, each time another route. Latency is from just before the file is written to the first 200 by the new path, asked every %s, with the old path asked in between, all on one connection. "+
-		"An answer counts as strange if it is neither what the route said before nor what it says now. CPU per edit is the median over batches of %d edits [smallest–largest], with all that follows an edit and with the garbage collector; at rest is per second.",
+		"An answer counts as strange if it is neither what the route said before nor what it says now. CPU per edit is the median over batches of %d edits [smallest–largest], above what the process takes at rest (per second, over 10 s), with all that follows an edit and with the garbage collector.",
 		b.o.Edits, pollEvery, cpuBatch)
 	var rows [][]string
 	var small, large *edits
@@ -131,6 +145,9 @@ func (b *bench) editSeries(ctx context.Context, routes int, change func(*world) 
 		return nil, err
 	}
 	if err := r.waggle.Settled(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.waggle.Rest(ctx); err != nil {
 		return nil, err
 	}
 	e, err := r.measureEdits(ctx, r.waggle, min(b.o.Edits, routes))

@@ -14,7 +14,7 @@ type edits struct {
 	strange   int             // answers that are neither the old nor the new
 	example   string          // of a strange one
 	asked     int
-	cpu       measure.Figures // of the waggle process per edit, ms
+	cpu       measure.Figures // of the waggle process per edit, above what it takes at rest, ms
 	envoy     float64         // CPU of Envoy per edit, polls included, ms
 	idle      float64         // CPU of the waggle process per second without edits, ms
 }
@@ -33,7 +33,7 @@ const (
 func (w *world) measureEdits(ctx context.Context, waggle *measure.Waggle, n int) (*edits, error) {
 	e := &edits{}
 	var err error
-	if e.idle, err = idle(waggle, time.Second); err != nil {
+	if e.idle, err = idle(waggle, 10*time.Second); err != nil {
 		return nil, err
 	}
 	c := &client{address: w.address()}
@@ -46,6 +46,7 @@ func (w *world) measureEdits(ctx context.Context, waggle *measure.Waggle, n int)
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	for k := range n {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -61,8 +62,9 @@ func (w *world) measureEdits(ctx context.Context, waggle *measure.Waggle, n int)
 			if err != nil {
 				return nil, err
 			}
-			e.cpu = append(e.cpu, float64(now-before)/float64(time.Millisecond)/cpuBatch)
-			before = now
+			rest := e.idle * time.Since(began).Seconds()
+			e.cpu = append(e.cpu, (float64(now-before)/float64(time.Millisecond)-rest)/cpuBatch)
+			before, began = now, time.Now()
 		}
 	}
 	envoyAfter, err := measure.CPU(waggle.EnvoyPID)

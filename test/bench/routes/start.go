@@ -65,7 +65,7 @@ func (r *running) allAnswer(ctx context.Context) error {
 	defer cancel()
 	sample := &client{address: r.address()}
 	defer sample.close()
-	err := r.waggle.Until(ctx, "a route answered", func() error { return r.answers(sample, r.routes/2) })
+	err := r.waggle.Until(ctx, measure.Often, "a route answered", func() error { return r.answers(sample, r.routes/2) })
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (r *running) allAnswer(ctx context.Context) error {
 			c := &client{address: r.address()}
 			defer c.close()
 			for i := k; i < r.routes && failed[k] == nil; i += clients {
-				failed[k] = r.waggle.Until(ctx, fmt.Sprintf("route %d answered", i), func() error { return r.answers(c, i) })
+				failed[k] = r.waggle.Until(ctx, measure.Often, fmt.Sprintf("route %d answered", i), func() error { return r.answers(c, i) })
 			}
 		})
 	}
