@@ -64,7 +64,7 @@ func upFlags(p *plan.Plan) (*flag.FlagSet, *upOptions) {
 	f.BoolVar(&p.DNS, "dns", true, "run CoreDNS")
 	f.StringVar(&p.GatewayAPI, "gateway-api", "none", "install the Gateway API's definitions: standard, experimental or none")
 	f.StringVar(&u.images, "images", "", "sets of images to make, with commas between: "+strings.Join(source.Sets, ", "))
-	f.StringVar(&p.Runtime, "runtime", "", "folder of containerd, its shim and runc (default: the distribution's, in the cache)")
+	f.StringVar(&p.Runtime, "runtime", "", "folder of containerd, its shim, runc and CNI programs (default: the distribution's, in the cache)")
 	f.DurationVar(&u.nodeGrace, "node-grace", 0, "how long a silent node counts as Ready (default: Kubernetes' own)")
 	f.StringVar(&p.Gates, "feature-gates", "", "of every Kubernetes program, as A=true,B=false")
 	f.Func("flag", "PROGRAM=FLAG, one more flag for etcd, kube-apiserver, kubelet, ... (again for more)", func(s string) error {

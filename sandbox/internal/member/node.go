@@ -117,14 +117,16 @@ func pluginFiles(p *plan.Plan, n plan.Member) error {
 			return err
 		}
 	}
-	plugins := filepath.Join(p.Root(), "usr/lib/cni")
-	bins := []string{filepath.Join(plugins, "loopback")} // containerd always needs it
-	from := p.CNIBin
-	if from == "" && p.CNIConf == plan.PtpCNI {
-		from = plugins
+	names := []string{"loopback"} // containerd always needs it
+	if p.CNIConf == plan.PtpCNI {
+		names = append(names, "ptp", "host-local", "portmap")
 	}
-	if from != "" {
-		more, err := filepath.Glob(filepath.Join(from, "*"))
+	var bins []string
+	for _, n := range names {
+		bins = append(bins, filepath.Join(p.Plugins(), n))
+	}
+	if p.CNIBin != "" {
+		more, err := filepath.Glob(filepath.Join(p.CNIBin, "*"))
 		if err != nil {
 			return err
 		}

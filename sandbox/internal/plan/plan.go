@@ -61,7 +61,7 @@ type Plan struct {
 	KubeProxy  string   // "none", "iptables" or "nftables"
 	DNS        bool     // run CoreDNS
 	GatewayAPI string   // channel of CRDs to install: "none", "standard" or "experimental"
-	Runtime    string   // folder of containerd, shim and runc; empty: Debian's, in the cache
+	Runtime    string   // folder of containerd, shim, runc and CNI programs; empty: the distribution's, in the cache
 	Flags      []string // PROGRAM=FLAG, added to that program's own
 	Gates      string   // feature gates of every Kubernetes program: "A=true,B=false"
 }
@@ -118,6 +118,14 @@ func (p *Plan) Images() string { return filepath.Join(p.Cache, "images") }
 
 // Root is the folder that the distribution's packages are unpacked in.
 func (p *Plan) Root() string { return filepath.Join(p.Cache, "root") }
+
+// Plugins is the folder of the CNI programs that come with the container runtime.
+func (p *Plan) Plugins() string {
+	if p.Runtime != "" {
+		return p.Runtime
+	}
+	return filepath.Join(p.Root(), "usr/lib/cni")
+}
 
 // Nodes are the members that run a kubelet.
 func (p *Plan) Nodes() []Member { return p.Members[2:] }

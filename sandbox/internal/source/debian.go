@@ -21,8 +21,12 @@ var runtimePackages = []string{
 	"iptables", "libxtables12", "libip4tc2", "libip6tc2", "libnetfilter-conntrack3", "libnfnetlink0",
 }
 
-// runtime provides containerd and runc: the distribution's packages, unpacked.
+// runtime provides containerd and runc: the distribution's packages, unpacked,
+// unless the user brings others.
 func (b *Builder) runtime(ctx context.Context) error {
+	if b.Plan.Runtime != "" {
+		return nil
+	}
 	root := b.Plan.Root()
 	sum, err := sumOf(runtimePackages)
 	if err != nil {
