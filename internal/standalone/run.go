@@ -226,6 +226,7 @@ func (m *mesh) commit() (until time.Time) {
 	}
 	if !m.published {
 		m.published = true
+		saveMemory()
 		m.server.Ready()
 	}
 	m.tell()
