@@ -42,7 +42,7 @@ func (b Binaries) Run(dir, manifests string, flags ...string) (*Waggle, error) {
 func (w *Waggle) Rest(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	const interval, still = 500 * time.Millisecond, 6
+	const interval, still = 500 * time.Millisecond, 12
 	var before time.Duration
 	calm := 0
 	return w.Until(ctx, interval, "it came to rest", func() error {
