@@ -63,9 +63,9 @@ func listeners(w io.Writer, all []standalone.ListenerStatus) {
 func routes(w io.Writer, all []standalone.RouteStatus) {
 	var rows [][]string
 	for _, r := range all {
-		rows = append(rows, []string{r.Route, r.Parent, fmt.Sprint(r.Hosts), r.State})
+		rows = append(rows, []string{r.Route, r.Parent, r.State})
 	}
-	section(w, []string{"ROUTE", "PARENT", "HOSTS", "STATE"}, rows)
+	section(w, []string{"ROUTE", "PARENT", "STATE"}, rows)
 }
 
 func backends(w io.Writer, all []standalone.BackendStatus) {

@@ -1,6 +1,9 @@
 package model
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+)
 
 // Protocol is what an Envoy listener speaks to its clients.
 type Protocol string
@@ -60,3 +63,8 @@ type Certificate struct {
 
 // Key is the Secret's name.
 func (c Certificate) Key() string { return c.Secret.String() }
+
+// String leaves out the private key, so that no log and no dump shows it.
+func (c Certificate) String() string {
+	return fmt.Sprintf("certificate of Secret %s, %d bytes", c.Secret, len(c.Chain))
+}

@@ -62,3 +62,6 @@ func (o Object[T]) Key() string { return o.Name.String() }
 func (o Object[T]) Equal(other Object[T]) bool {
 	return o.Name == other.Name && o.Version == other.Version
 }
+
+// String leaves out the value, which may be a Secret.
+func (o Object[T]) String() string { return o.Name.String() + " " + o.Version }

@@ -1,5 +1,7 @@
 package model
 
+import "fmt"
+
 // ResourceType is a type of Envoy resource, by the name of its message.
 type ResourceType string
 
@@ -31,6 +33,11 @@ type Resource struct {
 	// Owners are the objects it was made of, sorted: who must be told if
 	// Envoy rejects it.
 	Owners []Ref
+}
+
+// String leaves out the body, which may hold a private key.
+func (r Resource) String() string {
+	return fmt.Sprintf("%s %s, %d bytes, of %v", r.Type, r.Name, len(r.Body), r.Owners)
 }
 
 // Key is unique among resources.

@@ -72,8 +72,8 @@ func (s GatewayStatus) Key() string { return s.Object.Key() }
 // Key is the object's.
 func (s RouteStatus) Key() string { return s.Object.Key() }
 
-// statuses derives what is said of each object. Objects that are not ours
-// have no row.
+// statuses derives what is said of each object. Classes and Gateways of
+// others have no row.
 func (o *Graph) statuses(g *flow.Graph) {
 	o.ClassStatuses = flow.Derive(g, "class statuses", o.Classes, same[ClassStatus],
 		func(_ *flow.Reader, c gateway.Class) []ClassStatus {

@@ -34,7 +34,8 @@ type Output[T flow.Row, R any] interface {
 	Prune(ctx context.Context, keys []string) error
 }
 
-// Outcome is what became of the newest version of a row.
+// Outcome is what became of a version of a row: the newest at the time of the
+// try, so that another may follow.
 type Outcome[R any] struct {
 	RowKey  string
 	Result  R

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/waggle-mesh/waggle/internal/agent"
 	"github.com/waggle-mesh/waggle/internal/model"
+	"github.com/waggle-mesh/waggle/internal/operator"
 )
 
 // load reads manifests into a new graph.
@@ -172,5 +174,30 @@ spec:
 	remove(10, 12)
 	if commit() != 0 {
 		t.Error("a table of 190 hosts is still served by scopes")
+	}
+}
+
+// TestDumpShowsNoKeys: what is printed to find mistakes of ours goes into bug
+// reports.
+func TestDumpShowsNoKeys(t *testing.T) {
+	g := load(t, GraphOptions{}, tlsGateway, tlsSecret(t, time.Now().Add(time.Hour)))
+	g.answers.Addresses.Set(operator.Address{
+		Gateway: model.Name{Namespace: "default", Name: "web"}, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
+	})
+	if _, err := g.Commit(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	secret := g.operator.Certificates.All()[0]
+	var dump strings.Builder
+	g.tables.Dump(&dump)
+	key := fmt.Sprint(secret.PrivateKey)
+	for _, form := range []string{"PRIVATE KEY", key[1 : len(key)-1]} {
+		if strings.Contains(dump.String(), form) {
+			at := strings.Index(dump.String(), form)
+			t.Errorf("the dump shows a private key: …%.80s", dump.String()[max(0, at-300):])
+		}
+	}
+	if !strings.Contains(dump.String(), "certificate of Secret default/cert") {
+		t.Errorf("the dump does not show the certificate:\n%s", dump.String())
 	}
 }

@@ -12,9 +12,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/gateway"
 	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/operator"
@@ -33,6 +35,32 @@ type loopback struct {
 	held  map[string]netip.Addr // by Gateway
 	users map[netip.Addr]int    // how many hold it
 	free  netip.Addr            // no address before it is
+
+	mu     sync.Mutex
+	wanted map[string]int // Gateways that ask for an address, by its text
+}
+
+// requested is a sink of the requests that goes before the Loop's: what one
+// Gateway asks for is given to no other that would take any.
+func (l *loopback) requested(changes []flow.Change[request]) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range changes {
+		if c.HadOld && c.Old.wanted != "" {
+			if l.wanted[c.Old.wanted]--; l.wanted[c.Old.wanted] == 0 {
+				delete(l.wanted, c.Old.wanted)
+			}
+		}
+		if c.HasNew && c.New.wanted != "" {
+			l.wanted[c.New.wanted]++
+		}
+	}
+}
+
+func (l *loopback) isWanted(a netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.wanted[a.String()] > 0
 }
 
 // entry is a line of the file: a Gateway has an address from here on, or none.
@@ -50,7 +78,7 @@ var (
 // is as good as none.
 func newLoopback(dir string, all netip.Addr) (*loopback, error) {
 	l := &loopback{path: filepath.Join(dir, "addresses.json"), all: all,
-		held: map[string]netip.Addr{}, users: map[netip.Addr]int{}, free: firstLoopback}
+		held: map[string]netip.Addr{}, users: map[netip.Addr]int{}, free: firstLoopback, wanted: map[string]int{}}
 	text, err := os.ReadFile(l.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil
@@ -118,12 +146,15 @@ func (l *loopback) choose(r request) (netip.Addr, gateway.Problem) {
 	if l.all.IsValid() {
 		return l.all, gateway.Problem{}
 	}
-	if before, ok := l.held[r.Key()]; ok && l.users[before] == 1 && loopbackRange.Contains(before) {
+	// What it shares with one that came later and asked for it, it keeps.
+	if before, ok := l.held[r.Key()]; ok && loopbackRange.Contains(before) && (l.users[before] == 1 || l.isWanted(before)) {
 		return before, gateway.Problem{}
 	}
-	for ; loopbackRange.Contains(l.free.Next()); l.free = l.free.Next() {
-		if l.users[l.free] == 0 {
-			return l.free, gateway.Problem{}
+	for ; l.users[l.free] > 0 && loopbackRange.Contains(l.free.Next()); l.free = l.free.Next() {
+	}
+	for a := l.free; loopbackRange.Contains(a.Next()); a = a.Next() {
+		if l.users[a] == 0 && !l.isWanted(a) {
+			return a, gateway.Problem{}
 		}
 	}
 	return netip.Addr{}, gateway.Problem{

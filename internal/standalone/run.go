@@ -178,6 +178,7 @@ func (m *mesh) own(ctx context.Context, pool *loopback) error {
 		case <-ctx.Done():
 		}
 	})
+	m.graph.requests.OnChange(pool.requested)
 	m.graph.requests.OnChange(addresses.Changed)
 	var side sync.WaitGroup
 	defer side.Wait()

@@ -107,6 +107,7 @@ func newScript(work string, way way) (*script, error) {
 		case <-ctx.Done():
 		}
 	})
+	s.graph.requests.OnChange(pool.requested)
 	s.graph.requests.OnChange(loop.Changed)
 	loop.Synced()
 	done := make(chan struct{})

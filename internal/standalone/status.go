@@ -83,9 +83,8 @@ func (l ListenerStatus) URL() string {
 // RouteStatus is one route at one parent.
 type RouteStatus struct {
 	Route  string `json:"route"`
-	Parent string `json:"parent"`
-	Hosts  int    `json:"hosts"`
-	State  string `json:"state"` // "Accepted", or what is the matter
+	Parent string `json:"parent"` // "namespace/name/section:port", as far as the route names it
+	State  string `json:"state"`  // "Accepted", or what is the matter
 }
 
 // BackendStatus is one port of one Service that routes lead to.
@@ -186,23 +185,28 @@ func listenerState(conditions []model.Condition, listener string) string {
 // routes are those of all kinds, at each parent.
 func (m *mesh) routes() []RouteStatus {
 	out := []RouteStatus{}
-	for _, r := range m.graph.operator.Routes.All() {
-		status, _ := m.graph.operator.RouteStatuses.Get(r.Key())
-		for i, p := range status.Status.Parents {
-			row := RouteStatus{Route: r.Object.Name.String(), Parent: string(p.ParentRef.Name), Hosts: len(r.Attachments), State: string(model.Accepted)}
-			for _, c := range status.Status.Parents[i].Conditions {
-				if good := c.Status == "True"; good == (c.Type == "PartiallyInvalid") {
-					row.State = c.Reason
-				}
+	for _, r := range m.graph.operator.RouteStatuses.All() {
+		row := -1
+		for _, c := range r.Conditions {
+			if parent := strings.TrimPrefix(c.Section, "parent "); row < 0 || out[row].Parent != parent {
+				out = append(out, RouteStatus{Route: r.Object.Name.String(), Parent: parent, State: string(model.Accepted)})
+				row = len(out) - 1
 			}
-			out = append(out, row)
+			if !c.Good && out[row].State == string(model.Accepted) {
+				out[row].State = c.Reason
+			}
 		}
 	}
 	return out
 }
 
+// envoyPatience is how long a status waits for an Envoy that is busy.
+const envoyPatience = 3 * time.Second
+
 // ask adds what Envoy and its control plane say.
 func (m *mesh) ask(ctx context.Context, s *Status) {
+	ctx, cancel := context.WithTimeout(ctx, envoyPatience)
+	defer cancel()
 	s.count(m.server.Snapshot())
 	s.Envoy.State, s.Envoy.Connected = "STARTING", m.server.Connected() > 0
 	proxy := m.proxy.Load()
