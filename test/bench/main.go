@@ -63,6 +63,10 @@ func runHop(ctx context.Context, args []string) error {
 	f.IntVar(&o.Many, "many", 5000, "hosts, and path rules of one host")
 	f.IntVar(&o.Rounds, "rounds", 30, "interleaved rounds, 15 or more for the targets")
 	f.Float64Var(&o.Quiet, "quiet", 0.1, "drop rounds in which others take more than this `share` of the machine")
+	f.Func("shapes", "measure these alone: "+strings.Join(hop.Shapes, ","), func(list string) error {
+		o.Shapes = strings.Split(list, ",")
+		return nil
+	})
 	f.DurationVar(&o.Slice, "slice", time.Second, "load on one proxy per round, whole seconds")
 	f.Parse(args)
 	return f.write("The price of a hop", o.Binaries, func(p *measure.Page) error { return hop.Measure(ctx, o, p) })

@@ -23,6 +23,7 @@ type Options struct {
 	Rounds   int
 	Slice    time.Duration // on one proxy in one round
 	Quiet    float64       // most of the machine that others may take in a round, 0 to 1
+	Shapes   []string // names of Shapes; empty: all
 	Progress func(format string, args ...any)
 }
 
@@ -43,6 +44,9 @@ func Measure(ctx context.Context, o Options, page *measure.Page) error {
 		"Ratios are geometric means over the rounds, with the 95 %% interval of Student's distribution; a target counts as met if the interval's upper end does. "+
 		"The configurations are in test/bench/static.", connections, o.Slice)
 	for _, s := range shapes(o.Many) {
+		if len(o.Shapes) > 0 && !slices.Contains(o.Shapes, s.short) {
+			continue
+		}
 		if err := measureShape(ctx, o, s, page); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}

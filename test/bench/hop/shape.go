@@ -13,6 +13,7 @@ import (
 
 // shape is a set of routes, and the proxies that serve it side by side.
 type shape struct {
+	short   string // for the command line
 	name    string
 	hosts   []string
 	paths   []string
@@ -39,6 +40,9 @@ const (
 	haproxyName = "HAProxy"
 )
 
+// Shapes are the short names of all.
+var Shapes = []string{"route", "hosts", "paths", "h2"}
+
 func shapes(many int) []shape {
 	waggle, again := kind{name: ours, file: static.Waggle}, kind{name: sameAgain, file: static.EnvoySame}
 	hand, plain := kind{name: same, file: static.EnvoySame}, kind{name: defaults, file: static.EnvoyDefault}
@@ -50,11 +54,11 @@ func shapes(many int) []shape {
 	h1 := waggle
 	h1.name = oursOverH1
 	return []shape{
-		{name: "1 route", proxies: []kind{waggle, hand, again, plain, nginx, haproxy}},
-		{name: fmt.Sprintf("%d hosts", many), hosts: numbered("h%04d.example.com", many), proxies: []kind{waggle, hand, plain, nginx, haproxy}},
-		{name: fmt.Sprintf("%d path rules on one host", many), paths: numbered("/service-%04d", many),
+		{short: "route", name: "1 route", proxies: []kind{waggle, hand, again, plain, nginx, haproxy}},
+		{short: "hosts", name: fmt.Sprintf("%d hosts", many), hosts: numbered("h%04d.example.com", many), proxies: []kind{waggle, hand, plain, nginx, haproxy}},
+		{short: "paths", name: fmt.Sprintf("%d path rules on one host", many), paths: numbered("/service-%04d", many),
 			proxies: []kind{waggle, tree(hand), list, tree(plain), nginx, haproxy}},
-		{name: "1 route, HTTP/2 to the backend", proxies: []kind{h2(waggle), h2(hand), h1, plain, h2(haproxy)}},
+		{short: "h2", name: "1 route, HTTP/2 to the backend", proxies: []kind{h2(waggle), h2(hand), h1, plain, h2(haproxy)}},
 	}
 }
 

@@ -39,7 +39,9 @@ func Start(dir, name string, argv ...string) (*Process, error) {
 	}
 	p := &Process{name: name, cmd: exec.Command(argv[0], argv[1:]...), log: log, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// A session each: the scheduler shares out a busy machine by session, and
+	// the Envoy that waggle starts has one of its own.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	p.Began = time.Now()
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
