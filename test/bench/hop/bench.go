@@ -23,7 +23,7 @@ type Options struct {
 	Rounds   int
 	Slice    time.Duration // on one proxy in one round
 	Quiet    float64       // most of the machine that others may take in a round, 0 to 1
-	Shapes   []string // names of Shapes; empty: all
+	Shapes   []string      // names of Shapes; empty: all
 	Progress func(format string, args ...any)
 }
 
