@@ -52,6 +52,13 @@ bench-routes: tools build ## routes at scale: start, edits, memory, no failed re
 bench-hop: tools build ## CPU per request beside a hand-written Envoy, nginx and HAProxy
 	go run ./test/bench hop
 
+.PHONY: fuzz
+fuzz: tools ## every fuzz target, five minutes each
+	go test -run '^$$' -fuzz '^FuzzManifest$$' -fuzztime 5m -parallel 2 ./internal/manifest
+	go test -run '^$$' -fuzz '^FuzzManifest$$' -fuzztime 5m -parallel 2 ./test/hostile
+	go test -run '^$$' -fuzz '^FuzzHTTPRoute$$' -fuzztime 5m -fuzzminimizetime 10x ./internal/gateway
+	go test -run '^$$' -fuzz '^FuzzHostnames$$' -fuzztime 5m ./internal/gateway/field
+
 .PHONY: clean
 clean: ## remove what was built and fetched
 	rm -rf bin .tools
