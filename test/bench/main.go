@@ -49,10 +49,7 @@ func runRoutes(ctx context.Context, args []string) error {
 	f.IntVar(&o.Edits, "edits", 100, "edits in a series")
 	f.IntVar(&o.Starts, "starts", 3, "repetitions of a start")
 	f.IntVar(&o.Flips, "flips", 200, "changes under load")
-	f.Func("parts", "measure these alone: "+strings.Join(routes.Parts, ","), func(list string) error {
-		o.Parts = strings.Split(list, ",")
-		return nil
-	})
+	f.Var((*list)(&o.Parts), "parts", "measure these alone: "+strings.Join(routes.Parts, ","))
 	f.Parse(args)
 	return f.write("Routes at scale", o.Binaries, func(p *measure.Page) error { return routes.Measure(ctx, o, p) })
 }
@@ -63,10 +60,7 @@ func runHop(ctx context.Context, args []string) error {
 	f.IntVar(&o.Many, "many", 5000, "hosts, and path rules of one host")
 	f.IntVar(&o.Rounds, "rounds", 30, "interleaved rounds, 15 or more for the targets")
 	f.Float64Var(&o.Quiet, "quiet", 0.1, "drop rounds in which others take more than this `share` of the machine")
-	f.Func("shapes", "measure these alone: "+strings.Join(hop.Shapes, ","), func(list string) error {
-		o.Shapes = strings.Split(list, ",")
-		return nil
-	})
+	f.Var((*list)(&o.Shapes), "shapes", "measure these alone: "+strings.Join(hop.Shapes, ","))
 	f.DurationVar(&o.Slice, "slice", time.Second, "load on one proxy per round, whole seconds")
 	f.Parse(args)
 	return f.write("The price of a hop", o.Binaries, func(p *measure.Page) error { return hop.Measure(ctx, o, p) })
@@ -92,7 +86,7 @@ func (f *flags) write(title string, b measure.Binaries, fill func(*measure.Page)
 	if err != nil {
 		return err
 	}
-	page := &measure.Page{Title: title, Command: "make bench-" + f.Name(), Machine: machine, Began: time.Now()}
+	page := &measure.Page{Title: title, Command: f.command(), Machine: machine, Began: time.Now()}
 	if err := fill(page); err != nil {
 		return err
 	}
@@ -105,6 +99,30 @@ func (f *flags) write(title string, b measure.Binaries, fill func(*measure.Page)
 	}
 	progress("%d targets missed; results are in %s", page.Missed(), f.out)
 	return out.Close()
+}
+
+// list is a flag of several words.
+type list []string
+
+func (l *list) String() string { return strings.Join(*l, ",") }
+
+func (l *list) Set(words string) error {
+	*l = strings.Split(words, ",")
+	return nil
+}
+
+// command is what makes the page again.
+func (f *flags) command() string {
+	var less []string
+	f.Visit(func(set *flag.Flag) {
+		if set.Name != "out" && set.Name != "waggle" && set.Name != "envoy" { // paths of this machine
+			less = append(less, " -"+set.Name+" "+set.Value.String())
+		}
+	})
+	if len(less) == 0 {
+		return "make bench-" + f.Name()
+	}
+	return "go run ./test/bench " + f.Name() + strings.Join(less, "")
 }
 
 // progress tells who waits that something goes on.
