@@ -41,7 +41,7 @@ func FuzzHostnames(f *testing.F) {
 	f.Add("*.a", "*.aa")
 	f.Fuzz(func(t *testing.T, a, b string) {
 		if a != "" && !ValidHostname(a) || b != "" && !ValidHostname(b) {
-			t.Skip("no hostnames")
+			return // no hostnames
 		}
 		both, ok := Intersect(a, b)
 		hosts := someHosts(a, b)
