@@ -165,7 +165,7 @@ func (p *Plan) Environ() []string {
 	lib := root + "/usr/lib/" + triple
 	return []string{
 		"PATH=" + strings.Join(path, ":"),
-		"HOME=/root",
+		"HOME=/", // no settings of whoever ran "up"
 		"LD_LIBRARY_PATH=" + lib + ":" + root + "/lib/" + triple,
 		"XTABLES_LIBDIR=" + lib + "/xtables",
 	}
