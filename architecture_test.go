@@ -20,7 +20,7 @@ const module = "github.com/waggle-mesh/waggle/"
 // Kinds of packages, see docs/architecture.md §3.
 var (
 	stages = []string{"gateway", "ingress", "envoyconfig", "render", "service", "identity", "policy", "ipam"}
-	edges  = []string{"kube", "manifest", "xds", "envoy", "datapath", "cni"}
+	edges  = []string{"kube", "manifest", "xds", "envoy", "datapath", "cni", "link"}
 	graphs = []string{"operator", "agent", "standalone"}
 )
 
@@ -75,6 +75,8 @@ var rules = []rule{
 		"kube is the only door to the API server"},
 	{except("datapath"), library("github.com/cilium/ebpf"),
 		"datapath is the only door to the kernel's BPF"},
+	{except("link"), library("github.com/vishvananda/netlink"),
+		"link is the only door to the kernel's devices, routes and sockets"},
 	{except("manifest"), library("k8s.io/apiextensions-apiserver", "go.yaml.in/yaml"),
 		"manifest is the only reader of files"},
 }

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// What the programs and the agent share: every map's key and value. The Go
+// twins are in ../maps.go; a test compares sizes and offsets.
+//
+// Addresses are 16 bytes everywhere, IPv4 as ::ffff:a.b.c.d. Ports are in
+// network byte order in keys of packets' fields (__be16), and in host byte
+// order where they are numbers of ours (__u16, __u32). Every byte of a key is
+// named, so that padding is zero.
+#pragma once
+#include "kernel.h"
+
+// LAYOUT changes whenever a key, a value or a meaning in this file does; maps
+// of another layout are not taken over by a new agent.
+#define LAYOUT 1
+
+struct addr { __u32 a[4]; };
+
+// --- Services --------------------------------------------------------------
+
+enum scope { SCOPE_EXTERNAL = 0, SCOPE_INTERNAL = 1 }; // who asks: the outside; pods and nodes
+
+enum frontend_flags {
+	FRONTEND_CLUSTER_IP = 1,
+	FRONTEND_NODE_PORT = 2,
+	FRONTEND_LOAD_BALANCER = 4,
+	FRONTEND_EXTERNAL_IP = 8,
+	FRONTEND_KEEP_SOURCE = 16, // externalTrafficPolicy Local: backends of this node, the client's address stays
+	FRONTEND_REDIRECT = 32,    // to the proxy listener `proxy`; never translated to a backend
+	FRONTEND_REJECT = 64,      // to be rejected at once: its listener is not live, or gone
+};
+
+// An address and port at which a Service answers. NodePorts have one frontend
+// per address of the node.
+struct frontend_key {
+	struct addr addr;
+	__be16 port;
+	__u8 proto; // IPPROTO_TCP, IPPROTO_UDP
+	__u8 scope; // enum scope; both exist for every frontend that both may ask
+};
+struct frontend {
+	__u32 set;   // backends behind it, key of `sets`
+	__u16 proxy; // logical proxy number k, with FRONTEND_REDIRECT
+	__u8 flags;
+	__u8 pad;
+	__u32 id; // names the Service and port, for events and commands
+};
+
+// A set of backends: of a Service's port, all or those of this node.
+struct set { __u32 count; }; // 0: reject at once
+struct slot_key { __u32 set, slot; }; // slot 0 .. count-1
+struct backend {
+	struct addr addr;
+	__be16 port;
+	__u8 proto;
+	__u8 flags; // BACKEND_LOCAL
+	__u32 pad;
+};
+enum backend_flags { BACKEND_LOCAL = 1 }; // a pod of this node
+
+// What a socket was connected to before it was translated, to answer
+// getpeername and recvmsg. The cookie is the socket's.
+struct sock_key { __u64 cookie; struct addr addr; __be16 port; __u8 proto; __u8 pad[5]; };
+struct sock_value { struct addr addr; __be16 port; __u16 pad; __u32 id; };
+
+// --- Connections -----------------------------------------------------------
+
+enum direction { INGRESS = 0, EGRESS = 1 };
+
+// One direction of a connection as it is seen on the wire at the hook. An entry
+// for each of the two; ICMP echo has its identifier as both ports.
+struct conn_key {
+	struct addr src, dst;
+	__be16 sport, dport;
+	__u8 proto;
+	__u8 hook; // enum hook: one packet may pass several hooks of one node, with different answers
+	__u8 pad[2];
+};
+enum hook { HOOK_POD = 0, HOOK_UPLINK = 1, HOOK_TO_POD = 2, HOOK_TO_UPLINK = 3 };
+
+enum conn_flags {
+	CONN_REPLY = 1,     // of the answering direction
+	CONN_DNAT = 2,      // destination becomes nat
+	CONN_SNAT = 4,      // source becomes nat
+	CONN_PROXY = 8,     // to listener base + k
+	CONN_FIN = 16,      // a FIN or RST was seen
+	CONN_NODE_SNAT = 32 // both: SNAT to the node towards a remote backend; `nat2` is the source
+};
+struct conn {
+	struct addr nat, nat2; // new destination or source; the second where both change
+	__be16 nat_port, nat2_port;
+	__u16 proxy;    // k
+	__u16 base;     // port base of the Envoy generation, chosen at the SYN
+	__u32 identity; // of the source
+	__u32 endpoint; // whose policy judged; 0: none
+	__u32 revision; // of that endpoint's policy when it was judged
+	__u16 flags;
+	__u16 pad;
+	__u64 seen; // bpf_ktime_get_ns of the last packet, coarse (1 s)
+};
+
+// --- Identities and policy -------------------------------------------------
+
+// Reserved identities, numbered as Cilium's.
+enum identity {
+	ID_UNKNOWN = 0, ID_HOST = 1, ID_WORLD = 2, ID_UNMANAGED = 3, ID_HEALTH = 4, ID_INIT = 5,
+	ID_REMOTE_NODE = 6, ID_KUBE_APISERVER = 7, ID_INGRESS = 8, ID_WORLD_IPV4 = 9, ID_WORLD_IPV6 = 10,
+};
+
+struct ipcache_key { __u32 prefix; struct addr addr; }; // prefix in bits of the 128
+struct ipcache {
+	__u32 identity;
+	__u32 flags;      // IPCACHE_CLUSTER
+	struct addr node; // where the pod lives; zero: not a pod
+};
+enum ipcache_flags { IPCACHE_CLUSTER = 1 }; // a pod or node of this cluster: never masqueraded
+
+// A pod of this node, by each of its addresses.
+struct endpoint {
+	__u32 id;       // 1 .. 65535, unique on the node, kept over restarts
+	__u32 identity;
+	__u32 ifindex;  // of the host's end of the veth
+	__u32 revision; // of its policy; counts up when entries change
+	__u8 mac[6], host_mac[6]; // of the pod's and the host's end
+	__u8 enforce;   // bit INGRESS, bit EGRESS: without an entry that matches, drop
+	__u8 pad[3];
+};
+
+// A verdict. Precedence: deny before all; then identity and port before port
+// alone before identity alone before neither. A zero field matches everything;
+// proto and port are zero together or port alone.
+struct policy_key {
+	__u32 endpoint, identity;
+	__be16 port;
+	__u8 proto;
+	__u8 direction;
+};
+enum action { ACTION_ALLOW = 1, ACTION_DENY = 2, ACTION_PROXY = 3 };
+struct policy {
+	__u16 proxy; // k, with ACTION_PROXY
+	__u8 action;
+	__u8 pad;
+	__u32 rule; // for events: names the rule that said so
+};
+
+// --- Proxy -----------------------------------------------------------------
+
+// Envoy's listening sockets. slot < SLOTS: members of one SO_REUSEPORT group.
+struct listener_key { __u16 port; __u8 slot; __u8 v6; };
+#define SLOTS 8
+
+// Port bases of the Envoys: new connections go to cur + k, or to prev + k
+// where that has no listener. 0: none.
+struct active { __u32 cur, prev; };
+
+// Since when a listener port base + k has nobody, ns; by k.
+struct dark { __u64 since; };
+
+// --- Seeing it -------------------------------------------------------------
+
+struct metric_key { __u8 reason; __u8 direction; __u16 pad; }; // reason 0: forwarded
+struct metric { __u64 packets, bytes; };
+
+struct event {
+	__u64 time; // ns since boot
+	struct addr src, dst;
+	__be16 sport, dport;
+	__u8 proto, type, reason, hook; // enum event_type, drop reason
+	__u32 src_identity, dst_identity, endpoint, ifindex, length;
+};
+enum event_type { EVENT_DROP = 1, EVENT_TRACE = 2, EVENT_VERDICT = 3 };
+
+// Reasons of drops: Cilium's numbers (flow.proto, DropReason) where it has one.
+enum drop {
+	DROP_INVALID_SOURCE_IP = 132,
+	DROP_POLICY = 133, // no entry allows it
+	DROP_INVALID = 134,
+	DROP_TRUNCATED = 135,
+	DROP_UNKNOWN_L4 = 142,
+	DROP_CONNTRACK_FULL = 155,
+	DROP_IPV6_EXTENSION = 156,
+	DROP_FRAGMENT = 157,
+	DROP_NO_BACKEND = 158,
+	DROP_NAT_FULL = 167,
+	DROP_FORBIDDEN_ICMP6 = 176,
+	DROP_POLICY_DENY = 181, // an entry denies it
+	DROP_TTL_EXCEEDED = 196,
+	// ours
+	DROP_NO_LISTENER = 230,   // a redirect to a proxy that is away
+	DROP_RESERVED_PORT = 231, // a pod uses a source port of the proxy's
+	DROP_NOT_JUDGED = 232,    // proxy traffic at the uplink that no hook has judged
+};
