@@ -18,7 +18,8 @@ func analyzeCommand() *cobra.Command {
 		Short: "Say what is wrong with manifests, without serving them",
 		Long: `Reads every *.yaml, *.yml and *.json below PATH and judges the objects in them as
 a cluster would. Prints each object's conditions and a summary. What only a running
-mesh can tell is left out: addresses, and whether Envoy serves it.
+mesh can tell is left out: which address a Gateway is given, and whether Envoy
+serves it.
 
 Exit codes: 0 everything would be served as written; 1 something is refused or
 refers to nothing; 2 PATH cannot be read.`,

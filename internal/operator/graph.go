@@ -4,7 +4,7 @@
 //
 //	GatewayClass ─▶ classes ─┐
 //	Secret ─▶ certificates ──┤
-//	Gateway ─────────────────┴▶ gateways ─▶ Listeners, Certificates
+//	Gateway ─────────────────┴▶ gateways ─▶ Listeners ─▶ TakenPorts, Certificates
 //	                               ├─▶ attachments ─▶ VirtualHosts
 //	                               ▼        ▲
 //	HTTPRoute ─▶ routes ◀─────── parents    │
@@ -68,6 +68,7 @@ type Graph struct {
 	VirtualHosts *flow.Table[model.VirtualHost]
 	Backends     *flow.Table[model.Backend]
 	Certificates *flow.Table[model.Certificate]
+	TakenPorts   *flow.Table[TakenPort] // Listeners that are not to be served
 
 	Classes  *flow.Table[gateway.Class]
 	Gateways *flow.Table[gateway.Gateway]
@@ -103,6 +104,7 @@ func New(g *flow.Graph, in Inputs, answers Answers, settings Settings) *Graph {
 	o.classes(g)
 	o.secrets(g)
 	o.gateways(g)
+	o.ports(g)
 	o.routes(g)
 	o.virtualHosts(g)
 	o.backends(g)

@@ -118,11 +118,16 @@ func (o *Graph) facts(r *flow.Reader, gw gateway.Gateway) gateway.GatewayFacts {
 	facts := gateway.GatewayFacts{
 		Addresses:      address.Addresses,
 		AddressProblem: address.Problem,
+		PortProblems:   map[uint16]string{},
 		Attached: func(listener string) int {
 			return flow.Count(r, o.members, gateway.Membership{Gateway: gw.Name, Listener: listener}.Key())
 		},
 	}
 	for _, l := range gw.EnvoyListeners() {
+		if taken, ok := flow.Get(r, o.TakenPorts, l.Key()); ok {
+			facts.PortProblems[l.Port] = taken.Message
+			continue
+		}
 		facts.Outcomes = append(facts.Outcomes, o.outcome(r, model.EnvoyListener, l.Key()))
 	}
 	for _, secret := range gw.Certificates() {

@@ -1,7 +1,10 @@
 package standalone
 
 import (
+	"net/netip"
 	"time"
+
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/waggle-mesh/waggle/internal/manifest"
 	"github.com/waggle-mesh/waggle/internal/model"
@@ -37,10 +40,13 @@ type Condition struct {
 	Good      bool   `json:"good"`
 }
 
-// Analyze reads manifests and judges them as `waggle run` would, with no
-// Envoy: what only Envoy can say (Programmed) is left out.
+// Analyze reads manifests and judges them as a `waggle run` would that has
+// given no address before, with no Envoy: what only Envoy can say (Programmed)
+// is left out, but for addresses that cannot be had.
 func Analyze(paths []string, options GraphOptions) (*Report, error) {
 	g := NewGraph(options)
+	pool := emptyLoopback(netip.Addr{})
+	g.requests.OnChange(pool.requested)
 	batch, err := g.feed.Load(paths...)
 	if err != nil {
 		return nil, err
@@ -49,10 +55,20 @@ func Analyze(paths []string, options GraphOptions) (*Report, error) {
 	if _, err := g.Commit(time.Now()); err != nil {
 		return nil, err
 	}
+	for _, wish := range g.requests.All() {
+		address := pool.choose(wish)
+		if len(address.Addresses) > 0 {
+			pool.set(entry{wish.Key(), address.Addresses[0]})
+		}
+		g.answers.Addresses.Set(address)
+	}
+	if _, err := g.Commit(time.Now()); err != nil {
+		return nil, err
+	}
 	r := &Report{Conditions: []Condition{}, Problems: []Problem{}, Objects: batch.Len()}
 	bad := map[model.Ref]bool{}
 	for _, c := range g.Conditions() {
-		if c.Type == "Programmed" {
+		if c.Type == "Programmed" && !isAboutAddress(c) {
 			continue
 		}
 		if !c.Good {
@@ -68,6 +84,13 @@ func Analyze(paths []string, options GraphOptions) (*Report, error) {
 		r.Problems = append(r.Problems, problemOf(p))
 	}
 	return r, nil
+}
+
+// isAboutAddress tells whether a condition says that a Gateway cannot answer
+// where it asks to.
+func isAboutAddress(c model.Condition) bool {
+	return c.Section == "" && !c.Good &&
+		(c.Reason == string(gatewayv1.GatewayReasonAddressNotUsable) || c.Reason == string(gatewayv1.GatewayReasonAddressNotAssigned))
 }
 
 // condition adds to c where its object stands.

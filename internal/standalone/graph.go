@@ -122,7 +122,7 @@ func (g *Graph) takeNews() map[model.Ref][]model.Condition {
 // address is where a Gateway answers.
 func (g *Graph) address(r *flow.Reader, l model.Listener) (netip.Addr, bool) {
 	a, ok := flow.Get(r, g.answers.Addresses, l.Gateway.String())
-	if !ok || len(a.Addresses) == 0 {
+	if _, taken := flow.Get(r, g.operator.TakenPorts, l.Key()); taken || !ok || len(a.Addresses) == 0 {
 		return netip.Addr{}, false
 	}
 	return a.Addresses[0], true

@@ -77,8 +77,8 @@ var (
 // newLoopback reads what an earlier process gave. A line that cannot be read
 // is as good as none.
 func newLoopback(dir string, all netip.Addr) (*loopback, error) {
-	l := &loopback{path: filepath.Join(dir, "addresses.json"), all: all,
-		held: map[string]netip.Addr{}, users: map[netip.Addr]int{}, free: firstLoopback, wanted: map[string]int{}}
+	l := emptyLoopback(all)
+	l.path = filepath.Join(dir, "addresses.json")
 	text, err := os.ReadFile(l.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil
@@ -94,6 +94,11 @@ func newLoopback(dir string, all netip.Addr) (*loopback, error) {
 		}
 	}
 	return l, nil
+}
+
+// emptyLoopback has given nothing, and keeps no file.
+func emptyLoopback(all netip.Addr) *loopback {
+	return &loopback{all: all, held: map[string]netip.Addr{}, users: map[netip.Addr]int{}, free: firstLoopback, wanted: map[string]int{}}
 }
 
 // set takes note of a change.
@@ -113,25 +118,33 @@ func (l *loopback) set(e entry) {
 	}
 }
 
-// Update gives a Gateway its address: the one it asks for, the one it has, or
-// the first that is free.
-func (l *loopback) Update(_ context.Context, r request) (operator.Address, error) {
-	out := operator.Address{Gateway: r.gateway}
-	address, problem := l.choose(r)
-	if !problem.OK() {
-		out.Problem = problem
-		return out, l.Delete(context.Background(), r.Key())
+// Update gives a Gateway its address, see choose.
+func (l *loopback) Update(ctx context.Context, r request) (operator.Address, error) {
+	out := l.choose(r)
+	if len(out.Addresses) == 0 {
+		return out, l.Delete(ctx, r.Key())
 	}
-	if before, had := l.held[r.Key()]; !had || before != address {
-		if err := l.save(entry{r.Key(), address}); err != nil {
-			return out, err
+	if before, had := l.held[r.Key()]; !had || before != out.Addresses[0] {
+		if err := l.save(entry{r.Key(), out.Addresses[0]}); err != nil {
+			return operator.Address{Gateway: r.gateway}, err
 		}
 	}
-	out.Addresses = []netip.Addr{address}
 	return out, nil
 }
 
-func (l *loopback) choose(r request) (netip.Addr, gateway.Problem) {
+// choose finds the address of a Gateway: the one it asks for, the one it has,
+// or the first that is free. That two ask for one is no matter of addresses
+// but of ports, see operator.TakenPort.
+func (l *loopback) choose(r request) operator.Address {
+	address, problem := l.find(r)
+	out := operator.Address{Gateway: r.gateway, Problem: problem}
+	if problem.OK() {
+		out.Addresses = []netip.Addr{address}
+	}
+	return out
+}
+
+func (l *loopback) find(r request) (netip.Addr, gateway.Problem) {
 	if r.wanted != "" {
 		address, err := netip.ParseAddr(r.wanted)
 		if err != nil || !loopbackRange.Contains(address) {

@@ -131,6 +131,10 @@ func (m *mesh) status() *standalone.Status {
 func (m *mesh) said(s *standalone.Status) map[string][]outcome {
 	out := map[string][]outcome{}
 	for path, said := range outcomesByFile(s.Problems, s.Conditions) {
+		if path == "" { // the file has just gone, and its objects are about to
+			out[path] = said
+			continue
+		}
 		name, err := filepath.Rel(m.dir, path)
 		if err != nil {
 			m.t.Fatal(err)
