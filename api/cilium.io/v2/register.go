@@ -1,0 +1,20 @@
+package v2
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// GroupVersion is that of the types of this package.
+var GroupVersion = schema.GroupVersion{Group: "cilium.io", Version: "v2"}
+
+// AddToScheme makes a scheme know the types of this package.
+func AddToScheme(s *runtime.Scheme) error {
+	s.AddKnownTypes(GroupVersion,
+		&CiliumEndpoint{}, &CiliumEndpointList{},
+		&CiliumIdentity{}, &CiliumIdentityList{},
+	)
+	metav1.AddToGroupVersion(s, GroupVersion)
+	return nil
+}
