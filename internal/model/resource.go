@@ -18,7 +18,22 @@ const (
 )
 
 // TypeURL is the type's name in an Any.
-func (t ResourceType) TypeURL() string { return "type.googleapis.com/" + string(t) }
+func (t ResourceType) TypeURL() string {
+	if url, ok := typeURLs[t]; ok {
+		return url
+	}
+	return typePrefix + string(t)
+}
+
+const typePrefix = "type.googleapis.com/"
+
+// typeURLs are made once, as each of many resources holds one.
+var typeURLs = map[ResourceType]string{
+	Cluster: typePrefix + string(Cluster), ClusterLoadAssignment: typePrefix + string(ClusterLoadAssignment),
+	Secret: typePrefix + string(Secret), ExtensionConfig: typePrefix + string(ExtensionConfig),
+	RouteConfiguration: typePrefix + string(RouteConfiguration), ScopedRoute: typePrefix + string(ScopedRoute),
+	EnvoyListener: typePrefix + string(EnvoyListener),
+}
 
 // ResourceKey names a resource.
 type ResourceKey struct {

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+
+	"github.com/waggle-mesh/waggle/internal/model"
 )
 
 // A collection is the resources whose names begin alike: xdstp URLs that
@@ -40,8 +42,9 @@ func (sub *subscription) collective(name string) bool {
 // join subscribes to a collection. One that is empty is answered like a
 // resource that does not exist.
 func (st *stream) join(sub *subscription, collection string, req *discovery.DeltaDiscoveryRequest) {
+	st.note(sub.typ, collection, true)
 	empty := true
-	note := func(name string) {
+	add := func(name string) {
 		if in, ok := collectionOf(name); ok && in == collection {
 			sub.pending[name] = struct{}{}
 			empty = false
@@ -51,10 +54,10 @@ func (st *stream) join(sub *subscription, collection string, req *discovery.Delt
 		}
 	}
 	for name := range sub.held {
-		note(name)
+		add(name)
 	}
 	for name := range st.target[sub.typ] {
-		note(name)
+		add(name)
 	}
 	if empty {
 		sub.pending[collection] = struct{}{}
@@ -64,6 +67,7 @@ func (st *stream) join(sub *subscription, collection string, req *discovery.Delt
 // leave takes a collection out of a subscription: Envoy has let go of what
 // was in it.
 func (st *stream) leave(sub *subscription, collection string) {
+	st.note(sub.typ, collection, false)
 	left := map[string]*resource{}
 	for name := range sub.held {
 		if in, ok := collectionOf(name); ok && in == collection && !sub.wants(name) {
@@ -76,9 +80,23 @@ func (st *stream) leave(sub *subscription, collection string) {
 	for name := range sub.pending {
 		if !sub.wants(name) {
 			delete(sub.pending, name)
+			left[name] = nil
 		}
 	}
 	st.record(sub.typ, left, nil)
+}
+
+// note takes down that this Envoy looks into a collection, or no more. The
+// name "*" stands for all resources of the type.
+func (st *stream) note(t model.ResourceType, collection string, joined bool) {
+	st.server.mu.Lock()
+	defer st.server.mu.Unlock()
+	k := model.ResourceKey{Type: t, Name: collection}
+	if joined {
+		st.joined[k] = struct{}{}
+	} else {
+		delete(st.joined, k)
+	}
 }
 
 // hasAny tells whether anything is in a collection.

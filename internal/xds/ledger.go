@@ -22,28 +22,26 @@ type answer struct {
 	message string
 }
 
-// ledger keeps what became of each resource over all Envoys. Server.mu guards
-// it.
+// ledger knows which resources may have a new outcome, and which outcomes
+// have been told. Server.mu guards it.
 type ledger struct {
 	touched map[model.ResourceKey]struct{} // to be looked at again
-	known   map[model.ResourceKey]entry
-	told    map[model.ResourceKey]model.Outcome
-	untold  map[model.ResourceKey]struct{} // where known and told may differ
-	bell    chan struct{}                  // rung when something is touched
+	told    map[model.ResourceKey]verdict
+	bell    chan struct{} // rung when something is touched
 }
 
-// entry is an outcome and the version it speaks of.
-type entry struct {
-	hash string
-	model.Outcome
+// verdict is what became of a version of a resource over all Envoys.
+type verdict struct {
+	hash    string
+	state   model.OutcomeState
+	message string
+	owners  []model.Ref
 }
 
 func newLedger() ledger {
 	return ledger{
 		touched: map[model.ResourceKey]struct{}{},
-		known:   map[model.ResourceKey]entry{},
-		told:    map[model.ResourceKey]model.Outcome{},
-		untold:  map[model.ResourceKey]struct{}{},
+		told:    map[model.ResourceKey]verdict{},
 		bell:    make(chan struct{}, 1),
 	}
 }
@@ -69,14 +67,13 @@ type Status struct {
 func (s *Server) Snapshot() []Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.settle()
 	var all []Status
 	for _, t := range types {
 		from := len(all)
 		for name, r := range s.desired[t] {
 			k := model.ResourceKey{Type: t, Name: name}
-			o := s.ledger.known[k]
-			all = append(all, Status{ResourceKey: k, Version: r.hash, State: o.State, Message: o.Message})
+			v := s.verdict(k, r)
+			all = append(all, Status{ResourceKey: k, Version: r.hash, State: v.state, Message: v.message})
 		}
 		slices.SortFunc(all[from:], func(a, b Status) int { return strings.Compare(a.Name, b.Name) })
 	}
@@ -87,8 +84,10 @@ func (s *Server) Snapshot() []Status {
 func (s *Server) State(k model.ResourceKey) model.OutcomeState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.settle()
-	return s.ledger.known[k].State
+	if r := s.desired[k.Type][k.Name]; r != nil {
+		return s.verdict(k, r).state
+	}
+	return ""
 }
 
 // Connected returns the number of Envoys that are connected.
@@ -98,51 +97,50 @@ func (s *Server) Connected() int {
 	return len(s.streams)
 }
 
-// settle works out the outcome of every touched resource. The caller holds mu.
-func (s *Server) settle() {
-	for k := range s.ledger.touched {
-		r := s.desired[k.Type][k.Name]
-		if r == nil {
-			delete(s.ledger.known, k)
-			delete(s.ledger.told, k)
-			delete(s.ledger.untold, k)
-			continue
-		}
-		s.ledger.known[k] = s.outcome(k, r, s.ledger.known[k])
-		s.ledger.untold[k] = struct{}{}
-	}
-	clear(s.ledger.touched)
-}
-
-// outcome combines what the Envoys that want k said of r: the worst counts.
-func (s *Server) outcome(k model.ResourceKey, r *resource, old entry) entry {
-	now := entry{hash: r.hash, Outcome: model.Outcome{ResourceKey: k, State: model.Pending, Owners: r.owners}}
-	if len(s.streams) == 0 {
-		if old.hash == r.hash {
-			now.State, now.Message = old.State, old.Message
-		}
-		return now
-	}
+// verdict combines what the Envoys that want k said of r: the worst counts.
+// Where there is no Envoy, nobody serves it: what was acknowledged is pending
+// until one says that it has it. A rejection that was told stands until there
+// is another answer, which will most likely be the same. The caller holds mu.
+func (s *Server) verdict(k model.ResourceKey, r *resource) verdict {
+	now := verdict{hash: r.hash, state: model.Pending, owners: r.owners}
 	accepted, pending := false, false
 	for st := range s.streams {
-		a, wanted := st.answers[k]
+		a, has := st.answers[k]
 		switch {
-		case !wanted && wildcard[k.Type]:
-			pending = true // every Envoy wants it, this one has not got it
-		case !wanted:
+		case !has:
+			pending = pending || st.expects(k)
 		case a.hash != r.hash || a.state == model.Pending:
 			pending = true
 		case a.state == model.Rejected:
-			now.State = model.Rejected
-			now.Message = max(now.Message, a.message)
+			now.state = model.Rejected
+			now.message = max(now.message, a.message)
 		default:
 			accepted = true
 		}
 	}
-	if now.State == model.Pending && accepted && !pending {
-		now.State = model.Accepted
+	if told := s.ledger.told[k]; now.state == model.Pending && accepted && !pending {
+		now.state = model.Accepted
+	} else if now.state == model.Pending && told.hash == r.hash && told.state == model.Rejected {
+		now.state, now.message = told.state, told.message
 	}
 	return now
+}
+
+// expects tells whether an Envoy that has not got k wants it all the same:
+// every cluster and listener, and what is in a collection that it looks into.
+// What it wants by name it has been sent. The caller holds Server.mu.
+func (st *stream) expects(k model.ResourceKey) bool {
+	if k.Type == model.Cluster || k.Type == model.EnvoyListener {
+		return true
+	}
+	if _, all := st.joined[model.ResourceKey{Type: k.Type, Name: "*"}]; all {
+		return true
+	}
+	collection, ok := collectionOf(k.Name)
+	if ok {
+		_, ok = st.joined[model.ResourceKey{Type: k.Type, Name: collection}]
+	}
+	return ok
 }
 
 // tell sends outcomes to whoever receives from Outcomes, until ctx ends.
@@ -174,17 +172,20 @@ func (s *Server) tell(ctx context.Context) {
 func (s *Server) untold() []model.Outcome {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.settle()
-	batch := make([]model.Outcome, 0, len(s.ledger.untold))
-	for k := range s.ledger.untold {
-		now, old := s.ledger.known[k].Outcome, s.ledger.told[k]
-		if old.State == now.State && old.Message == now.Message && slices.Equal(old.Owners, now.Owners) {
+	var batch []model.Outcome
+	for k := range s.ledger.touched {
+		r := s.desired[k.Type][k.Name]
+		if r == nil {
+			delete(s.ledger.told, k)
 			continue
 		}
+		now, old := s.verdict(k, r), s.ledger.told[k]
 		s.ledger.told[k] = now
-		batch = append(batch, now)
+		if old.state != now.state || old.message != now.message || !slices.Equal(old.owners, now.owners) {
+			batch = append(batch, model.Outcome{ResourceKey: k, State: now.state, Message: now.message, Owners: now.owners})
+		}
 	}
-	clear(s.ledger.untold)
+	clear(s.ledger.touched)
 	slices.SortFunc(batch, func(a, b model.Outcome) int {
 		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name))
 	})

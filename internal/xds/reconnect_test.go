@@ -105,11 +105,68 @@ func TestOutcomesAreBatchedAndToldOnce(t *testing.T) {
 			t.Errorf("outcomes %q", got)
 		}
 		s.update("RDS r")
-		e.disconnect()
 		time.Sleep(time.Minute)
 		if got := s.outcomes(); len(got) != 0 {
 			t.Errorf("outcomes %q of what is gone or unchanged", got)
 		}
+		e.disconnect()
+	})
+}
+
+// While there is no Envoy nothing is served, and what was accepted is again
+// when an Envoy says that it has it. A rejection stands.
+func TestOutcomesWithoutEnvoy(t *testing.T) {
+	scripted(t, func(s *script) {
+		e := s.settled()
+		s.update("RDS r=2")
+		e.want("RDS +r")
+		e.nack("RDS +r", "no")
+		time.Sleep(tellDelay)
+		s.outcomes()
+		e.disconnect()
+		time.Sleep(tellDelay)
+		want := []string{"CDS c Pending [Test 1] ; EDS c Pending [Test 1] ; LDS l Pending [Test 1] "}
+		if got := s.outcomes(); !slices.Equal(got, want) {
+			t.Errorf("Envoy has gone: %q", got)
+		}
+		e = s.connect()
+		e.askAll("CDS", "c=1")
+		e.ask("EDS", "c=1")
+		e.askAll("LDS", "l=1")
+		time.Sleep(tellDelay)
+		want = []string{"CDS c Accepted [Test 1] ; EDS c Accepted [Test 1] ; LDS l Accepted [Test 1] "}
+		if got := s.outcomes(); !slices.Equal(got, want) {
+			t.Errorf("Envoy has come back: %q", got)
+		}
+		e.ask("RDS", "r")
+		e.wantAck("RDS +r")
+		time.Sleep(tellDelay)
+		if got := s.outcomes(); !slices.Equal(got, []string{"RDS r Accepted [Test 2] "}) {
+			t.Errorf("Envoy has taken it: %q", got)
+		}
+		e.disconnect()
+	})
+}
+
+// An Envoy that does not look into a collection is not waited for.
+func TestOutcomeOfCollectionThatOneEnvoyWants(t *testing.T) {
+	scripted(t, func(s *script) {
+		s.ready("SRDS xdstp://a/t/table/x=1")
+		a, b := s.connect(), s.connect()
+		a.subscribe("SRDS", []string{"xdstp://a/t/table/*"}, nil)
+		b.subscribe("SRDS", []string{"xdstp://a/t/other/*"}, nil)
+		a.wantAck("SRDS +xdstp://a/t/table/x")
+		b.got()
+		if got := s.states("SRDS"); !slices.Equal(got, []string{"SRDS xdstp://a/t/table/x Accepted"}) {
+			t.Errorf("states %q", got)
+		}
+		b.subscribe("SRDS", []string{"xdstp://a/t/table/*"}, nil)
+		if got := s.states("SRDS"); !slices.Equal(got, []string{"SRDS xdstp://a/t/table/x Pending"}) {
+			t.Errorf("the other wants it too: %q", got)
+		}
+		b.wantAck("SRDS +xdstp://a/t/table/x")
+		a.disconnect()
+		b.disconnect()
 	})
 }
 

@@ -115,6 +115,9 @@ func (s *Server) Outcomes() <-chan []model.Outcome { return s.outcomes }
 func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 	g := grpc.NewServer(
 		grpc.MaxRecvMsgSize(64<<20), // a reconnecting Envoy lists all it holds
+		// Windows of a fixed size: else each answer of Envoy's makes gRPC
+		// measure the connection, with a ping and a window update.
+		grpc.StaticStreamWindowSize(1<<20), grpc.StaticConnWindowSize(1<<20),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 	)
@@ -164,17 +167,13 @@ func (s *Server) open(conn discovery.AggregatedDiscoveryService_DeltaAggregatedR
 	return st
 }
 
-// close forgets a stream. What its Envoy said counts until another Envoy
-// speaks.
+// close forgets a stream, and with it what its Envoy said and had not got.
 func (s *Server) close(st *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.streams, st)
-	if len(s.streams) == 0 {
-		return
-	}
 	for t, byName := range s.desired {
-		for name := range byName { // what it had not got counts no more, too
+		for name := range byName {
 			s.ledger.touch(model.ResourceKey{Type: t, Name: name})
 		}
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // stream is one Envoy's connection. One goroutine (run) owns everything but
-// dirty and answers, which Server.mu guards.
+// dirty, answers and joined, which Server.mu guards.
 type stream struct {
 	server *Server
 	conn   discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesServer
@@ -22,6 +22,7 @@ type stream struct {
 
 	dirty   map[model.ResourceKey]struct{} // changed since the stream last looked
 	answers map[model.ResourceKey]answer   // of resources that this Envoy wants
+	joined  map[model.ResourceKey]struct{} // the collections it looks into, "*" for all of a type
 
 	// target is what this Envoy is being brought to: the desired state as it
 	// was when the transaction began. next is what has changed since.
@@ -50,6 +51,7 @@ func newStream(s *Server, conn discovery.AggregatedDiscoveryService_DeltaAggrega
 		bell:    make(chan struct{}, 1),
 		dirty:   map[model.ResourceKey]struct{}{},
 		answers: map[model.ResourceKey]answer{},
+		joined:  map[model.ResourceKey]struct{}{},
 		target:  catalog{},
 		next:    map[model.ResourceKey]*resource{},
 		types:   map[model.ResourceType]*subscription{},

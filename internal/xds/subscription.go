@@ -16,9 +16,6 @@ var types = []model.ResourceType{
 	model.RouteConfiguration, model.ScopedRoute, model.EnvoyListener,
 }
 
-// wildcard are the types that Envoy wants all of.
-var wildcard = map[model.ResourceType]bool{model.Cluster: true, model.ScopedRoute: true, model.EnvoyListener: true}
-
 func typeFromURL(url string) model.ResourceType {
 	return model.ResourceType(url[strings.LastIndexByte(url, '/')+1:])
 }
@@ -96,6 +93,9 @@ func (st *stream) subscribe(t model.ResourceType, req *discovery.DeltaDiscoveryR
 		kept:     map[string]struct{}{},
 	}
 	st.types[t] = sub
+	if sub.wildcard {
+		st.note(t, "*", true)
+	}
 	known := make(map[string]*resource, len(req.InitialResourceVersions))
 	for name, hash := range req.InitialResourceVersions {
 		if _, again := st.reloaded[name]; again && t == model.ClusterLoadAssignment {
@@ -120,6 +120,7 @@ func (st *stream) resubscribe(sub *subscription, req *discovery.DeltaDiscoveryRe
 	for _, name := range req.ResourceNamesUnsubscribe {
 		if name == "*" {
 			sub.wildcard = false
+			st.note(sub.typ, name, false)
 			continue
 		}
 		delete(sub.names, name)
@@ -137,6 +138,7 @@ func (st *stream) resubscribe(sub *subscription, req *discovery.DeltaDiscoveryRe
 	for _, name := range req.ResourceNamesSubscribe {
 		if name == "*" {
 			sub.wildcard = true
+			st.note(sub.typ, name, true)
 			continue
 		}
 		sub.names[name] = struct{}{}
