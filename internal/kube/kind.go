@@ -1,0 +1,116 @@
+package kube
+
+import (
+	"maps"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// Object is a Kubernetes object.
+type Object interface {
+	runtime.Object
+	metav1.Object
+}
+
+// Kind is what must be known of a kind to read and write its objects.
+type Kind[T Object] struct {
+	name     string
+	group    schema.GroupVersion
+	resource string
+	new      func() T
+	// keeps are the prefixes of the annotations that somebody reads.
+	keeps []string
+	// trim drops what nobody reads; nil: nothing.
+	trim func(T)
+}
+
+// Name is the kind's, as manifests spell it.
+func (k Kind[T]) Name() string { return k.name }
+
+// Kinds of objects. What nodes and pods say of themselves is long, and most
+// of it nobody reads.
+var (
+	Nodes = Kind[*corev1.Node]{
+		name: "Node", group: corev1.SchemeGroupVersion, resource: "nodes",
+		new:   func() *corev1.Node { return new(corev1.Node) },
+		keeps: []string{"network.cilium.io/", "io.cilium.network."},
+		trim: func(n *corev1.Node) {
+			n.Status = corev1.NodeStatus{Addresses: n.Status.Addresses}
+			n.Spec = corev1.NodeSpec{PodCIDR: n.Spec.PodCIDR, PodCIDRs: n.Spec.PodCIDRs}
+		},
+	}
+	Pods = Kind[*corev1.Pod]{
+		name: "Pod", group: corev1.SchemeGroupVersion, resource: "pods",
+		new: func() *corev1.Pod { return new(corev1.Pod) },
+		trim: func(p *corev1.Pod) {
+			p.Status = corev1.PodStatus{Phase: p.Status.Phase, PodIPs: p.Status.PodIPs}
+			p.Spec = corev1.PodSpec{
+				NodeName: p.Spec.NodeName, HostNetwork: p.Spec.HostNetwork, ServiceAccountName: p.Spec.ServiceAccountName,
+				Containers: containersOf(p.Spec),
+			}
+		},
+	}
+	Namespaces = Kind[*corev1.Namespace]{
+		name: "Namespace", group: corev1.SchemeGroupVersion, resource: "namespaces",
+		new: func() *corev1.Namespace { return new(corev1.Namespace) },
+	}
+	Services = Kind[*corev1.Service]{
+		name: "Service", group: corev1.SchemeGroupVersion, resource: "services",
+		new:   func() *corev1.Service { return new(corev1.Service) },
+		keeps: []string{"service.cilium.io/", "lbipam.cilium.io/", "io.cilium/"},
+	}
+	EndpointSlices = Kind[*discoveryv1.EndpointSlice]{
+		name: "EndpointSlice", group: discoveryv1.SchemeGroupVersion, resource: "endpointslices",
+		new:   func() *discoveryv1.EndpointSlice { return new(discoveryv1.EndpointSlice) },
+		keeps: []string{"service.cilium.io/"},
+	}
+	Identities = Kind[*ciliumv2.CiliumIdentity]{
+		name: "CiliumIdentity", group: ciliumv2.GroupVersion, resource: "ciliumidentities",
+		new: func() *ciliumv2.CiliumIdentity { return new(ciliumv2.CiliumIdentity) },
+	}
+	Endpoints = Kind[*ciliumv2.CiliumEndpoint]{
+		name: "CiliumEndpoint", group: ciliumv2.GroupVersion, resource: "ciliumendpoints",
+		new: func() *ciliumv2.CiliumEndpoint { return new(ciliumv2.CiliumEndpoint) },
+	}
+)
+
+// containersOf are the pod's containers, with their ports alone.
+func containersOf(spec corev1.PodSpec) (out []corev1.Container) {
+	for _, c := range spec.Containers {
+		out = append(out, corev1.Container{Name: c.Name, Ports: c.Ports})
+	}
+	return out
+}
+
+// shorten drops from a fresh object what nobody reads.
+func (k Kind[T]) shorten(o T) {
+	o.SetManagedFields(nil)
+	annotations := o.GetAnnotations()
+	maps.DeleteFunc(annotations, func(name, _ string) bool {
+		for _, prefix := range k.keeps {
+			if strings.HasPrefix(name, prefix) {
+				return false
+			}
+		}
+		return true
+	})
+	if len(annotations) == 0 {
+		annotations = nil
+	}
+	o.SetAnnotations(annotations)
+	if k.trim != nil {
+		k.trim(o)
+	}
+}
+
+func nameOf(o metav1.Object) model.Name {
+	return model.Name{Namespace: o.GetNamespace(), Name: o.GetName()}
+}

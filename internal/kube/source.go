@@ -1,0 +1,235 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// Table is what a feed writes to: a flow.Table.
+type Table[T any] interface {
+	Set(row model.Object[T])
+	Delete(key string)
+}
+
+// Selection narrows what is read of a kind. The zero Selection is everything.
+type Selection struct {
+	Fields string // as in `kubectl get --field-selector`
+	Labels string // as in `kubectl get --selector`
+}
+
+// Pauses of a feed.
+const (
+	// The longest between two tries: with jitter at most a second.
+	longestPause = 700 * time.Millisecond
+	// Between two looks for a kind that the API server does not have.
+	missingPause = 5 * time.Second
+)
+
+// Source is the feed of one kind. It also knows the newest objects, for
+// writers, which do not own the tables.
+type Source[T Object] struct {
+	kind   Kind[T]
+	only   Selection
+	table  Table[T]
+	feeds  *Feeds
+	mu     sync.Mutex
+	newest map[string]T // by the row's key
+	state  KindStatus
+}
+
+// Feed adds the feed of a kind. Run starts it.
+func Feed[T Object](f *Feeds, kind Kind[T], table Table[T], only Selection) *Source[T] {
+	s := &Source[T]{kind: kind, only: only, table: table, feeds: f, newest: map[string]T{}, state: KindStatus{Kind: kind.name}}
+	f.feeds = append(f.feeds, s)
+	return s
+}
+
+// Newest is the object as the feed last saw it. Nobody changes it.
+func (s *Source[T]) Newest(name model.Name) (T, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o, ok := s.newest[name.String()]
+	return o, ok
+}
+
+// All are the objects as the feed last saw them, by name.
+func (s *Source[T]) All() []T {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]T, 0, len(s.newest))
+	for _, key := range slices.Sorted(maps.Keys(s.newest)) {
+		out = append(out, s.newest[key])
+	}
+	return out
+}
+
+func (s *Source[T]) status() KindStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.state
+	out.Objects = len(s.newest)
+	return out
+}
+
+func (s *Source[T]) run(ctx context.Context) {
+	backoff := &wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Cap: longestPause, Steps: 1 << 20, Jitter: 0.4}
+	reflector := cache.NewReflectorWithOptions(
+		&cache.ListWatch{ListWithContextFunc: s.list, WatchFuncWithContext: s.watch}, s.kind.new(), s,
+		cache.ReflectorOptions{Name: s.kind.name, Backoff: backoff})
+	reflector.RunWithContext(ctx)
+}
+
+func (s *Source[T]) list(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+	o.FieldSelector, o.LabelSelector = s.only.Fields, s.only.Labels
+	list, err := s.feeds.client.groups[s.kind.group].Get().Resource(s.kind.resource).
+		VersionedParams(&o, metav1.ParameterCodec).Do(ctx).Get()
+	return list, s.judge(ctx, err)
+}
+
+func (s *Source[T]) watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+	o.FieldSelector, o.LabelSelector, o.Watch = s.only.Fields, s.only.Labels, true
+	var timeout time.Duration
+	if o.TimeoutSeconds != nil {
+		timeout = time.Duration(*o.TimeoutSeconds) * time.Second
+	}
+	w, err := s.feeds.client.groups[s.kind.group].Get().Resource(s.kind.resource).
+		VersionedParams(&o, metav1.ParameterCodec).Timeout(timeout).Watch(ctx)
+	return w, s.judge(ctx, err)
+}
+
+// judge takes note of how a request ended.
+func (s *Source[T]) judge(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil || errors.Is(err, context.Canceled) {
+		if err == nil {
+			s.note("", false)
+		}
+		return err
+	}
+	// A version that is too old, or a way of listing that an old API server
+	// does not know, is for the reflector to answer.
+	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || apierrors.IsInvalid(err) {
+		return err
+	}
+	missing := apierrors.IsNotFound(err)
+	s.note(err.Error(), missing)
+	if missing {
+		s.empty()
+		select {
+		case <-time.After(missingPause + rand.N(missingPause/5)):
+		case <-ctx.Done():
+		}
+	}
+	return fmt.Errorf("read %s: %w", s.kind.resource, err)
+}
+
+// note keeps the feed's state, and says what is new about it.
+func (s *Source[T]) note(problem string, missing bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	had := s.state
+	if missing {
+		problem = ""
+	}
+	if (had.Error == "") == (problem == "") && had.Missing == missing {
+		s.state.Error = problem
+		return
+	}
+	s.state.Error, s.state.Missing, s.state.Since = problem, missing, time.Now()
+	switch {
+	case missing:
+		s.feeds.log.Warn("the API server does not have this kind, which is off until it has", "kind", s.kind.name)
+	case problem != "":
+		s.feeds.log.Warn("read from the API server", "kind", s.kind.name, "error", problem)
+	default:
+		s.state.Since = time.Time{}
+		s.feeds.log.Info("reading from the API server again", "kind", s.kind.name)
+	}
+}
+
+// empty is the state of a kind that is not there.
+func (s *Source[T]) empty() {
+	if err := s.Replace(nil, ""); err != nil {
+		panic(err) // it has no way to fail
+	}
+}
+
+// Add is the reflector's: an object has come or changed.
+func (s *Source[T]) Add(o any) error {
+	if change := s.set(o.(T)); change != nil {
+		s.feeds.push(change)
+	}
+	return nil
+}
+
+// Update is the reflector's.
+func (s *Source[T]) Update(o any) error { return s.Add(o) }
+
+// Delete is the reflector's: an object is gone.
+func (s *Source[T]) Delete(o any) error {
+	key := nameOf(o.(T)).String()
+	s.mu.Lock()
+	delete(s.newest, key)
+	s.mu.Unlock()
+	s.feeds.push(func() { s.table.Delete(key) })
+	return nil
+}
+
+// Replace is the reflector's: these and no others are there.
+func (s *Source[T]) Replace(all []any, _ string) error {
+	var changes []func()
+	there := map[string]bool{}
+	for _, o := range all {
+		there[nameOf(o.(T)).String()] = true
+		if change := s.set(o.(T)); change != nil {
+			changes = append(changes, change)
+		}
+	}
+	s.mu.Lock()
+	for key := range s.newest {
+		if !there[key] {
+			delete(s.newest, key)
+			changes = append(changes, func() { s.table.Delete(key) })
+		}
+	}
+	s.mu.Unlock()
+	s.feeds.push(append(changes, s.synced)...)
+	return nil
+}
+
+// Resync is the reflector's; nobody asks for it.
+func (s *Source[T]) Resync() error { return nil }
+
+func (s *Source[T]) synced() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.Synced = true
+}
+
+// set takes note of an object, and gives what is to be done about it: nothing
+// if it is the version that is known.
+func (s *Source[T]) set(o T) func() {
+	name, version := nameOf(o), o.GetResourceVersion()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old, ok := s.newest[name.String()]; ok && old.GetResourceVersion() == version {
+		return nil
+	}
+	s.kind.shorten(o)
+	s.newest[name.String()] = o
+	return func() { s.table.Set(model.Object[T]{Name: name, Version: version, Value: o}) }
+}
