@@ -135,6 +135,21 @@ func TestTwoAtOnce(t *testing.T) {
 	two.works()
 }
 
+// Two users, one name, two folders: the second is refused and the first one's
+// cluster goes on.
+func TestNameTaken(t *testing.T) {
+	first, second := newBox(t, "taken"), newBox(t, "free")
+	first.run("up", "-nodes", "1")
+	for _, command := range []string{"up", "down"} {
+		out, err := second.attempt("-name", "taken", command)
+		if err == nil || !strings.Contains(out, "a sandbox of this name runs from "+first.dir) {
+			t.Errorf("%s: %v %s", command, err, out)
+		}
+	}
+	first.works()
+	second.nothingLeft()
+}
+
 // A machine that cannot run it says why, before anything is started.
 func TestRefusals(t *testing.T) {
 	b := newBox(t, "refused")

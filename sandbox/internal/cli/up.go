@@ -96,6 +96,9 @@ func up(ctx context.Context, o *options, args []string) (int, error) {
 	if err := u.fill(p); err != nil {
 		return 0, err
 	}
+	if err := cluster.CheckName(p.Name, p.Dir); err != nil {
+		return 0, err
+	}
 	if err := source.Check(p); err != nil {
 		return 0, err
 	}

@@ -15,10 +15,14 @@ import (
 )
 
 // Down ends and removes all of a sandbox, however much of it there is, and
-// checks that nothing is left. The cache stays.
+// checks that nothing is left. The cache stays. A sandbox of the same name in
+// another folder, somebody else's for all we know, is an error and not touched.
 func Down(name, dir string) error {
 	if old, err := plan.Load(dir); err == nil { // it may have been started under another name
 		name = old.Name
+	}
+	if err := CheckName(name, dir); err != nil {
+		return err
 	}
 	if err := Kill(dir); err != nil {
 		return err

@@ -49,6 +49,17 @@ func UsersOf(cache string) (dirs []string) {
 	return dirs
 }
 
+// CheckName refuses the name of a sandbox that runs from another folder than
+// dir: their links and cgroups would be the same.
+func CheckName(name, dir string) error {
+	for _, argv := range members() {
+		if p, err := plan.Load(argv[1]); err == nil && p.Name == name && argv[1] != dir {
+			return fmt.Errorf("-name %s: a sandbox of this name runs from %s; choose another name, or give -dir %[2]s if you mean that one", name, argv[1])
+		}
+	}
+	return nil
+}
+
 // members finds the process 1 of every member of every sandbox of this machine.
 func members() map[int][]string {
 	found := map[int][]string{}

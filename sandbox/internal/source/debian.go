@@ -79,13 +79,8 @@ func (b *Builder) unpack(ctx context.Context, root string, packages []string) er
 		_, err = command(ctx, debs, nil, nil, append([]string{"apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root"}, known...)...)
 		return err
 	}
-	if err := download(); err != nil { // lists missing, or so old that the files are gone
-		if _, err := command(ctx, debs, nil, nil, "apt-get", "update", "-qq"); err != nil {
-			return err
-		}
-		if err := download(); err != nil {
-			return err
-		}
+	if err := b.withLists(ctx, download); err != nil {
+		return err
 	}
 	files, err := filepath.Glob(filepath.Join(debs, "*.deb"))
 	if err != nil {
@@ -97,6 +92,22 @@ func (b *Builder) unpack(ctx context.Context, root string, packages []string) er
 		}
 	}
 	return mergeUsr(root)
+}
+
+// withLists tries again with new package lists when something fails: those of
+// the machine may be missing, or so old that the files they name are gone. Jobs
+// that run side by side share one update, as apt allows no other.
+func (b *Builder) withLists(ctx context.Context, try func() error) error {
+	if try() == nil {
+		return nil
+	}
+	b.lists.Do(func() {
+		_, b.listsErr = command(ctx, "", nil, nil, "apt-get", "update", "-qq")
+	})
+	if b.listsErr != nil {
+		return b.listsErr
+	}
+	return try()
 }
 
 // mergeUsr makes /lib and the like where packages expect them to be links.
@@ -136,8 +147,12 @@ func (b *Builder) known(ctx context.Context, packages []string) ([]string, error
 
 // closure lists packages with all they depend on.
 func (b *Builder) closure(ctx context.Context, packages []string) ([]string, error) {
+	var out string
 	argv := []string{"apt-cache", "depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances"}
-	out, err := command(ctx, "", nil, nil, append(argv, packages...)...)
+	err := b.withLists(ctx, func() (err error) {
+		out, err = command(ctx, "", nil, nil, append(argv, packages...)...)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +32,9 @@ type Builder struct {
 	Source string // folder of the sandbox's own sources
 	Plan   *plan.Plan
 	Images []string // sets of the catalog, beside what the cluster itself needs
+
+	lists    sync.Once // the update of the distribution's package lists
+	listsErr error     // what it came to
 }
 
 // NewBuilder reports progress to out.
