@@ -89,8 +89,7 @@ func Analyze(paths []string, options GraphOptions) (*Report, error) {
 // isAboutAddress tells whether a condition says that a Gateway cannot answer
 // where it asks to.
 func isAboutAddress(c model.Condition) bool {
-	return c.Section == "" && !c.Good &&
-		(c.Reason == string(gatewayv1.GatewayReasonAddressNotUsable) || c.Reason == string(gatewayv1.GatewayReasonAddressNotAssigned))
+	return c.Section == "" && !c.Good && c.Reason == string(gatewayv1.GatewayReasonAddressNotUsable)
 }
 
 // condition adds to c where its object stands.

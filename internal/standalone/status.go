@@ -172,6 +172,8 @@ func (m *mesh) listeners() []ListenerStatus {
 func listenerState(conditions []model.Condition, listener string) string {
 	for _, c := range conditions {
 		switch {
+		case isAboutAddress(c):
+			return c.Reason
 		case c.Section != "listener "+listener || c.Good:
 		case isWaiting(c):
 			return string(model.Pending)

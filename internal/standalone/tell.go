@@ -18,7 +18,8 @@ type told struct {
 	notices    []string
 	problems   []string
 	conditions map[model.Ref][]string
-	listeners  string
+	listeners  map[string]string // a row of the table by Gateway and listener
+	waiting    map[string]bool   // Gateways and listeners
 }
 
 // tell says what is new: problems of files, conditions that are not as they
@@ -108,25 +109,50 @@ func conditionText(c model.Condition) string {
 	return fmt.Sprintf("%s: %s=%s (%s): %s", object, c.Type, c.Status, c.Reason, c.Message)
 }
 
-// tellListeners prints where the Gateways answer, when Envoy has said a word
-// on each and whenever that changes.
+// tellListeners prints what is new about where the Gateways answer: each
+// listener when Envoy has said a word on it, and which ones wait for that.
 func (m *mesh) tellListeners() {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "GATEWAY\tLISTENER\tHOSTNAME\tADDRESS\tSTATE")
-	rows := m.listeners()
-	for _, l := range rows {
+	rows, waiting := map[string]string{}, map[string]bool{}
+	var order, news []string
+	for _, l := range m.listeners() {
+		name := l.Gateway + "\t" + l.Name
 		if l.State == string(model.Pending) {
-			return
+			waiting[name] = true
+			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.Gateway, l.Name, orAny(l.Hostname), l.URL(), l.State)
+		rows[name] = fmt.Sprintf("%s\t%s\t%s\t%s\n", name, orAny(l.Hostname), l.URL(), l.State)
+		order = append(order, name)
 	}
-	w.Flush()
-	if len(rows) == 0 || b.String() == m.told.listeners {
-		return
+	for _, name := range order {
+		if rows[name] != m.told.listeners[name] {
+			news = append(news, rows[name])
+		}
 	}
-	m.told.listeners = b.String()
-	fmt.Fprint(m.options.Out, b.String())
+	for _, name := range slices.Sorted(maps.Keys(m.told.listeners)) {
+		if rows[name] == "" && !waiting[name] {
+			news = append(news, name+"\t-\t-\tgone\n")
+		}
+	}
+	if len(news) > 0 {
+		w := tabwriter.NewWriter(m.options.Out, 0, 0, 2, ' ', 0)
+		fmt.Fprint(w, "GATEWAY\tLISTENER\tHOSTNAME\tADDRESS\tSTATE\n"+strings.Join(news, ""))
+		w.Flush()
+	}
+	names := slices.Sorted(maps.Keys(waiting))
+	if len(names) > 0 && (len(news) > 0 || slices.ContainsFunc(names, func(name string) bool { return !m.told.waiting[name] })) {
+		fmt.Fprintln(m.options.Out, waitingText(names))
+	}
+	m.told.listeners, m.told.waiting = rows, waiting
+}
+
+// waitingText names listeners that do not answer yet, the first few of many.
+func waitingText(names []string) string {
+	const most = 5
+	text := "waiting for Envoy: " + strings.ReplaceAll(strings.Join(names[:min(most, len(names))], ", "), "\t", " ")
+	if more := len(names) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 func orAny(host string) string {

@@ -149,13 +149,17 @@ func TestTakeOver(t *testing.T) {
 	load.finish()
 }
 
-// TestEnvoyDies: another one starts, with the same configuration.
+// TestEnvoyDies: another one starts, with the same configuration. In between
+// nothing is said to be served.
 func TestEnvoyDies(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
 	before := p.start()
 	m := p.served()
+	waiting := func() int { return strings.Count(p.log.String(), "waiting for Envoy: "+m.namespace+"/gw http\n") }
+	row := func() int { return strings.Count(p.log.String(), m.namespace+"/gw  http ") }
 	for n := 1; n <= 2; n++ {
+		waited, rows := waiting(), row()
 		if err := syscall.Kill(before.Envoy.PID, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
@@ -167,5 +171,12 @@ func TestEnvoyDies(t *testing.T) {
 			return nil
 		})
 		m.answers(`/ → a`)
+		m.awaitNoConditions()
+		if err := poll(func() error { return enough(row(), rows+1) }); err != nil {
+			t.Errorf("the listener is not said to be back: %v", err)
+		}
+		if got := waiting(); got != waited+1 {
+			t.Errorf("it was said %d times that the listener waits, want %d", got, waited+1)
+		}
 	}
 }
