@@ -148,6 +148,7 @@ type PodEndpoint struct {
 	Container string // the sandbox's container ID
 	Addresses []netip.Addr
 	Interface string  // the host's end of the veth
+	PodDevice string  // the pod's end, as the pod names it: "eth0"
 	Index     int     // its interface index
 	MAC       [6]byte // of the pod's end
 	HostMAC   [6]byte // of the host's end
@@ -156,6 +157,15 @@ type PodEndpoint struct {
 
 // Key is the ID.
 func (e PodEndpoint) Key() string { return strconv.Itoa(int(e.ID)) }
+
+// NodeRoute is the way to addresses of another node's pods.
+type NodeRoute struct {
+	Prefix netip.Prefix // the other node's PodCIDR
+	Via    netip.Addr   // the other node's address, of the same family and on a segment of this node
+}
+
+// Key is the prefix.
+func (r NodeRoute) Key() string { return r.Prefix.String() }
 
 // Direction is that of a connection as the endpoint sees it.
 type Direction uint8

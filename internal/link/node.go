@@ -1,0 +1,207 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Marks of what is ours, so that nothing else is ever touched.
+const (
+	protocolNode = 87 // of routes to other nodes' pods, of the proxy's rule and table
+	protocolPod  = 88 // of routes to this node's pods
+	deviceGroup  = 0x7767
+	addressLabel = "lo:waggle"
+)
+
+// Where packets that are marked for the proxy are found to be local.
+const (
+	ProxyMark, ProxyMarkMask = 0x200, 0xf00
+	proxyTable               = 2004
+	proxyPriority            = 9 // before the main table's
+)
+
+type family int
+
+const (
+	ipv4 family = unix.AF_INET
+	ipv6 family = unix.AF_INET6
+)
+
+func familyOf(a netip.Addr) family {
+	if a.Is4() {
+		return ipv4
+	}
+	return ipv6
+}
+
+// Options of a Node.
+type Options struct {
+	// Addresses of the node as other nodes know them; the uplink has one of
+	// them.
+	Addresses []netip.Addr
+	// Uplink is the device towards the other nodes; empty: found by the
+	// addresses, else by the default route.
+	Uplink string
+	// Routers are the pods' gateways, one of each family that pods have.
+	Routers []netip.Addr
+	// Ingress are the addresses that Envoy connects from for the outside.
+	Ingress []netip.Addr
+	// Namespace is the node's network namespace; nil: the process's.
+	Namespace *os.File
+	Log       *slog.Logger
+}
+
+// Node is the network of a node.
+type Node struct {
+	options  Options
+	families []family
+	uplink   Uplink
+	handle   *netlink.Handle
+}
+
+// Open finds the node's devices and changes nothing.
+func Open(o Options) (*Node, error) {
+	n := &Node{options: o}
+	for _, r := range o.Routers {
+		if f := familyOf(r); !slices.Contains(n.families, f) {
+			n.families = append(n.families, f)
+		}
+	}
+	if len(n.families) != len(o.Routers) || len(o.Routers) == 0 {
+		return nil, fmt.Errorf("pods' routers %v: want one of each family", o.Routers)
+	}
+	err := within(o.Namespace, func() (err error) {
+		n.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open netlink: %w", err)
+	}
+	if n.uplink, err = findUplink(n.handle, o); err != nil {
+		n.handle.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+// Close ends the use of the Node; everything it made stays.
+func (n *Node) Close() { n.handle.Close() }
+
+// Uplink is the device towards the other nodes.
+func (n *Node) Uplink() Uplink { return n.uplink }
+
+// Prepare makes the node ready for pods and proxy: sysctls, router and ingress
+// addresses, the way to the proxy. It may be repeated.
+func (n *Node) Prepare() error {
+	return errors.Join(n.applySettings(), n.setAddresses(slices.Concat(n.options.Routers, n.options.Ingress)), n.setProxyRoutes())
+}
+
+func (n *Node) applySettings() error {
+	return within(n.options.Namespace, func() error { return apply(nodeSettings(n.uplink.Name, n.families)) })
+}
+
+// Remove takes away every trace but the sysctls, whose former values nobody
+// knows. Pods lose their network.
+func (n *Node) Remove() error {
+	errs := []error{n.setAddresses(nil), n.removeProxyRoutes()}
+	devices, err := n.PodDevices()
+	errs = append(errs, err)
+	for _, name := range devices {
+		errs = append(errs, n.deleteDevice(name))
+	}
+	for _, f := range []family{ipv4, ipv6} {
+		for _, protocol := range []int{protocolNode, protocolPod} {
+			errs = append(errs, n.removeRoutes(f, protocol))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// setProxyRoutes makes packets with the proxy's mark local, whatever their
+// destination.
+func (n *Node) setProxyRoutes() error {
+	for _, f := range n.families {
+		lo, err := n.handle.LinkByName("lo")
+		if err != nil {
+			return fmt.Errorf("look up lo: %w", err)
+		}
+		if err := n.handle.RouteReplace(proxyRoute(f, lo)); err != nil {
+			return fmt.Errorf("route table %d to lo: %w", proxyTable, err)
+		}
+		have, err := n.proxyRules(f)
+		if err != nil {
+			return err
+		}
+		if len(have) > 0 {
+			continue
+		}
+		if err := n.handle.RuleAdd(proxyRule(f)); err != nil {
+			return fmt.Errorf("add ip rule fwmark %#x/%#x: %w", ProxyMark, ProxyMarkMask, err)
+		}
+	}
+	return nil
+}
+
+func (n *Node) removeProxyRoutes() error {
+	var errs []error
+	for _, f := range []family{ipv4, ipv6} {
+		rules, err := n.proxyRules(f)
+		errs = append(errs, err)
+		for _, r := range rules {
+			errs = append(errs, n.handle.RuleDel(&r))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func proxyRoute(f family, lo netlink.Link) *netlink.Route {
+	all := prefix(netip.PrefixFrom(netip.IPv6Unspecified(), 0))
+	if f == ipv4 {
+		all = prefix(netip.PrefixFrom(netip.IPv4Unspecified(), 0))
+	}
+	return &netlink.Route{Family: int(f), Table: proxyTable, Dst: all, LinkIndex: lo.Attrs().Index,
+		Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST, Protocol: protocolNode}
+}
+
+func proxyRule(f family) *netlink.Rule {
+	mask := uint32(ProxyMarkMask)
+	r := netlink.NewRule()
+	r.Family, r.Table, r.Priority, r.Mark, r.Mask, r.Protocol = int(f), proxyTable, proxyPriority, ProxyMark, &mask, protocolNode
+	return r
+}
+
+// proxyRules are our rules that stand.
+func (n *Node) proxyRules(f family) ([]netlink.Rule, error) {
+	rules, err := dump(func() ([]netlink.Rule, error) { return n.handle.RuleList(int(f)) })
+	if err != nil {
+		return nil, fmt.Errorf("list rules: %w", err)
+	}
+	return slices.DeleteFunc(rules, func(r netlink.Rule) bool {
+		return r.Protocol != protocolNode || r.Table != proxyTable || r.Mark != ProxyMark
+	}), nil
+}
+
+// dump repeats what the kernel interrupted, as it does when the list changes
+// meanwhile.
+func dump[T any](list func() ([]T, error)) ([]T, error) {
+	for {
+		if all, err := list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return all, err
+		}
+	}
+}
+
+func prefix(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// single is the prefix of one address.
+func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
