@@ -65,7 +65,7 @@ var (
 	Services = Kind[*corev1.Service]{
 		name: "Service", group: corev1.SchemeGroupVersion, resource: "services",
 		new:   func() *corev1.Service { return new(corev1.Service) },
-		keeps: []string{"service.cilium.io/", "lbipam.cilium.io/", "io.cilium/"},
+		keeps: []string{"service.cilium.io/", "service.kubernetes.io/topology-", "lbipam.cilium.io/", "io.cilium/"},
 	}
 	EndpointSlices = Kind[*discoveryv1.EndpointSlice]{
 		name: "EndpointSlice", group: discoveryv1.SchemeGroupVersion, resource: "endpointslices",
@@ -74,13 +74,18 @@ var (
 	}
 	Identities = Kind[*ciliumv2.CiliumIdentity]{
 		name: "CiliumIdentity", group: ciliumv2.GroupVersion, resource: "ciliumidentities",
-		new: func() *ciliumv2.CiliumIdentity { return new(ciliumv2.CiliumIdentity) },
+		new:   func() *ciliumv2.CiliumIdentity { return new(ciliumv2.CiliumIdentity) },
+		keeps: everything,
 	}
 	Endpoints = Kind[*ciliumv2.CiliumEndpoint]{
 		name: "CiliumEndpoint", group: ciliumv2.GroupVersion, resource: "ciliumendpoints",
-		new: func() *ciliumv2.CiliumEndpoint { return new(ciliumv2.CiliumEndpoint) },
+		new:   func() *ciliumv2.CiliumEndpoint { return new(ciliumv2.CiliumEndpoint) },
+		keeps: everything,
 	}
 )
+
+// everything is kept of what is written back.
+var everything = []string{""}
 
 // containersOf are the pod's containers, with their ports alone.
 func containersOf(spec corev1.PodSpec) (out []corev1.Container) {
@@ -92,7 +97,7 @@ func containersOf(spec corev1.PodSpec) (out []corev1.Container) {
 
 // shorten drops from a fresh object what nobody reads.
 func (k Kind[T]) shorten(o T) {
-	o.SetManagedFields(nil)
+	o.SetManagedFields(nil) // an update without any leaves the API server's alone
 	annotations := o.GetAnnotations()
 	maps.DeleteFunc(annotations, func(name, _ string) bool {
 		for _, prefix := range k.keeps {

@@ -1,14 +1,15 @@
-// Package service translates Services and EndpointSlices to the addresses
-// behind a Service's port.
+// Package service translates Services and EndpointSlices: to the addresses
+// behind a Service's port for Envoy, to frontends and sets of backends for the
+// kernel.
 //
 // It is a stage: pure functions, which take what Kubernetes says and never
 // fail. A Service without usable endpoints has an empty list, which Envoy
-// answers with 503 at once.
+// answers with 503 at once and the kernel with a rejection. What of a Service
+// is not supported, Unsupported says.
 package service
 
 import (
 	"net/netip"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -40,37 +41,22 @@ func Endpoints(name model.Name, number uint16, service *corev1.Service, endpoint
 	if !ok {
 		return out
 	}
-	var ready, terminating []netip.AddrPort
-	for _, slice := range endpointSlices {
-		target, ok := slicePort(slice, port.Name)
-		if !ok {
-			continue
-		}
-		for _, e := range slice.Endpoints {
-			switch {
-			case isReady(e):
-				ready = appendAddresses(ready, e, target)
-			case isServing(e):
-				terminating = appendAddresses(terminating, e, target)
-			}
-		}
-	}
-	if len(ready) == 0 {
-		ready = terminating
-	}
-	slices.SortFunc(ready, netip.AddrPort.Compare)
-	out.Addresses = slices.Compact(ready)
+	out.Addresses = pick(endpointSlices, port.Name, model.TCP, func(discoveryv1.Endpoint, netip.Addr) bool { return true })
 	return out
 }
 
 // slicePort is the number that the slice gives to the Service port of that
 // name. Slices of host names (addressType FQDN) have none that can be used.
-func slicePort(slice *discoveryv1.EndpointSlice, name string) (uint16, bool) {
+func slicePort(slice *discoveryv1.EndpointSlice, name string, protocol model.L4Protocol) (uint16, bool) {
 	if slice.AddressType == discoveryv1.AddressTypeFQDN {
 		return 0, false
 	}
 	for _, p := range slice.Ports {
-		if p.Protocol != nil && *p.Protocol != corev1.ProtocolTCP || p.Port == nil {
+		spoken := corev1.ProtocolTCP
+		if p.Protocol != nil {
+			spoken = *p.Protocol
+		}
+		if is, ok := protocolOf(spoken); !ok || is != protocol || p.Port == nil {
 			continue
 		}
 		unnamed := p.Name == nil || *p.Name == ""
@@ -85,17 +71,17 @@ func slicePort(slice *discoveryv1.EndpointSlice, name string) (uint16, bool) {
 	return 0, false
 }
 
-// appendAddresses adds an endpoint's address. Only the first counts: the API
-// calls the others alternatives that consumers ignore.
-func appendAddresses(out []netip.AddrPort, e discoveryv1.Endpoint, port uint16) []netip.AddrPort {
+// addressOf is an endpoint's address. Only the first counts: the API calls
+// the others alternatives that consumers ignore.
+func addressOf(e discoveryv1.Endpoint) (netip.Addr, bool) {
 	if len(e.Addresses) == 0 {
-		return out
+		return netip.Addr{}, false
 	}
 	address, err := netip.ParseAddr(e.Addresses[0])
 	if err != nil || address.Zone() != "" {
-		return out
+		return netip.Addr{}, false
 	}
-	return append(out, netip.AddrPortFrom(address.Unmap(), port))
+	return address.Unmap(), true
 }
 
 // isReady: a condition that is not known counts as true.

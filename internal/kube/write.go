@@ -1,0 +1,92 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// What the API server may say to a request; errors.Is tells.
+var (
+	ErrExists   = errors.New("exists already")
+	ErrNotFound = errors.New("not found")
+	ErrConflict = errors.New("has changed meanwhile")
+)
+
+// request names the object of a request.
+func (k Kind[T]) request(r *rest.Request, name model.Name) *rest.Request {
+	r = r.Resource(k.resource).NamespaceIfScoped(name.Namespace, name.Namespace != "")
+	if name.Name != "" {
+		r = r.Name(name.Name)
+	}
+	return r
+}
+
+// judge gives an error that says what was being done to what.
+func (k Kind[T]) judge(verb string, name model.Name, err error) error {
+	if err == nil {
+		return nil
+	}
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		err = ErrExists
+	case apierrors.IsNotFound(err):
+		err = ErrNotFound
+	case apierrors.IsConflict(err):
+		err = ErrConflict
+	}
+	return fmt.Errorf("%s %s %s: %w", verb, k.name, name, err)
+}
+
+// Get reads an object, whole.
+func Get[T Object](ctx context.Context, c *Client, k Kind[T], name model.Name) (T, error) {
+	out := k.new()
+	err := k.request(c.groups[k.group].Get(), name).Do(ctx).Into(out)
+	return out, k.judge("get", name, err)
+}
+
+// Create makes an object.
+func Create[T Object](ctx context.Context, c *Client, k Kind[T], o T) (T, error) {
+	out, name := k.new(), nameOf(o)
+	err := k.request(c.groups[k.group].Post(), model.Name{Namespace: name.Namespace}).Body(o).Do(ctx).Into(out)
+	return out, k.judge("create", name, err)
+}
+
+// Update replaces an object, if it still has the version that o has.
+func Update[T Object](ctx context.Context, c *Client, k Kind[T], o T) (T, error) {
+	out, name := k.new(), nameOf(o)
+	err := k.request(c.groups[k.group].Put(), name).Body(o).Do(ctx).Into(out)
+	return out, k.judge("update", name, err)
+}
+
+// Delete deletes an object, if it still is the one with that UID. That it is
+// not there is no error.
+func Delete[T Object](ctx context.Context, c *Client, k Kind[T], name model.Name, uid types.UID) error {
+	o := &metav1.DeleteOptions{}
+	if uid != "" {
+		o.Preconditions = &metav1.Preconditions{UID: &uid}
+	}
+	err := k.judge("delete", name, k.request(c.groups[k.group].Delete(), name).Body(o).Do(ctx).Error())
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) { // gone, or another one
+		return nil
+	}
+	return err
+}
+
+// Annotate sets annotations of an object, and removes those without a value.
+// Others and the rest of the object are left as they are.
+func Annotate[T Object](ctx context.Context, c *Client, k Kind[T], name model.Name, annotations map[string]*string) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
+	if err != nil {
+		return fmt.Errorf("annotate %s %s: %w", k.name, name, err)
+	}
+	return k.judge("annotate", name, k.request(c.groups[k.group].Patch(types.MergePatchType), name).Body(patch).Do(ctx).Error())
+}

@@ -1,0 +1,137 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// Writer is a reconcile.Output that keeps an object for each row.
+type Writer[R flow.Row, O Object] struct {
+	client *Client
+	source *Source[O]
+	o      WriterOptions[R, O]
+	// written are objects that the source has not seen yet, by key.
+	written map[string]O
+}
+
+// WriterOptions tie rows to objects.
+type WriterOptions[R flow.Row, O Object] struct {
+	// Name is the object's, by the row's key.
+	Name func(key string) model.Name
+	// Fill makes an object, which may be new, as the row wants it, and leaves
+	// alone what the row has no say in.
+	Fill func(row R, object O)
+	// Ours tells of an object without a row whether it is ours to delete.
+	Ours func(object O) bool
+}
+
+// NewWriter makes a Writer of the objects that source reads. The kind must be
+// one of which the feed drops nothing.
+func NewWriter[R flow.Row, O Object](c *Client, source *Source[O], o WriterOptions[R, O]) *Writer[R, O] {
+	return &Writer[R, O]{client: c, source: source, o: o, written: map[string]O{}}
+}
+
+// tries are how often a conflict is settled before the Loop has to wait.
+const tries = 5
+
+// Update makes the row's object as the row wants it. Where it is, nothing is
+// sent.
+func (w *Writer[R, O]) Update(ctx context.Context, row R) (struct{}, error) {
+	name := w.o.Name(row.Key())
+	have, exists := w.known(name)
+	var err error
+	for range tries {
+		if have, exists, err = w.put(ctx, row, name, have, exists); err == nil {
+			w.written[name.String()] = have
+			return struct{}{}, nil
+		}
+		switch {
+		case errors.Is(err, ErrExists), errors.Is(err, ErrConflict), errors.Is(err, ErrNotFound) && exists:
+			have, err = Get(ctx, w.client, w.source.kind, name)
+			if exists = err == nil; !exists && !errors.Is(err, ErrNotFound) {
+				return struct{}{}, err
+			}
+		default:
+			return struct{}{}, err
+		}
+	}
+	return struct{}{}, fmt.Errorf("write %s %s: others write it, too: %w", w.source.kind.name, name, ErrConflict)
+}
+
+// put is one try.
+func (w *Writer[R, O]) put(ctx context.Context, row R, name model.Name, have O, exists bool) (O, bool, error) {
+	want := w.source.kind.new()
+	if exists {
+		want = have.DeepCopyObject().(O)
+	}
+	want.SetNamespace(name.Namespace)
+	want.SetName(name.Name)
+	w.o.Fill(row, want)
+	if !exists {
+		made, err := Create(ctx, w.client, w.source.kind, want)
+		return made, err == nil, err
+	}
+	if equality.Semantic.DeepEqual(have, want) {
+		return have, true, nil
+	}
+	made, err := Update(ctx, w.client, w.source.kind, want)
+	return made, true, err
+}
+
+// known is the object as it was last seen, by the feed or by a write.
+func (w *Writer[R, O]) known(name model.Name) (O, bool) {
+	seen, ok := w.source.Newest(name)
+	written, wrote := w.written[name.String()]
+	if !wrote || ok && !older(seen, written) {
+		delete(w.written, name.String())
+		return seen, ok
+	}
+	return written, true
+}
+
+// older compares the versions of an object, which are numbers (KEP-5504).
+func older[O Object](a, b O) bool {
+	va, errA := strconv.ParseUint(a.GetResourceVersion(), 10, 64)
+	vb, errB := strconv.ParseUint(b.GetResourceVersion(), 10, 64)
+	return errA == nil && errB == nil && va < vb
+}
+
+// Delete deletes the object of a row that is gone.
+func (w *Writer[R, O]) Delete(ctx context.Context, key string) error {
+	name := w.o.Name(key)
+	have, exists := w.known(name)
+	if !exists || !w.o.Ours(have) {
+		return nil
+	}
+	if err := Delete(ctx, w.client, w.source.kind, name, have.GetUID()); err != nil {
+		return err
+	}
+	delete(w.written, name.String())
+	return nil
+}
+
+// Prune deletes our objects that have no row.
+func (w *Writer[R, O]) Prune(ctx context.Context, keys []string) error {
+	var wanted []string
+	for _, key := range keys {
+		wanted = append(wanted, w.o.Name(key).String())
+	}
+	slices.Sort(wanted)
+	for _, o := range w.source.All() {
+		if _, found := slices.BinarySearch(wanted, nameOf(o).String()); found || !w.o.Ours(o) {
+			continue
+		}
+		if err := Delete(ctx, w.client, w.source.kind, nameOf(o), o.GetUID()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
