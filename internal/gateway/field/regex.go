@@ -19,16 +19,20 @@ const (
 	maxRegexProgram = 1000
 )
 
-// class finds the names of Unicode classes in a regular expression.
-var class = regexp.MustCompile(`\\[pP]\{\^?([^}]*)\}`)
+// class finds escapes; the groups are the names of Unicode classes.
+var class = regexp.MustCompile(`(?s)\\(?:[pP](?:\{\^?([^}]*)\}|(.))|.)`)
+
+// category is how a general category is abbreviated.
+var category = regexp.MustCompile(`^[A-Z][a-z]?$`)
 
 // unknownClass gives the first class that RE2 does not know, though package
-// regexp may: it knows general categories by their abbreviation, and scripts.
+// regexp may: it knows general categories by their abbreviation, and scripts,
+// and is particular about capitals.
 func unknownClass(expression string) string {
 	for _, m := range class.FindAllStringSubmatch(expression, -1) {
-		name := m[1]
-		category := len(name) <= 2 && name != "Cn" && name != "LC"
-		if _, script := unicode.Scripts[name]; !category && !script && name != "Any" {
+		name := m[1] + m[2]
+		known := category.MatchString(name) && name != "Cn"
+		if _, script := unicode.Scripts[name]; !known && !script && name != "Any" && name != "" {
 			return name
 		}
 	}

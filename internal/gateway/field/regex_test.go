@@ -20,6 +20,10 @@ func TestRegexBounds(t *testing.T) {
 		`(?:\pL{50}){0}(?i){200}`: false,
 		`\p{ Lu}`:                 false,
 		`\p{Letter}`:              false, // RE2 knows no such name
+		`\p{Zl}`:                  true,
+		`\p{zl}`:                  false, // nor this one, which package regexp does
+		`\pz`:                     false,
+		`a\\pz`:                   true, // a backslash, and then letters
 		`^/v[0-9]+/[^/]+/$`:       true,
 		`(?=a)`:                   false,
 		`\1`:                      false,
