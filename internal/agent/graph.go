@@ -63,12 +63,13 @@ type Graph struct {
 	sizes   *flow.Table[size]
 	resized []flow.Change[size]      // since the last Settle
 	scoped  *flow.Table[flow.KeyRow] // the tables that are served by scopes
+	refused map[string]bool          // the tables that Envoy has refused as a whole
 	pending map[string]flow.Change[model.Resource]
 }
 
 // New adds the pipeline to g.
 func New(g *flow.Graph, in Inputs) *Graph {
-	a := &Graph{in: in, pending: map[string]flow.Change[model.Resource]{}}
+	a := &Graph{in: in, refused: map[string]bool{}, pending: map[string]flow.Change[model.Resource]{}}
 	a.scoped = flow.NewTable(g, "scoped tables", equal[flow.KeyRow])
 	a.clusters(g)
 	a.loadAssignments(g)
@@ -78,11 +79,29 @@ func New(g *flow.Graph, in Inputs) *Graph {
 	return a
 }
 
+// Outcomes takes note of route tables that Envoy refuses as a whole: Settle
+// has them served by scopes, so that the host that Envoy means keeps no other
+// from changing, and its objects alone are told.
+func (a *Graph) Outcomes(outcomes []model.Outcome) {
+	for _, o := range outcomes {
+		if o.Type != model.RouteConfiguration || o.State != model.Rejected || a.refused[o.Name] {
+			continue
+		}
+		if s, ok := a.sizes.Get(o.Name); ok { // else it is a single host's
+			a.refused[o.Name] = true
+			a.resized = append(a.resized, flow.Change[size]{Key: o.Name, New: s, HasNew: true})
+		}
+	}
+}
+
 // Settle is called after a commit. It changes how route tables are served
 // where their sizes ask for it, and tells whether the graph must be committed
 // again before anything is published.
 func (a *Graph) Settle() (again bool) {
 	for _, c := range a.resized {
+		if !c.HasNew {
+			delete(a.refused, c.Key)
+		}
 		_, is := a.scoped.Get(c.Key)
 		if want := c.HasNew && a.wantsScopes(c.New, is); want && !is {
 			a.scoped.Set(flow.KeyRow(c.Key))
@@ -100,7 +119,7 @@ func (a *Graph) wantsScopes(s size, is bool) bool {
 	switch {
 	case a.in.RouteTables == Plain:
 		return false
-	case a.in.RouteTables == Scoped:
+	case a.in.RouteTables == Scoped, a.refused[s.table]:
 		return true
 	case is:
 		// Where all hosts go at once there is nothing to be served better,

@@ -180,6 +180,7 @@ func (g *Graph) Changes() (changed []model.Resource, removed []model.ResourceKey
 
 // Outcomes takes note of what Envoy said.
 func (g *Graph) Outcomes(outcomes []model.Outcome) {
+	g.agent.Outcomes(outcomes)
 	for _, o := range outcomes {
 		shown := o.Type == model.EnvoyListener || o.Type == model.Secret
 		if shown || o.State == model.Rejected {
