@@ -10,9 +10,9 @@ import (
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
-// tellDelay is how long outcomes are gathered before they are told. Envoy
-// answers within a few milliseconds, so most resources are told of once, as
-// Accepted, and not as Pending before.
+// tellDelay is how long a resource may be pending before that is told. Envoy
+// answers within a few milliseconds, so most are told of once, as Accepted,
+// and not as Pending before.
 const tellDelay = 20 * time.Millisecond
 
 // answer is what one Envoy said of one version of a resource.
@@ -24,10 +24,14 @@ type answer struct {
 
 // ledger knows which resources may have a new outcome, and which outcomes
 // have been told. Server.mu guards it.
+//
+//	touched ── settle ──▶ due ── untold ──▶ told
 type ledger struct {
 	touched map[model.ResourceKey]struct{} // to be looked at again
+	due     map[model.ResourceKey]struct{} // with an outcome other than the one told
 	told    map[model.ResourceKey]verdict
-	bell    chan struct{} // rung when something is touched
+	late    *time.Timer   // ends tellDelay; nil: there is no Serve
+	bell    chan struct{} // rung when something is due
 }
 
 // verdict is what became of a version of a resource over all Envoys.
@@ -38,20 +42,25 @@ type verdict struct {
 	owners  []model.Ref
 }
 
+// same tells whether there is nothing new in v for whoever was told old.
+func (v verdict) same(old verdict) bool {
+	return v.state == old.state && v.message == old.message && slices.Equal(v.owners, old.owners)
+}
+
 func newLedger() ledger {
 	return ledger{
 		touched: map[model.ResourceKey]struct{}{},
+		due:     map[model.ResourceKey]struct{}{},
 		told:    map[model.ResourceKey]verdict{},
 		bell:    make(chan struct{}, 1),
 	}
 }
 
 func (l *ledger) touch(k model.ResourceKey) {
-	l.touched[k] = struct{}{}
-	select {
-	case l.bell <- struct{}{}:
-	default:
+	if len(l.touched) == 0 && l.late != nil {
+		l.late.Reset(tellDelay)
 	}
+	l.touched[k] = struct{}{}
 }
 
 // Status is one resource as `waggle status` shows it.
@@ -143,16 +152,52 @@ func (st *stream) expects(k model.ResourceKey) bool {
 	return ok
 }
 
+// settle finds out which touched resources have an outcome to be told. Those
+// that are pending stay touched, unless all are to be told.
+func (s *Server) settle(all bool) {
+	l := &s.ledger
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k := range l.touched {
+		r := s.desired[k.Type][k.Name]
+		if r == nil {
+			delete(l.told, k)
+			delete(l.touched, k)
+			continue
+		}
+		switch now := s.verdict(k, r); {
+		case now.same(l.told[k]):
+			l.told[k] = now // of another version
+		case now.state != model.Pending || all:
+			l.due[k] = struct{}{}
+		default:
+			continue
+		}
+		delete(l.touched, k)
+	}
+	if len(l.touched) == 0 {
+		l.touched = map[model.ResourceKey]struct{}{} // to walk it costs what it once held
+		if l.late != nil {
+			l.late.Stop()
+		}
+	}
+	if len(l.due) > 0 {
+		select {
+		case l.bell <- struct{}{}:
+		default:
+		}
+	}
+}
+
 // tell sends outcomes to whoever receives from Outcomes, until ctx ends.
 func (s *Server) tell(ctx context.Context) {
+	s.mu.Lock()
+	s.ledger.late = time.AfterFunc(tellDelay, func() { s.settle(true) })
+	s.mu.Unlock()
+	defer s.ledger.late.Stop()
 	for {
 		select {
 		case <-s.ledger.bell:
-		case <-ctx.Done():
-			return
-		}
-		select {
-		case <-time.After(tellDelay):
 		case <-ctx.Done():
 			return
 		}
@@ -173,19 +218,18 @@ func (s *Server) untold() []model.Outcome {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var batch []model.Outcome
-	for k := range s.ledger.touched {
+	for k := range s.ledger.due {
 		r := s.desired[k.Type][k.Name]
 		if r == nil {
-			delete(s.ledger.told, k)
-			continue
+			continue // touched again, when it went
 		}
-		now, old := s.verdict(k, r), s.ledger.told[k]
-		s.ledger.told[k] = now
-		if old.state != now.state || old.message != now.message || !slices.Equal(old.owners, now.owners) {
+		now := s.verdict(k, r)
+		if !now.same(s.ledger.told[k]) {
 			batch = append(batch, model.Outcome{ResourceKey: k, State: now.state, Message: now.message, Owners: now.owners})
 		}
+		s.ledger.told[k] = now
 	}
-	clear(s.ledger.touched)
+	s.ledger.due = map[model.ResourceKey]struct{}{} // to clear it costs what it once held
 	slices.SortFunc(batch, func(a, b model.Outcome) int {
 		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name))
 	})

@@ -101,6 +101,9 @@ func (st *stream) run() error {
 		}
 		st.look()
 		st.progress(time.Now())
+		if len(st.flights) == 0 { // Envoy has said a word on everything
+			st.server.settle(false)
+		}
 		if at := st.nextAlarm(); !at.IsZero() {
 			alarm.Reset(time.Until(at))
 		} else {
