@@ -143,12 +143,17 @@ func (f *Feed) decode(tasks []*reading) {
 			}
 		}
 	}
+	read := func(j job) { j.to.document = f.bindings.read(j.text) }
+	if len(jobs) == 1 { // an edit, and not worth to wake another thread for
+		read(jobs[0])
+		return
+	}
 	var next atomic.Int64
 	var workers sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), len(jobs)) {
 		workers.Go(func() {
 			for i := next.Add(1); i <= int64(len(jobs)); i = next.Add(1) {
-				jobs[i-1].to.document = f.bindings.read(jobs[i-1].text)
+				read(jobs[i-1])
 			}
 		})
 	}
