@@ -15,6 +15,8 @@ import (
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -30,6 +32,7 @@ type Server struct {
 	log      *slog.Logger
 	ready    chan struct{} // closed by Ready
 	setReady sync.Once
+	arrival  Arrival // nil: nobody is asked who connects
 	outcomes chan []model.Outcome
 
 	mu      sync.Mutex // held for map accesses only, never while sending
@@ -113,7 +116,12 @@ func (s *Server) Outcomes() <-chan []model.Outcome { return s.outcomes }
 
 // Serve answers Envoys that connect to lis, until ctx ends. It closes lis.
 func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
+	var door credentials.TransportCredentials = insecure.NewCredentials()
+	if s.arrival != nil {
+		door = doorkeeper{s}
+	}
 	g := grpc.NewServer(
+		grpc.Creds(door),
 		grpc.MaxRecvMsgSize(64<<20), // a reconnecting Envoy lists all it holds
 		// Windows of a fixed size: else each answer of Envoy's makes gRPC
 		// measure the connection, with a ping and a window update.

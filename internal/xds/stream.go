@@ -18,6 +18,7 @@ type stream struct {
 	server *Server
 	conn   discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesServer
 	log    *slog.Logger
+	peer   arrived
 	bell   chan struct{} // rung by wake
 
 	dirty   map[model.ResourceKey]struct{} // changed since the stream last looked
@@ -48,6 +49,7 @@ func newStream(s *Server, conn discovery.AggregatedDiscoveryService_DeltaAggrega
 		server:  s,
 		conn:    conn,
 		log:     log,
+		peer:    arrivedBy(conn.Context()),
 		bell:    make(chan struct{}, 1),
 		dirty:   map[model.ResourceKey]struct{}{},
 		answers: map[model.ResourceKey]answer{},
@@ -166,7 +168,7 @@ func (st *stream) send(t model.ResourceType, resources map[string]*resource, nam
 			delete(sub.held, name)
 			continue
 		}
-		resp.Resources = append(resp.Resources, &discovery.Resource{Name: name, Version: r.hash, Resource: r.body})
+		resp.Resources = append(resp.Resources, &discovery.Resource{Name: name, Version: r.hash, Resource: shifted(t, r.body, st.peer.PortShift)})
 		sub.hold(name).sent = r
 	}
 	st.flights[resp.Nonce] = flight{t, resources}
