@@ -73,7 +73,7 @@ func TestMemberKilled(t *testing.T) {
 	b := newBox(t, "members")
 	b.run("up", "-nodes", "2", "-node-grace", "10s")
 	b.run("kill", "n2")
-	b.run("kubectl", "wait", "--for=condition=Ready=Unknown", "node/n2", "--timeout=60s")
+	b.run("kubectl", "wait", "--for=condition=Ready=Unknown", "node/n2", "--timeout=30s") // 50 s, were it Kubernetes' own
 	b.run("start", "n2")
 	b.run("kubectl", "wait", "--for=condition=Ready", "node/n2", "--timeout=60s")
 	b.run("kill", "cp")
@@ -103,11 +103,31 @@ func TestPrograms(t *testing.T) {
 	b.works()
 	b.run("exec", "n1", "sh", "-c", "kill -9 $(pidof containerd)")
 	b.works()
+	if out := b.run("exec", "n1", "sh", "-c", "echo $HOME $(hostname)"); out != "/ n1\n" {
+		t.Errorf("home and host name on n1: %q", out)
+	}
 	if out := b.run("status"); !strings.Contains(out, "containerd of n1: running, ended 1 times signal: killed") {
 		t.Errorf("status does not tell that containerd has ended:\n%s", out)
 	}
 	if out, err := b.attempt("stop-program", "n1", "nosuch"); err == nil || !strings.Contains(out, "has no program nosuch") {
 		t.Errorf("stop of an unknown program: %v %s", err, out)
+	}
+}
+
+// Gates and flags reach the programs they are meant for.
+func TestSettings(t *testing.T) {
+	b := newBox(t, "settings")
+	b.run("up", "-nodes", "1", "-feature-gates", "LoggingAlphaOptions=true,LoggingBetaOptions=true", "-flag", "kubelet=--max-pods=7", "-flag", "kube-apiserver=--v=3")
+	if pods := b.run("kubectl", "get", "node", "n1", "-o", "jsonpath={.status.capacity.pods}"); pods != "7" {
+		t.Errorf("n1 takes %s pods", pods)
+	}
+	for program, url := range map[string]string{"kube-apiserver": "/metrics", "kubelet": "/api/v1/nodes/n1/proxy/metrics"} {
+		if out := b.run("kubectl", "get", "--raw", url); !strings.Contains(out, `kubernetes_feature_enabled{name="LoggingAlphaOptions",stage="ALPHA"} 1`) {
+			t.Errorf("the gate is not open in %s", program)
+		}
+	}
+	if out := b.run("logs", "cp", "kube-apiserver"); !strings.Contains(out, `--v="3"`) {
+		t.Error("kube-apiserver did not get its flag")
 	}
 }
 

@@ -8,7 +8,7 @@
 //		c := e2e.New(t)
 //		c.Apply("testdata/bookstore.yaml")
 //		c.Wait("deployment/bookstore-v1", "Available")
-//		got := c.Client("n1").Do(e2e.Request{URL: "http://bookstore:8080", Count: 400})
+//		got := c.Client("n1").Do(e2e.Request{URL: "http://bookstore:8080", Count: 1600})
 //		c.Shares(got, map[string]float64{"v1": 50, "v2": 50}, 5)
 //	}
 //
