@@ -62,7 +62,7 @@ var (
 func ScopedHost(h Host, port uint16) []model.Resource {
 	routes := hostTableName(h.Table, h.Name)
 	return []model.Resource{
-		assemble(routes, scopedHeader(routes, ""), h.Owners, h),
+		assemble(routes, scopedHeader(routes), h.Owners, anyDomain, h),
 		scope(scopeName(h.Table, h.Name), h.Name, routes, h.Owners),
 		scope(scopeName(h.Table, withPort(h.Name, port)), withPort(h.Name, port), routes, h.Owners),
 	}
@@ -75,21 +75,22 @@ func ScopedWildcards(table string, wildcards []Host) []model.Resource {
 	owners := ownersOf(wildcards)
 	wildcards = slices.Clone(wildcards)
 	for i, h := range wildcards {
-		if h.scopedEntry != nil {
-			wildcards[i].entry = h.scopedEntry
+		if h.scopedBody != nil {
+			wildcards[i].body = h.scopedBody
 		}
 	}
+	header := scopedHeader(name)
+	header.VhostHeader = canonicalHost
 	return []model.Resource{
-		assemble(name, scopedHeader(name, canonicalHost), owners, wildcards...),
+		assemble(name, header, owners, domains, wildcards...),
 		scope(wildcardScopeName(table), wildcardScope, name, owners),
 	}
 }
 
 // scopedHeader is a RouteConfiguration whose requests need not be looked up
 // again: the filters for misses are off.
-func scopedHeader(name, hostHeader string) *routev3.RouteConfiguration {
+func scopedHeader(name string) *routev3.RouteConfiguration {
 	header := routeConfigurationHeader(name)
-	header.VhostHeader = hostHeader
 	off := packed(&routev3.FilterConfig{Disabled: true})
 	header.TypedPerFilterConfig = map[string]*anypb.Any{}
 	for _, f := range append(scopeMissFilters(), routeFilters()...) {

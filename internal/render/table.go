@@ -11,18 +11,17 @@ import (
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
-// Host is a VirtualHost, rendered. It is kept as it will stand in a
-// RouteConfiguration, so that a table of many hosts is put together by
-// copying: one host edited among 300 renders one.
+// Host is a VirtualHost, rendered. It is kept as bytes, so that a table of
+// many hosts is put together by copying: one host edited among 300 renders
+// one.
 type Host struct {
 	Table  string
 	Name   string // the VirtualHost's Host
 	Owners []model.Ref
-	// entry is one element of RouteConfiguration.virtual_hosts on the wire:
-	// tag, length, message.
-	entry []byte
-	// scopedEntry is the same for a scoped table, where it differs.
-	scopedEntry []byte
+	// body is Envoy's VirtualHost on the wire, without its domains.
+	body []byte
+	// scopedBody is the same for a scoped table, where it differs.
+	scopedBody []byte
 }
 
 // Key is the VirtualHost's.
@@ -31,16 +30,19 @@ func (h Host) Key() string { return model.Join(h.Table, h.Name) }
 // Equal tells whether h and other render the same.
 func (h Host) Equal(other Host) bool {
 	return h.Table == other.Table && h.Name == other.Name &&
-		bytes.Equal(h.entry, other.entry) && bytes.Equal(h.scopedEntry, other.scopedEntry) && slices.Equal(h.Owners, other.Owners)
+		bytes.Equal(h.body, other.body) && bytes.Equal(h.scopedBody, other.scopedBody) && slices.Equal(h.Owners, other.Owners)
 }
 
-// virtualHostsField is RouteConfiguration.virtual_hosts.
-const virtualHostsField protowire.Number = 2
+// Fields of Envoy's messages.
+const (
+	virtualHostsField protowire.Number = 2 // RouteConfiguration.virtual_hosts
+	domainsField      protowire.Number = 2 // VirtualHost.domains
+)
 
 // RouteConfiguration renders a whole table, in any order of its hosts.
 func RouteConfiguration(table string, hosts []Host) model.Resource {
 	name := tableName(table)
-	return assemble(name, routeConfigurationHeader(name), ownersOf(hosts), hosts...)
+	return assemble(name, routeConfigurationHeader(name), ownersOf(hosts), domains, hosts...)
 }
 
 // routeConfigurationHeader is a RouteConfiguration before its hosts.
@@ -53,9 +55,10 @@ func routeConfigurationHeader(name string) *routev3.RouteConfiguration {
 	}
 }
 
-// assemble appends hosts to a marshalled header: on the wire a message is
-// the concatenation of its fields.
-func assemble(name string, header *routev3.RouteConfiguration, owners []model.Ref, hosts ...Host) model.Resource {
+// assemble appends hosts, under the domains that they have there, to a
+// marshalled header: on the wire a message is the concatenation of its
+// fields.
+func assemble(name string, header *routev3.RouteConfiguration, owners []model.Ref, domains func(host string) []string, hosts ...Host) model.Resource {
 	sorted := make([]*Host, len(hosts))
 	for i := range hosts {
 		sorted[i] = &hosts[i]
@@ -64,17 +67,31 @@ func assemble(name string, header *routev3.RouteConfiguration, owners []model.Re
 	start := marshal(header)
 	size := len(start)
 	for _, h := range sorted {
-		size += len(h.entry)
+		size += len(h.body) + 2*len(h.Name) + 16 // tags and lengths
 	}
 	body := append(make([]byte, 0, size), start...)
 	for _, h := range sorted {
-		body = append(body, h.entry...)
+		body = h.appendTo(body, domains(h.Name))
 	}
 	return model.Resource{
 		ResourceKey: model.ResourceKey{Type: model.RouteConfiguration, Name: name},
 		Body:        body,
 		Owners:      owners,
 	}
+}
+
+// appendTo appends h as an element of RouteConfiguration.virtual_hosts.
+func (h *Host) appendTo(b []byte, domains []string) []byte {
+	size := len(h.body)
+	for _, d := range domains {
+		size += protowire.SizeTag(domainsField) + protowire.SizeBytes(len(d))
+	}
+	b = protowire.AppendTag(b, virtualHostsField, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(size))
+	for _, d := range domains {
+		b = protowire.AppendString(protowire.AppendTag(b, domainsField, protowire.BytesType), d)
+	}
+	return append(b, h.body...)
 }
 
 // ownersOf gives all objects that hosts were made of.
@@ -84,9 +101,4 @@ func ownersOf(hosts []Host) []model.Ref {
 		owners = append(owners, h.Owners...)
 	}
 	return distinct(owners)
-}
-
-// element is v as an element of RouteConfiguration.virtual_hosts.
-func element(v *routev3.VirtualHost) []byte {
-	return protowire.AppendBytes(protowire.AppendTag(nil, virtualHostsField, protowire.BytesType), marshal(v))
 }

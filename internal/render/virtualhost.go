@@ -10,9 +10,9 @@ import (
 
 // VirtualHost renders the routes of one host.
 func VirtualHost(v model.VirtualHost) Host {
-	h := Host{Table: v.Table, Name: v.Host, entry: element(virtualHost(v, ":authority"))}
+	h := Host{Table: v.Table, Name: v.Host, body: marshal(virtualHost(v, ":authority"))}
 	if isWildcard(v.Host) && slices.ContainsFunc(v.Routes, matchesHost) {
-		h.scopedEntry = element(virtualHost(v, sentHost))
+		h.scopedBody = marshal(virtualHost(v, sentHost))
 	}
 	for _, r := range v.Routes {
 		h.Owners = append(h.Owners, r.Origin.Object)
@@ -27,8 +27,9 @@ func matchesHost(r model.Route) bool {
 	return slices.ContainsFunc(r.Match.Headers, func(h model.ValueMatch) bool { return isHost(h.Name) })
 }
 
+// virtualHost renders v but for its domains.
 func virtualHost(v model.VirtualHost, hostHeader string) *routev3.VirtualHost {
-	rendered := &routev3.VirtualHost{Name: v.Host, Domains: domains(v.Host)}
+	rendered := &routev3.VirtualHost{Name: v.Host}
 	if v.Misdirected {
 		rendered.Routes = []*routev3.Route{everything(421)}
 		return rendered
@@ -58,6 +59,10 @@ func domains(host string) []string {
 	}
 	return []string{host, host + "."}
 }
+
+// anyDomain is where the scope has found the host already: Envoy does not
+// look again.
+func anyDomain(string) []string { return []string{"*"} }
 
 // anyPath matches every path.
 var anyPath = model.PathMatch{Kind: model.PathPrefix, Value: "/"}
