@@ -3,8 +3,8 @@
 // Envoy with its default connection manager, nginx and HAProxy.
 //
 // The measure is the CPU time of the proxy per request. All have one worker,
-// the same load and the same backend, and take turns of a second, so that
-// what happens on the machine meanwhile happens to all.
+// the same load and the same backend, and take turns of a tenth of a second,
+// so that what happens on the machine meanwhile happens to all.
 package hop
 
 import (
@@ -19,30 +19,33 @@ import (
 // Options say how much is measured.
 type Options struct {
 	Binaries measure.Binaries
-	Many     int // hosts, and path rules of one host
-	Rounds   int
-	Slice    time.Duration // on one proxy in one round
+	Many     int           // hosts, and path rules of one host
+	Rounds   int           // the proxies are started anew for each
+	Turns    int           // of all proxies in one round, two slices each
+	Slice    time.Duration // of load on one proxy
 	Quiet    float64       // most of the machine that others may take in a round, 0 to 1
 	Shapes   []string      // names of Shapes; empty: all
 	Progress func(format string, args ...any)
 }
 
 // tools are the programs that must be installed, and their Debian packages.
-var tools = map[string]string{"wrk": "wrk", "nginx": "nginx-light", "haproxy": "haproxy"}
+var tools = map[string]string{"nginx": "nginx-light", "haproxy": "haproxy"}
 
 // Measure measures everything and writes it to the page.
 func Measure(ctx context.Context, o Options, page *measure.Page) error {
 	if err := measure.Installed(tools); err != nil {
 		return err
 	}
-	if o.Rounds < 2 || o.Many < 1 || o.Slice < time.Second {
-		return fmt.Errorf("too little to measure: at least 2 rounds of a second")
+	if o.Rounds < 2 || o.Many < 1 || o.Turns < 1 || o.Slice < 10*time.Millisecond {
+		return fmt.Errorf("too little to measure: at least 2 rounds of a turn of 10 ms")
 	}
 	page.Section("How")
-	page.Textf("CPU is that of the proxy's threads, as the kernel's scheduler counts it, per request that wrk got answered: %d keep-alive connections, turns of %s in random order within a round. "+
-		"Every proxy has one worker, keeps its connections to the backend (nginx, answering from memory), and adds a request id and X-Forwarded-For. Several hosts or paths are asked in turn. "+
+	page.Textf("CPU is that of the proxy's threads, as the kernel's scheduler counts it, per request answered: %d keep-alive connections, each of which asks again when it has its answer. "+
+		"Every round starts all proxies anew and gives each %d slices of %s of load, in random order and then in the reverse, by turns. "+
+		"The proxy has one core for itself; the load and the backend (nginx, answering from memory) have the other. "+
+		"Every proxy has one worker, keeps its connections to the backend, and adds a request id and X-Forwarded-For. Several hosts or paths are asked in turn. "+
 		"Ratios are geometric means over the rounds, with the 95 %% interval of Student's distribution; a target counts as met if the interval's upper end does. "+
-		"The configurations are in test/bench/static.", connections, o.Slice)
+		"The configurations are in test/bench/static.", connections, 2*o.Turns, o.Slice)
 	for _, s := range shapes(o.Many) {
 		if len(o.Shapes) > 0 && !slices.Contains(o.Shapes, s.short) {
 			continue
@@ -55,12 +58,7 @@ func Measure(ctx context.Context, o Options, page *measure.Page) error {
 }
 
 func measureShape(ctx context.Context, o Options, s shape, page *measure.Page) error {
-	st, err := s.run(ctx, o.Binaries)
-	if err != nil {
-		return err
-	}
-	defer st.stop()
-	r, err := st.measure(ctx, o.Rounds, o.Slice, o.Quiet)
+	r, err := s.measure(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -80,22 +78,22 @@ func report(page *measure.Page, s shape, r *rounds, quiet float64) {
 		page.Add(target(s.name+", against "+defaults, r.ratio(ours, defaults), 1.06))
 	}
 	page.Section(s.name)
-	page.Textf("%d rounds; %d were dropped because others used more than %.0f %% of the machine. Medians [smallest–largest].",
-		len(r.kept[ours]), r.dropped, 100*quiet)
+	page.Textf("%d rounds, in which others used %.1f %% of the machine (median); %d were dropped because they used more than %.0f %%. Medians [smallest–largest].",
+		len(r.others), 100*r.others.Median(), r.dropped, 100*quiet)
 	var rows [][]string
 	for _, k := range s.proxies {
-		rate, others := measure.Figures{}, measure.Figures{}
+		var rate measure.Figures
 		for _, sample := range r.kept[k.name] {
-			rate, others = append(rate, sample.rate), append(others, sample.others)
+			rate = append(rate, sample.rate())
 		}
 		ratio := "1"
 		if k.name != ours {
 			ratio = r.ratio(ours, k.name).String()
 		}
 		rows = append(rows, []string{k.name, k.file, r.costs(k.name).Range() + " µs", ratio,
-			fmt.Sprintf("%.0f", rate.Median()), fmt.Sprintf("%.1f %%", 100*others.Median())})
+			fmt.Sprintf("%.0f", rate.Median())})
 	}
-	page.Table([]string{"proxy", "file", "CPU per request", "Waggle's in comparison", "requests/s", "others' share of the machine"}, rows)
+	page.Table([]string{"proxy", "file", "CPU per request", "Waggle's in comparison", "requests/s"}, rows)
 }
 
 func target(what string, r measure.Ratio, limit float64) measure.Target {

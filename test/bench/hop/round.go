@@ -2,32 +2,43 @@ package hop
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os/exec"
-	"regexp"
-	"strconv"
+	"runtime"
+	"slices"
+	"syscall"
 	"time"
 
 	"github.com/waggle-mesh/waggle/test/bench/measure"
 )
 
-// connections that wrk holds open.
-const connections = 32
+const (
+	// connections that are held open to each proxy.
+	connections = 32
+	// warmUp is the load before anything counts: connections to the backend,
+	// caches.
+	warmUp = 400 * time.Millisecond
+)
 
 // sample is what one proxy did in one round.
 type sample struct {
-	cost float64 // CPU of the proxy per request, µs
-	rate float64 // requests per second
-	// others is the share of the machine's CPU that was used by processes
-	// which have no part in the measurement, 0 to 1.
-	others float64
+	cpu     time.Duration // of the proxy
+	took    time.Duration
+	answers int
 }
+
+// cost is the CPU of the proxy per request, in µs.
+func (s sample) cost() float64 {
+	return float64(s.cpu) / float64(time.Microsecond) / float64(s.answers)
+}
+
+// rate is in requests per second.
+func (s sample) rate() float64 { return float64(s.answers) / s.took.Seconds() }
 
 // rounds are the samples of a shape by proxy, of the same rounds.
 type rounds struct {
 	kept    map[string][]sample
+	others  measure.Figures // share of the machine that others took, by round
 	dropped int
 }
 
@@ -35,120 +46,145 @@ type rounds struct {
 func (r *rounds) costs(proxy string) measure.Figures {
 	var f measure.Figures
 	for _, s := range r.kept[proxy] {
-		f = append(f, s.cost)
+		f = append(f, s.cost())
 	}
 	return f
 }
 
-// ratio is what Waggle costs in comparison with another.
+// ratio is what one proxy costs in comparison with another.
 func (r *rounds) ratio(proxy, base string) measure.Ratio {
 	return measure.RatioOf(r.costs(proxy), r.costs(base))
 }
 
-// measure loads the proxies in turn, in another order each round. Rounds in
-// which others use more of the machine than quiet are dropped, up to twice as
-// many as are wanted; after that all are kept.
-func (st *stage) measure(ctx context.Context, n int, slice time.Duration, quiet float64) (*rounds, error) {
+// measure makes rounds, each with proxies that were started for it: where a
+// process has its memory changes its price by some percent for as long as it
+// lives. Rounds in which others use more of the machine than quiet are
+// dropped, up to twice as many as are wanted; after that all are kept.
+func (s shape) measure(ctx context.Context, o Options) (*rounds, error) {
 	r := &rounds{kept: map[string][]sample{}}
-	for _, p := range st.proxies { // connections, caches
-		if _, err := st.load(ctx, p, time.Second); err != nil {
+	for len(r.others) < o.Rounds {
+		samples, others, err := s.round(ctx, o)
+		if err != nil {
 			return nil, err
 		}
-	}
-	for len(r.kept[ours]) < n {
-		round := map[string]sample{}
-		noisy := false
-		for _, i := range rand.Perm(len(st.proxies)) {
-			p := st.proxies[i]
-			s, err := st.load(ctx, p, slice)
-			if err != nil {
-				return nil, err
-			}
-			round[p.name] = s
-			noisy = noisy || s.others > quiet
-		}
-		if noisy && r.dropped < 2*n {
+		if others > o.Quiet && r.dropped < 2*o.Rounds {
 			r.dropped++
 			continue
 		}
-		for name, s := range round {
-			r.kept[name] = append(r.kept[name], s)
+		r.others = append(r.others, others)
+		for name, one := range samples {
+			r.kept[name] = append(r.kept[name], one)
 		}
 	}
 	return r, nil
 }
 
-// load lets wrk ask a proxy for a while.
-func (st *stage) load(ctx context.Context, p *proxy, slice time.Duration) (sample, error) {
-	argv := []string{"-t1", "-c" + strconv.Itoa(connections), "-d" + strconv.Itoa(int(slice.Seconds())) + "s"}
-	if st.script != "" {
-		argv = append(argv, "-s", st.script)
-	}
-	wrk := exec.CommandContext(ctx, "wrk", append(argv, fmt.Sprintf("http://127.0.0.1:%d/", p.port))...)
-	proxy, backend := p.pids(), st.backend[p.h2].Family()
-	before, err := look(proxy, backend)
+// round starts the proxies and loads them in turn.
+func (s shape) round(ctx context.Context, o Options) (samples map[string]sample, others float64, err error) {
+	st, err := s.run(ctx, o.Binaries)
 	if err != nil {
-		return sample{}, err
+		return nil, 0, err
 	}
-	text, err := wrk.Output()
+	defer st.stop()
+	if err := st.pin(); err != nil {
+		return nil, 0, err
+	}
+	err = onOtherCore(func() error {
+		samples, others, err = st.takeTurns(ctx, o.Turns, o.Slice)
+		return err
+	})
+	return samples, others, err
+}
+
+// takeTurns lets each proxy have two slices of load a turn: all in some
+// order, then all in the reverse, so that what grows or fades meanwhile does
+// so for all alike.
+func (st *stage) takeTurns(ctx context.Context, turns int, slice time.Duration) (map[string]sample, float64, error) {
+	sums := map[string]sample{}
+	for _, p := range st.proxies {
+		if err := p.load(warmUp, &sample{}); err != nil {
+			return nil, 0, fmt.Errorf("%s, %s: %w", st.name, p.name, err)
+		}
+	}
+	runtime.GC() // not in somebody's slice
+	before, err := st.look()
 	if err != nil {
-		return sample{}, fmt.Errorf("run wrk: %w", err)
+		return nil, 0, err
 	}
-	after, err := look(proxy, backend)
+	for range turns {
+		order := rand.Perm(len(st.proxies))
+		back := slices.Clone(order)
+		slices.Reverse(back)
+		for _, i := range append(order, back...) {
+			if ctx.Err() != nil {
+				return nil, 0, ctx.Err()
+			}
+			p := st.proxies[i]
+			sum := sums[p.name]
+			if err := p.load(slice, &sum); err != nil {
+				return nil, 0, fmt.Errorf("%s, %s: %w", st.name, p.name, err)
+			}
+			sums[p.name] = sum
+		}
+	}
+	after, err := st.look()
 	if err != nil {
-		return sample{}, err
+		return nil, 0, err
 	}
-	requests, err := answered(string(text))
+	return sums, after.others(before), nil
+}
+
+// load asks a proxy for a while and adds what that took to the sum.
+func (p *proxy) load(d time.Duration, sum *sample) error {
+	began := time.Now()
+	before, err := measure.CPU(p.pids()...)
 	if err != nil {
-		return sample{}, fmt.Errorf("%s, %s: %w", st.name, p.name, err)
+		return err
 	}
-	took := after.at.Sub(before.at)
-	taking := after.proxy - before.proxy + after.backend - before.backend + wrk.ProcessState.UserTime() + wrk.ProcessState.SystemTime()
-	busy := after.machine.Busy - before.machine.Busy
-	return sample{
-		cost:   float64(after.proxy-before.proxy) / float64(time.Microsecond) / float64(requests),
-		rate:   float64(requests) / took.Seconds(),
-		others: max(0, (busy-taking).Seconds()) / (took.Seconds() * float64(after.machine.Cores)),
-	}, nil
+	answers, err := p.client.load(d)
+	if err != nil {
+		return err
+	}
+	sum.took += time.Since(began)
+	after, err := measure.CPU(p.pids()...)
+	if err != nil {
+		return err
+	}
+	sum.cpu += after - before
+	sum.answers += answers
+	return nil
 }
 
 // moment is what clocks and counters say at one time.
 type moment struct {
-	at             time.Time
-	proxy, backend time.Duration
-	machine        measure.MachineCPU
+	at      time.Time
+	machine measure.MachineCPU
+	ours    time.Duration // of all that has a part in the measurement
 }
 
-func look(proxy, backend []int) (m moment, err error) {
-	m.at = time.Now()
-	if m.machine, err = measure.WholeMachine(); err != nil {
-		return m, err
+func (st *stage) look() (moment, error) {
+	var pids []int
+	for _, p := range st.proxies {
+		pids = append(pids, p.pids()...)
 	}
-	if m.backend, err = measure.CPU(backend...); err != nil {
-		return m, err
+	for _, b := range st.backend {
+		pids = append(pids, b.Family()...)
 	}
-	m.proxy, err = measure.CPU(proxy...)
-	return m, err
+	ours, err := measure.CPU(pids...)
+	if err != nil {
+		return moment{}, err
+	}
+	var self syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &self); err != nil {
+		return moment{}, fmt.Errorf("ask what the load takes: %w", err)
+	}
+	machine, err := measure.WholeMachine()
+	return moment{time.Now(), machine, ours + time.Duration(self.Utime.Nano()+self.Stime.Nano())}, err
 }
 
-var (
-	wrkRequests = regexp.MustCompile(`(\d+) requests in`)
-	wrkProblems = regexp.MustCompile(`Non-2xx.*|Socket errors.*`)
-)
-
-// answered reads wrk's report. One request that failed spoils it all: an
-// error is cheaper than an answer.
-func answered(report string) (int, error) {
-	if problem := wrkProblems.FindString(report); problem != "" {
-		return 0, errors.New(problem)
-	}
-	found := wrkRequests.FindStringSubmatch(report)
-	if found == nil {
-		return 0, fmt.Errorf("wrk reports no requests: %s", report)
-	}
-	n, err := strconv.Atoi(found[1])
-	if err == nil && n == 0 {
-		err = errors.New("no request was answered")
-	}
-	return n, err
+// others is the share of the machine's CPU that was used since an earlier
+// moment by processes which have no part in the measurement, 0 to 1.
+func (m moment) others(before moment) float64 {
+	others := m.machine.Busy - before.machine.Busy - (m.ours - before.ours)
+	return max(0, others.Seconds()) / (m.at.Sub(before.at).Seconds() * float64(m.machine.Cores))
 }

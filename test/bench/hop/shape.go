@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/waggle-mesh/waggle/test/bench/measure"
 	"github.com/waggle-mesh/waggle/test/bench/static"
@@ -73,8 +72,9 @@ func numbered(format string, n int) []string {
 // proxy is a running one.
 type proxy struct {
 	kind
-	port int
-	pids func() []int // whose CPU counts
+	port   int
+	pids   func() []int // whose CPU counts
+	client *client
 }
 
 // backend is a running nginx.
@@ -87,7 +87,6 @@ type backend struct {
 type stage struct {
 	shape
 	dir     string
-	script  string // for wrk; empty: it asks for /
 	proxies []*proxy
 	backend map[bool]backend // by whether it speaks HTTP/2
 	stops   []func()
@@ -114,9 +113,6 @@ func (st *stage) stop() {
 }
 
 func (st *stage) start(ctx context.Context, b measure.Binaries) error {
-	if err := st.writeRequests(); err != nil {
-		return err
-	}
 	for _, k := range st.shape.proxies {
 		if _, ok := st.backend[k.h2]; !ok {
 			if err := st.startBackend(ctx, k.h2); err != nil {
@@ -133,28 +129,46 @@ func (st *stage) start(ctx context.Context, b measure.Binaries) error {
 		if err != nil {
 			return fmt.Errorf("start %s for %s: %w", k.name, st.name, err)
 		}
+		if p.client, err = newClient(p.port, connections, st.requests()); err != nil {
+			return fmt.Errorf("connect to %s: %w", k.name, err)
+		}
+		st.stops = append(st.stops, p.client.close)
 		st.proxies = append(st.proxies, p)
 	}
 	return nil
 }
 
-// writeRequests makes what wrk asks for, if it is more than one thing.
-func (st *stage) writeRequests() error {
-	var b strings.Builder
-	for _, h := range st.hosts {
-		fmt.Fprintf(&b, "%s /\n", h)
+// pin gives the proxies a core and the backends the other.
+func (st *stage) pin() error {
+	for _, p := range st.proxies {
+		if err := pin(proxyCore, p.pids()...); err != nil {
+			return err
+		}
 	}
-	for _, p := range st.paths {
-		fmt.Fprintf(&b, "any.example.com %s/item\n", p)
+	for _, b := range st.backend {
+		if err := pin(otherCore, b.Family()...); err != nil {
+			return err
+		}
 	}
-	if b.Len() == 0 {
-		return nil
+	return nil
+}
+
+// requests are what is asked for, in turn.
+func (s shape) requests() [][]byte {
+	var all [][]byte
+	get := func(host, path string) {
+		all = append(all, fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", path, host))
 	}
-	if err := measure.Write(st.dir, "requests.txt", []byte(b.String())); err != nil {
-		return err
+	for _, h := range s.hosts {
+		get(h, "/")
 	}
-	st.script = filepath.Join(st.dir, "requests.lua")
-	return fill(st.script, static.Requests, static.Input{Dir: st.dir})
+	for _, p := range s.paths {
+		get("any.example.com", p+"/item")
+	}
+	if len(all) == 0 {
+		get("any.example.com", "/")
+	}
+	return all
 }
 
 func (st *stage) startBackend(ctx context.Context, h2 bool) error {

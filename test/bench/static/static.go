@@ -20,7 +20,6 @@ const (
 	HAProxyMap   = "haproxy.map.tmpl"
 	Backend      = "backend.conf.tmpl" // the nginx behind all of them
 	Waggle       = "waggle.yaml.tmpl"
-	Requests     = "requests.lua.tmpl" // for wrk
 )
 
 // Input is what a file is filled with.
