@@ -19,7 +19,9 @@ var version = "unknown"
 var errRefused = errors.New("refused")
 
 func main() {
-	err := root().ExecuteContext(context.Background())
+	c := root()
+	c.SetArgs(pluginArguments(os.Args))
+	err := c.ExecuteContext(context.Background())
 	switch {
 	case err == nil:
 	case errors.Is(err, errRefused):
@@ -43,7 +45,7 @@ Without a cluster it serves a directory of manifests on this machine:`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(runCommand(), analyzeCommand(), statusCommand(), versionCommand())
+	c.AddCommand(runCommand(), analyzeCommand(), statusCommand(), versionCommand(), cniCommand())
 	c.InitDefaultCompletionCmd() // which cobra makes without an example
 	for _, sub := range c.Commands() {
 		if sub.Name() == "completion" {

@@ -115,7 +115,7 @@ func (n *Node) Remove() error {
 	devices, err := n.PodDevices()
 	errs = append(errs, err)
 	for _, name := range devices {
-		errs = append(errs, n.deleteDevice(name))
+		errs = append(errs, n.DeletePodDevice(name))
 	}
 	for _, f := range []family{ipv4, ipv6} {
 		for _, protocol := range []int{protocolNode, protocolPod} {

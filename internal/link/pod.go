@@ -162,9 +162,10 @@ func (n *Node) checkInPod(h *netlink.Handle, device netlink.Link, e model.PodEnd
 
 // DeletePod removes the pod's link, if it is there, and with it neighbours
 // and routes. Container and PodDevice of e are enough.
-func (n *Node) DeletePod(e model.PodEndpoint) error { return n.deleteDevice(hostEnd(e)) }
+func (n *Node) DeletePod(e model.PodEndpoint) error { return n.DeletePodDevice(hostEnd(e)) }
 
-func (n *Node) deleteDevice(name string) error {
+// DeletePodDevice is DeletePod by the name of the host's end.
+func (n *Node) DeletePodDevice(name string) error {
 	device, err := n.handle.LinkByName(name)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		return nil

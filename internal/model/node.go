@@ -145,6 +145,7 @@ func (i IPIdentity) Key() string { return i.Prefix.String() }
 type PodEndpoint struct {
 	ID        uint16 // unique on the node, kept over restarts of the agent; 1 and above
 	Pod       Name
+	UID       string // of the Pod, to tell it from an earlier one of the same name; may be empty
 	Container string // the sandbox's container ID
 	Addresses []netip.Addr
 	Interface string  // the host's end of the veth
