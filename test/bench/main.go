@@ -47,7 +47,7 @@ func runRoutes(ctx context.Context, args []string) error {
 	o := routes.Options{Progress: progress}
 	f := newFlags("routes", &o.Binaries)
 	f.IntVar(&o.Routes, "routes", 5000, "the most HTTPRoutes")
-	f.IntVar(&o.Edits, "edits", 100, "edits in a series")
+	f.IntVar(&o.Edits, "edits", 500, "edits in a series: enough for the garbage collector to run")
 	f.IntVar(&o.Starts, "starts", 3, "repetitions of a start")
 	f.IntVar(&o.Flips, "flips", 200, "changes under load")
 	f.Var((*list)(&o.Parts), "parts", "measure these alone: "+strings.Join(routes.Parts, ","))
@@ -59,8 +59,8 @@ func runHop(ctx context.Context, args []string) error {
 	o := hop.Options{Progress: progress}
 	f := newFlags("hop", &o.Binaries)
 	f.IntVar(&o.Many, "many", 5000, "hosts, and path rules of one host")
-	f.IntVar(&o.Rounds, "rounds", 15, "starts of all proxies, 15 or more for the targets")
-	f.IntVar(&o.Turns, "turns", 6, "turns of all proxies in a round")
+	f.IntVar(&o.Rounds, "rounds", 25, "starts of all proxies, 15 or more for the targets")
+	f.IntVar(&o.Turns, "turns", 3, "turns of all proxies in a round")
 	f.Float64Var(&o.Quiet, "quiet", 0.1, "drop rounds in which others take more than this `share` of the machine")
 	f.Var((*list)(&o.Shapes), "shapes", "measure these alone: "+strings.Join(hop.Shapes, ","))
 	f.DurationVar(&o.Slice, "slice", 100*time.Millisecond, "load on one proxy at a time; it has two a turn")
