@@ -189,10 +189,10 @@ static inline int allowed(__u32 mark, const struct addr *src, const struct addr 
 
 	if ((mark & MARK_MASK) != MARK_FROM_PROXY)
 		return 1;
-	q.src = endpoint_at(src);
-	q.dst = endpoint_at(dst);
-	q.src_identity = proxy_identity(mark, src);
-	q.dst_identity = identity_of(dst);
+	ask(&q, EGRESS, endpoint_at(src));
+	ask(&q, INGRESS, endpoint_at(dst));
+	q.identity[INGRESS] = proxy_identity(mark, src);
+	q.identity[EGRESS] = identity_of(dst);
 	judge(&q, &a);
 	return a.action != ACTION_DENY;
 }

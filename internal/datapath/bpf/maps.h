@@ -45,58 +45,70 @@ struct frontend {
 	__u32 id; // names the Service and port, for events and commands
 };
 
-// A set of backends: of a Service's port, all or those of this node.
+// Backends of a Service's port, all or those of this node, at slots 0 .. count-1.
 struct set { __u32 count; }; // 0: reject at once
-struct slot_key { __u32 set, slot; }; // slot 0 .. count-1
+struct slot_key { __u32 set, slot; };
 struct backend {
 	struct addr addr;
 	__be16 port;
 	__u8 proto;
-	__u8 flags; // BACKEND_LOCAL
-	__u32 pad;
+	__u8 flags; // enum backend_flags
 };
-enum backend_flags { BACKEND_LOCAL = 1 }; // a pod of this node
+enum backend_flags { BACKEND_NODE = 1 }; // a process of this node, at its own address
 
-// What a socket was connected to before it was translated, to answer
-// getpeername and recvmsg. The cookie is the socket's.
-struct sock_key { __u64 cookie; struct addr addr; __be16 port; __u8 proto; __u8 pad[5]; };
-struct sock_value { struct addr addr; __be16 port; __u16 pad; __u32 id; };
+// What a socket was connected to before it was translated, by the backend's
+// address: to answer getpeername and recvmsg. With way SOCK_FORWARD, by the
+// Service's address: the backend that an unconnected UDP socket keeps sending
+// to. The cookie is the socket's.
+enum sock_way { SOCK_REVERSE = 0, SOCK_FORWARD = 1 };
+struct sock_key { __u64 cookie; struct addr addr; __be16 port; __u8 proto; __u8 way; __u8 pad[4]; };
+struct sock_value { struct addr addr; __be16 port; __u16 pad; __u32 slot; };
 
 // --- Connections -----------------------------------------------------------
 
 enum direction { INGRESS = 0, EGRESS = 1 };
 
-// One direction of a connection as it is seen on the wire at the hook. An entry
-// for each of the two; ICMP echo has its identifier as both ports.
+// One direction of a connection, as the packet looks before it is translated.
+// An entry for each of the two; ICMP echo has its identifier as both ports.
 struct conn_key {
 	struct addr src, dst;
 	__be16 sport, dport;
 	__u8 proto;
-	__u8 hook; // enum hook: one packet may pass several hooks of one node, with different answers
+	__u8 table; // enum conn_table
 	__u8 pad[2];
 };
-enum hook { HOOK_POD = 0, HOOK_UPLINK = 1, HOOK_TO_POD = 2, HOOK_TO_UPLINK = 3 };
+enum conn_table {
+	CONN_VERDICT = 0, // what was judged, translated to a backend or given to the proxy
+	CONN_NAT = 1,     // with the node as its source: masqueraded, or to a remote backend
+};
 
 enum conn_flags {
 	CONN_REPLY = 1,     // of the answering direction
-	CONN_DNAT = 2,      // destination becomes nat
-	CONN_SNAT = 4,      // source becomes nat
-	CONN_PROXY = 8,     // to listener base + k
+	CONN_DNAT = 2,      // the destination becomes dst
+	CONN_SNAT = 4,      // the source becomes src
+	CONN_PROXY = 8,     // to listener base + proxy
 	CONN_FIN = 16,      // a FIN or RST was seen
-	CONN_NODE_SNAT = 32 // both: SNAT to the node towards a remote backend; `nat2` is the source
+	CONN_ANSWERED = 32, // both directions were seen
+	CONN_NODE = 64,     // the source is a port of the node's: the other direction is in CONN_NAT
 };
 struct conn {
-	struct addr nat, nat2; // new destination or source; the second where both change
-	__be16 nat_port, nat2_port;
-	__u16 proxy;    // k
-	__u16 base;     // port base of the Envoy generation, chosen at the SYN
-	__u32 identity; // of the source
-	__u32 endpoint; // whose policy judged; 0: none
-	__u32 revision; // of that endpoint's policy when it was judged
+	struct addr src, dst;
+	__be16 sport, dport;
+	__u16 proxy;         // k, with CONN_PROXY
+	__u16 base;          // port base of the Envoy generation, chosen at the SYN
+	__u32 identity;      // of the side that began
+	__u32 src_revision;  // of the source's and the destination's policy when they
+	__u32 dst_revision;  // judged; 0: not a pod of this node
+	__u32 slot;          // of the backend in its set, with CONN_DNAT
+	__u32 endpoint;      // a pod of this node that takes part; 0: none
 	__u16 flags;
 	__u16 pad;
-	__u64 seen; // bpf_ktime_get_ns of the last packet, coarse (1 s)
+	__u64 seen; // ns since boot of the last packet; at most 1 s old
 };
+
+// The ports of a fragmented datagram, told by its first fragment.
+struct fragment_key { struct addr src, dst; __u32 id; __u8 proto; __u8 pad[3]; };
+struct fragment { __be16 sport, dport; };
 
 // --- Identities and policy -------------------------------------------------
 
@@ -119,15 +131,16 @@ struct endpoint {
 	__u32 id;       // 1 .. 65535, unique on the node, kept over restarts
 	__u32 identity;
 	__u32 ifindex;  // of the host's end of the veth
-	__u32 revision; // of its policy; counts up when entries change
+	__u32 revision; // of its policy; rises when entries change, and no two endpoints of the node ever share one
 	__u8 mac[6], host_mac[6]; // of the pod's and the host's end
 	__u8 enforce;   // bit INGRESS, bit EGRESS: without an entry that matches, drop
 	__u8 pad[3];
 };
 
-// A verdict. Precedence: deny before all; then identity and port before port
-// alone before identity alone before neither. A zero field matches everything;
-// proto and port are zero together or port alone.
+// A verdict. A zero field matches everything; proto and port are zero
+// together, or port alone. Precedence: deny before all; then what names the
+// port before what names the protocol before neither; of two alike, the one
+// that names the identity.
 struct policy_key {
 	__u32 endpoint, identity;
 	__be16 port;
@@ -154,20 +167,40 @@ struct active { __u32 cur, prev; };
 
 // Since when a listener port base + k has nobody, ns; by k.
 struct dark { __u64 since; };
+#define PROXIES 5000 // logical numbers k: 1 .. PROXIES - 1
+
+// Ports of the node that a proxy listener answers without being bound there:
+// addr and port to k. addr zero: every address that the node has.
+struct node_port_key { struct addr addr; __be16 port; __u16 pad; };
 
 // --- Seeing it -------------------------------------------------------------
 
-struct metric_key { __u8 reason; __u8 direction; __u16 pad; }; // reason 0: forwarded
+// Packets by reason (0: forwarded) and direction, at METRIC(reason, direction)
+// of an array per CPU.
+#define METRIC(reason, direction) ((direction) << 8 | (reason))
+#define METRICS 512
 struct metric { __u64 packets, bytes; };
+
+// What can be switched while the programs run; one entry.
+struct settings {
+	__u8 trace; // an event for each new connection
+	__u8 pad[3];
+	__u32 revision; // the last that an endpoint's policy got; the agent's alone
+};
+
+// Names behind numbers, for the agent and commands: "set ...", "service ...",
+// "rule ...". No program looks.
+struct name { char text[192]; };
 
 struct event {
 	__u64 time; // ns since boot
 	struct addr src, dst;
 	__be16 sport, dport;
-	__u8 proto, type, reason, hook; // enum event_type, drop reason
+	__u8 proto, type, reason, hook; // IP protocol, enum event_type, enum drop, enum hook
 	__u32 src_identity, dst_identity, endpoint, ifindex, length;
 };
 enum event_type { EVENT_DROP = 1, EVENT_TRACE = 2, EVENT_VERDICT = 3 };
+enum hook { HOOK_FROM_POD = 1, HOOK_TO_POD = 2, HOOK_FROM_UPLINK = 3, HOOK_TO_UPLINK = 4, HOOK_SOCKET = 5 };
 
 // Reasons of drops: Cilium's numbers (flow.proto, DropReason) where it has one.
 enum drop {
@@ -176,11 +209,14 @@ enum drop {
 	DROP_INVALID = 134,
 	DROP_TRUNCATED = 135,
 	DROP_UNKNOWN_L4 = 142,
+	DROP_UNKNOWN_TARGET = 150, // no pod of this device has the address
 	DROP_CONNTRACK_FULL = 155,
 	DROP_IPV6_EXTENSION = 156,
 	DROP_FRAGMENT = 157,
 	DROP_NO_BACKEND = 158,
 	DROP_NAT_FULL = 167,
+	DROP_NAT_PROTOCOL = 168, // masquerade knows TCP, UDP and ICMP echo
+	DROP_FRAGMENT_NOT_FOUND = 175, // the first fragment was not seen
 	DROP_FORBIDDEN_ICMP6 = 176,
 	DROP_POLICY_DENY = 181, // an entry denies it
 	DROP_TTL_EXCEEDED = 196,
@@ -188,4 +224,5 @@ enum drop {
 	DROP_NO_LISTENER = 230,   // a redirect to a proxy that is away
 	DROP_RESERVED_PORT = 231, // a pod uses a source port of the proxy's
 	DROP_NOT_JUDGED = 232,    // proxy traffic at the uplink that no hook has judged
+	DROP_PROXY_PORT = 233,    // the proxy speaks for a pod from a port whose answers would go to the pod
 };

@@ -249,15 +249,16 @@ static inline __u32 proxy_identity(__u32 mark, const struct addr *src)
 // to_pod: an initial SYN of the proxy's upstream to a pod of this node.
 static __noinline int proxy_syn_to_pod(struct __sk_buff *skb, struct packet *p, struct place *at, struct endpoint *e)
 {
-	struct question q = { .dst = e, .port = p->key.dport, .proto = IPPROTO_TCP };
+	struct question q = { .port = p->key.dport, .proto = IPPROTO_TCP };
 	struct answer a = { .action = ACTION_ALLOW };
 	struct conn c = {};
 	int verdict;
 
 	if (!e)
 		return TCX_NEXT;
-	q.src_identity = proxy_identity(mark_of(skb), &p->key.src);
-	at->src_identity = q.src_identity;
+	at->src_identity = proxy_identity(mark_of(skb), &p->key.src);
+	q.identity[INGRESS] = at->src_identity;
+	ask(&q, INGRESS, e);
 	judge_side(&q, &a, INGRESS);
 	if (a.action == ACTION_DENY) // the connect hook has said so already
 		return drop(skb, p, at, a.reason);
@@ -266,7 +267,7 @@ static __noinline int proxy_syn_to_pod(struct __sk_buff *skb, struct packet *p, 
 		return TCX_NEXT;
 	}
 	c.proxy = a.proxy;
-	c.identity = q.src_identity;
+	c.identity = at->src_identity;
 	c.dst_revision = e->revision;
 	c.endpoint = e->id;
 	verdict = proxy_open(skb, p, at, &c);
@@ -303,13 +304,15 @@ static __noinline int proxy_syn_to_uplink(struct __sk_buff *skb, struct packet *
 {
 	struct question q = { .port = p->key.dport, .proto = IPPROTO_TCP };
 	struct answer a = { .action = ACTION_ALLOW };
+	struct endpoint *e;
 
-	q.src = endpoint_at(&p->key.src);
-	if (!q.src)
+	e = endpoint_at(&p->key.src);
+	if (!e)
 		return PROXY_NOT;
 	if (!reserved(p->key.sport))
 		return drop(skb, p, at, DROP_PROXY_PORT);
-	q.dst_identity = identity_of(&p->key.dst);
+	q.identity[EGRESS] = identity_of(&p->key.dst);
+	ask(&q, EGRESS, e);
 	judge_side(&q, &a, EGRESS);
 	if (a.action == ACTION_DENY)
 		return drop(skb, p, at, DROP_NOT_JUDGED);

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// Constants of one node: the agent sets them before it loads the programs, and
+// the verifier sees them as constants.
+#pragma once
+#include "maps.h"
+
+volatile const __u32 cfg_uplink = 0;            // interface index
+volatile const __u64 cfg_node_netns = 0;        // cookie of the node's network namespace
+volatile const struct addr cfg_node_v4 = {}, cfg_node_v6 = {}; // sources of masqueraded traffic; zero: none
+volatile const __u16 cfg_snat_first = 20000, cfg_snat_last = 29999;       // source ports of the node's, host order
+volatile const __u16 cfg_reserved_first = 61000, cfg_reserved_last = 64999; // source ports of spoofed upstreams
+volatile const __u16 cfg_node_port_first = 30000, cfg_node_port_last = 32767;
+
+// Classes of skb->mark and SO_MARK.
+#define MARK_MASK 0xf00
+#define MARK_ANSWER 0x100     // made here, an RST or ICMP error: no further questions
+#define MARK_TO_PROXY 0x200   // the policy route delivers it to the node, sk_lookup to the proxy
+#define MARK_FROM_PROXY 0x400 // the proxy's upstream; its identity in bits 16 and up, 0: by its source
+#define MARK_FROM_PROXY_JUDGED 0x600 // the same, where the destination pod's ingress verdict led to the listener
+#define MARK_LISTENER 0x800   // of the proxy's listeners, and so of their accepted sockets

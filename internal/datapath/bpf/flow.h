@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// A packet and all that is known of it; how it leaves.
+#pragma once
+#include "reject.h"
+
+// The endpoints are copies, with id 0 where there is none: a pod of this node
+// that sends the packet or gets it.
+struct flow {
+	struct packet p;
+	struct place at;
+	struct conn c; // what becomes of it
+	struct endpoint src, dst;
+	__u64 now;
+};
+
+// The flow of the packet that this CPU is at work on. Programs at tcx do not
+// interrupt each other; the stack is too small for it.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flow);
+} scratch SEC(".maps");
+
+static inline struct flow *flow_new(__u8 hook, __u8 direction)
+{
+	__u32 zero = 0;
+	struct flow *f = bpf_map_lookup_elem(&scratch, &zero);
+
+	if (!f)
+		return NULL;
+	__builtin_memset(f, 0, sizeof(*f));
+	f->at.hook = hook;
+	f->at.direction = direction;
+	return f;
+}
+
+static inline void endpoint_load(struct endpoint *to, const struct addr *a)
+{
+	struct endpoint *e = endpoint_at(a);
+
+	if (e)
+		*to = *e;
+	else
+		to->id = 0;
+}
+
+static inline int too_old(const struct packet *p)
+{
+	return p->ttl <= 1;
+}
+
+static inline int decrement_ttl(struct __sk_buff *skb, struct packet *p)
+{
+	__u32 at = p->l3 + (p->v6 ? offsetof(struct ipv6hdr, hop_limit) : offsetof(struct iphdr, ttl));
+	__u8 ttl = p->ttl - 1;
+
+	// the checksum's unit is 16 bits: TTL and protocol, of which one cancels out
+	if (!p->v6 && bpf_l3_csum_replace(skb, p->l3 + offsetof(struct iphdr, check), bpf_htons(p->ttl << 8),
+					  bpf_htons(ttl << 8), 2))
+		return -1;
+	p->ttl = ttl;
+	return bpf_skb_store_bytes(skb, at, &ttl, 1, 0);
+}
+
+// Into the pod's network namespace, past the stack of the node and past
+// to_pod: all that is to be judged has been.
+static inline int deliver(struct __sk_buff *skb, struct flow *f)
+{
+	if (decrement_ttl(skb, &f->p) || bpf_skb_store_bytes(skb, 0, f->dst.mac, 12, 0)) // and host_mac
+		return drop(skb, &f->p, &f->at, DROP_INVALID);
+	count(skb, 0, f->at.direction);
+	return bpf_redirect_peer(f->dst.ifindex, 0);
+}
+
+// Out of the uplink, past the stack: it would refuse packets that carry an
+// address of its own as their source.
+static inline int leave(struct __sk_buff *skb, struct flow *f)
+{
+	if (decrement_ttl(skb, &f->p))
+		return drop(skb, &f->p, &f->at, DROP_INVALID);
+	count(skb, 0, f->at.direction);
+	return bpf_redirect_neigh(cfg_uplink, NULL, 0, 0);
+}
+
+static inline int to_stack(struct __sk_buff *skb, struct flow *f)
+{
+	count(skb, 0, f->at.direction);
+	return TCX_NEXT;
+}
+
+// A packet that would end here: its sender learns it from a packet as it knows
+// it, so this comes before any translation.
+global int expire(struct __sk_buff *skb, struct flow *f nonnull)
+{
+	drop(skb, &f->p, &f->at, DROP_TTL_EXCEEDED);
+	node_addr(&f->p, &f->p.key.dst); // who answers
+	if (f->p.v6)
+		return reject_icmp(skb, &f->p, ICMPV6_TIME_EXCEED, 0);
+	return reject_icmp(skb, &f->p, ICMP_TIME_EXCEEDED, 0);
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// Rewriting of addresses and ports, checksums included, in packets and in what
+// ICMP errors quote of them.
+#pragma once
+#include "service.h"
+
+enum side { SIDE_SRC = 0, SIDE_DST = 1 };
+
+static inline __u32 addr_offset(__u32 l3, int v6, int side)
+{
+	if (v6)
+		return l3 + (side == SIDE_DST ? offsetof(struct ipv6hdr, daddr) : offsetof(struct ipv6hdr, saddr));
+	return l3 + (side == SIDE_DST ? offsetof(struct iphdr, daddr) : offsetof(struct iphdr, saddr));
+}
+
+// Where the L4 checksum is; 0: none.
+static inline __u32 sum_offset(__u8 proto)
+{
+	switch (proto) {
+	case IPPROTO_TCP:
+		return offsetof(struct tcphdr, check);
+	case IPPROTO_UDP:
+		return offsetof(struct udphdr, check);
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return offsetof(struct icmphdr, checksum);
+	}
+	return 0;
+}
+
+// Brings the L4 checksum at sum up to date with a difference of the pseudo
+// header. Kernels before CSUM_IPV6 refuse the flag and do without it.
+static inline int sum_pseudo(struct __sk_buff *skb, __u32 sum, __s64 diff, __u64 flags, int v6)
+{
+	flags |= BPF_F_PSEUDO_HDR;
+	if (v6 && !bpf_l4_csum_replace(skb, sum, 0, diff, flags | CSUM_IPV6))
+		return 0;
+	return bpf_l4_csum_replace(skb, sum, 0, diff, flags);
+}
+
+// Writes an address of the header at l3; answers the difference for the sums
+// that cover it.
+static inline __s64 write_addr(struct __sk_buff *skb, __u32 at, int v6, const struct addr *from, const struct addr *to)
+{
+	struct addr old = *from, new = *to;
+
+	if (v6) {
+		bpf_skb_store_bytes(skb, at, &new, sizeof(new), 0);
+		return bpf_csum_diff((__be32 *)&old, sizeof(old), (__be32 *)&new, sizeof(new), 0);
+	}
+	bpf_skb_store_bytes(skb, at, &new.a[3], 4, 0);
+	return bpf_csum_diff(&old.a[3], 4, &new.a[3], 4, 0);
+}
+
+static inline int header_sum(struct __sk_buff *skb, __u32 l3, __s64 diff)
+{
+	return bpf_l3_csum_replace(skb, l3 + offsetof(struct iphdr, check), 0, diff, 0);
+}
+
+// Gives the packet another address and port on one side. Echoes have their
+// identifier for both ports: the caller changes one side's only.
+global int rewrite(struct __sk_buff *skb, struct packet *p nonnull, int side, const struct addr *to nonnull, __be16 port)
+{
+	struct addr *addr = side == SIDE_DST ? &p->key.dst : &p->key.src;
+	__be16 *old = side == SIDE_DST ? &p->key.dport : &p->key.sport;
+	__u32 sum = sum_offset(p->key.proto), at;
+	__u64 flags = p->key.proto == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
+	__s64 diff;
+
+	if (!addr_equal(addr, to)) {
+		diff = write_addr(skb, addr_offset(p->l3, p->v6, side), p->v6, addr, to);
+		if (!p->v6 && header_sum(skb, p->l3, diff))
+			return DROP_INVALID;
+		if (!p->late && sum && p->key.proto != IPPROTO_ICMP &&
+		    sum_pseudo(skb, p->l4 + sum, diff, flags, p->v6))
+			return DROP_INVALID;
+		*addr = *to;
+	}
+	if (*old == port)
+		return 0;
+	if (!p->late) {
+		at = p->l4 + (is_icmp(p->key.proto) ? 4 : side == SIDE_DST ? 2 : 0);
+		if (!sum || bpf_l4_csum_replace(skb, p->l4 + sum, *old, port, flags | sizeof(port)) ||
+		    bpf_skb_store_bytes(skb, at, &port, sizeof(port), 0))
+			return DROP_INVALID;
+	}
+	*old = port;
+	if (is_icmp(p->key.proto)) {
+		p->key.sport = port;
+		p->key.dport = port;
+	}
+	return 0;
+}
+
+// One side of the packet that an error quotes. The quoted header's checksum
+// follows its address, so that the two cancel out in the sum of the error.
+static inline int rewrite_quoted(struct __sk_buff *skb, struct packet *p, int side, const struct addr *from,
+				 const struct addr *to, __be16 old, __be16 port)
+{
+	__u32 sum = p->l4 + offsetof(struct icmphdr, checksum), at;
+	__s64 diff;
+
+	diff = write_addr(skb, addr_offset(p->quoted, p->v6, side), p->v6, from, to);
+	if (!p->v6 && header_sum(skb, p->quoted, diff))
+		return DROP_INVALID;
+	if (p->v6 && bpf_l4_csum_replace(skb, sum, 0, diff, 0))
+		return DROP_INVALID;
+	if (old == port)
+		return 0;
+	at = p->quoted_l4 + (is_icmp(p->key.proto) ? 4 : side == SIDE_DST ? 2 : 0);
+	if (bpf_l4_csum_replace(skb, sum, old, port, sizeof(port)) ||
+	    bpf_skb_store_bytes(skb, at, &port, sizeof(port), 0))
+		return DROP_INVALID;
+	return 0;
+}
+
+static inline int rewrite_outer(struct __sk_buff *skb, struct packet *p, int side, const struct addr *from, const struct addr *to)
+{
+	__s64 diff = write_addr(skb, addr_offset(p->l3, p->v6, side), p->v6, from, to);
+
+	if (!p->v6)
+		return header_sum(skb, p->l3, diff) ? DROP_INVALID : 0;
+	return sum_pseudo(skb, p->l4 + offsetof(struct icmphdr, checksum), diff, 0, 1) ? DROP_INVALID : 0;
+}
+
+// An error travels in the direction of key, about a packet of the opposite
+// one: the quoted source is key's destination. Its sender changes only if it
+// is the connection's own end; a router between them stays itself.
+global int translate_error(struct __sk_buff *skb, struct packet *p nonnull, const struct conn *c nonnull)
+{
+	int err;
+
+	if (c->flags & CONN_DNAT) {
+		err = rewrite_outer(skb, p, SIDE_DST, &p->key.dst, &c->dst);
+		if (!err)
+			err = rewrite_quoted(skb, p, SIDE_SRC, &p->key.dst, &c->dst, p->key.dport, c->dport);
+		if (err)
+			return err;
+	}
+	if (c->flags & CONN_SNAT) {
+		err = rewrite_quoted(skb, p, SIDE_DST, &p->key.src, &c->src, p->key.sport, c->sport);
+		if (!err && addr_equal(&p->from, &p->key.src)) {
+			err = rewrite_outer(skb, p, SIDE_SRC, &p->from, &c->src);
+			p->from = c->src;
+		}
+		if (err)
+			return err;
+		p->key.src = c->src;
+		p->key.sport = c->sport;
+	}
+	if (c->flags & CONN_DNAT) {
+		p->key.dst = c->dst;
+		p->key.dport = c->dport;
+	}
+	return 0;
+}
+
+// Makes the packet what its entry says; the key follows.
+global int translate(struct __sk_buff *skb, struct packet *p nonnull, const struct conn *c nonnull)
+{
+	int err = 0;
+
+	if (p->kind == PACKET_ERROR)
+		return translate_error(skb, p, c);
+	if (c->flags & CONN_DNAT)
+		err = rewrite(skb, p, SIDE_DST, &c->dst, c->dport);
+	if (!err && c->flags & CONN_SNAT)
+		err = rewrite(skb, p, SIDE_SRC, &c->src, c->sport);
+	return err;
+}
+
+// The node's own address of the packet's family; answers 0 if it has none.
+static inline int node_addr(const struct packet *p, struct addr *a)
+{
+	if (p->v6) {
+		a->a[0] = cfg_node_v6.a[0];
+		a->a[1] = cfg_node_v6.a[1];
+		a->a[2] = cfg_node_v6.a[2];
+		a->a[3] = cfg_node_v6.a[3];
+	} else {
+		addr_v4(a, cfg_node_v4.a[3]);
+	}
+	return a->a[3] || (p->v6 && (a->a[0] || a->a[1]));
+}
+
+static inline int is_node_port(__be16 port)
+{
+	__u16 h = bpf_ntohs(port);
+
+	return h >= cfg_snat_first && h <= cfg_snat_last;
+}
+
+// Where the search for a free port begins: from the tuple itself, so that a
+// connection whose entry was pushed out most likely gets its port again.
+static inline __u32 tuple_hash(const struct conn_key *key)
+{
+	__u32 h = key->proto;
+
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		h = (h ^ key->src.a[i]) * 0x9e3779b1, h = (h ^ key->dst.a[i] ^ (h >> 15)) * 0x85ebca77;
+	h = (h ^ ((__u32)key->sport << 16 | key->dport)) * 0xc2b2ae3d;
+	return h ^ (h >> 16);
+}
+
+#define NAT_TRIES 32
+
+// Opens a connection whose source is a port of the node's: the first free one
+// of NAT_TRIES. c says what else changes.
+global int nat_open(const struct packet *p nonnull, struct conn *c nonnull)
+{
+	__u32 ports = cfg_snat_last - cfg_snat_first + 1, h = tuple_hash(&p->key);
+
+	if (!node_addr(p, &c->src))
+		return DROP_NAT_FULL;
+	if (!sum_offset(p->key.proto) || (is_icmp(p->key.proto) && !p->key.sport))
+		return DROP_NAT_PROTOCOL;
+	c->flags |= CONN_SNAT | CONN_NODE;
+	for (int i = 0; i < NAT_TRIES; i++) {
+		c->sport = bpf_htons(cfg_snat_first + (h + i * 31) % ports);
+		if (!conn_open(&p->key, c, 1))
+			return 0;
+	}
+	return DROP_NAT_FULL;
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// The way of a packet that comes in at a pod's device or at the uplink, once
+// it is parsed and its source is known:
+//
+//	known connection:  follow ─────────────────────────▶ move
+//	new one:           begin: Service ▶ verdict ▶ entry ─▶ move
+//
+//	move: translated, then into a pod, out of the uplink or to the stack
+#pragma once
+#include "flow.h"
+#include "proxy.h"
+
+static inline __u32 revision_of(const struct endpoint *e)
+{
+	return e->id ? e->revision : 0;
+}
+
+static inline int revisions_hold(const struct flow *f, const struct conn *c)
+{
+	return c->src_revision == revision_of(&f->src) && c->dst_revision == revision_of(&f->dst);
+}
+
+static inline __be16 policy_port(__u8 proto, __be16 port)
+{
+	return is_icmp(proto) ? 0 : port;
+}
+
+static inline int same_pod(const struct flow *f)
+{
+	return f->src.id && f->src.id == f->dst.id;
+}
+
+// Who is at an address, if it is no pod of this node.
+static inline __u32 identity_at(const struct endpoint *e, const struct addr *a)
+{
+	return e->id ? e->identity : identity_of(a);
+}
+
+// Asks again about a connection whose verdict is older than the policy.
+static inline int judge_again(struct flow *f, const struct conn *c)
+{
+	struct question q = { .proto = f->p.key.proto };
+	struct answer a;
+
+	if (same_pod(f))
+		return 0;
+	if (c->flags & CONN_REPLY) {
+		ask(&q, EGRESS, &f->dst);
+		ask(&q, INGRESS, &f->src);
+		q.port = policy_port(q.proto, f->p.key.sport);
+		q.identity[EGRESS] = identity_at(&f->src, &f->p.key.src);
+	} else {
+		ask(&q, EGRESS, &f->src);
+		ask(&q, INGRESS, &f->dst);
+		q.port = policy_port(q.proto, c->flags & CONN_DNAT ? c->dport : f->p.key.dport);
+		q.identity[EGRESS] = identity_at(&f->dst, c->flags & CONN_DNAT ? &c->dst : &f->p.key.dst);
+	}
+	q.identity[INGRESS] = c->identity;
+	if (c->identity == ID_HOST) // the node may always talk to its pods
+		q.endpoint[INGRESS] = 0;
+	judge(&q, &a);
+	if (a.action == ACTION_DENY)
+		return a.reason;
+	return a.action == ACTION_PROXY ? DROP_POLICY : 0; // a proxy cannot enter a connection that is under way
+}
+
+// Brings an entry's verdict up to date. Answers 0 or the reason to drop.
+global int renew(struct flow *f nonnull, struct conn *c nonnull)
+{
+	int reason = judge_again(f, c);
+	struct conn_key other;
+	struct conn *o;
+
+	if (reason) {
+		conn_close(&f->p.key, c);
+		return reason;
+	}
+	c->src_revision = revision_of(&f->src);
+	c->dst_revision = revision_of(&f->dst);
+	conn_other(&f->p.key, c, &other);
+	o = bpf_map_lookup_elem(&conntrack, &other);
+	if (o) {
+		o->src_revision = c->dst_revision;
+		o->dst_revision = c->src_revision;
+	}
+	return 0;
+}
+
+// Does what c says; it may be f->c or an entry.
+global int move(struct __sk_buff *skb, struct flow *f nonnull, const struct conn *c nonnull)
+{
+	int out = c->flags & CONN_SNAT && !f->dst.id, err;
+
+	if ((f->dst.id || out) && too_old(&f->p))
+		return expire(skb, f);
+	if (c->flags & (CONN_SNAT | CONN_DNAT)) {
+		err = translate(skb, &f->p, c);
+		if (err)
+			return drop(skb, &f->p, &f->at, err);
+	}
+	if (f->dst.id)
+		return deliver(skb, f);
+	return out ? leave(skb, f) : to_stack(skb, f);
+}
+
+// A packet of a known connection.
+static inline int follow(struct __sk_buff *skb, struct flow *f, struct conn *c)
+{
+	int reason;
+
+	if (f->p.kind == PACKET_FLOW)
+		conn_touch(&f->p, c, f->now);
+	if (c->flags & CONN_PROXY) { // the agent ends such connections by their sockets
+		count(skb, 0, f->at.direction);
+		return to_proxy(skb);
+	}
+	endpoint_load(&f->dst, c->flags & CONN_DNAT ? &c->dst : &f->p.key.dst);
+	if (!revisions_hold(f, c)) {
+		reason = renew(f, c);
+		if (reason)
+			return drop(skb, &f->p, &f->at, reason);
+	}
+	return move(skb, f, c);
+}
+
+// The backend of an earlier SYN of the connection, if it still serves: a
+// retransmission must not find another.
+static inline struct backend *backend_again(struct flow *f, __u32 set, __u32 *slot)
+{
+	struct conn *c = conn_find(&f->p.key, f->now);
+	struct backend *b;
+
+	if (!c || c->flags & (CONN_FIN | CONN_REPLY | CONN_PROXY) || !(c->flags & CONN_DNAT))
+		return NULL;
+	*slot = c->slot;
+	b = backend_at(set, *slot);
+	return b && addr_equal(&b->addr, &c->dst) && b->port == c->dport ? b : NULL;
+}
+
+// What the destination is.
+struct choice {
+	__u8 service, redirect, node; // a Service's; given to the proxy; the backend is the node itself
+	__u8 pad;
+	__u16 proxy; // k, with redirect
+};
+
+// Looks whether the destination is a Service's and if so chooses the backend.
+// Answers 0 or the reason to reject.
+global int choose(struct flow *f nonnull, int scope, struct choice *choice nonnull)
+{
+	const struct packet *p = &f->p;
+	struct frontend *fe = frontend_at(&p->key.dst, p->key.dport, p->key.proto, scope);
+	struct backend *b;
+	__u32 slot = 0;
+
+	if (!fe)
+		return 0;
+	choice->service = 1;
+	if (p->key.proto == IPPROTO_TCP && !initial_syn(p))
+		return DROP_INVALID; // its entry is gone: any backend would refuse it
+	if (fe->flags & FRONTEND_REJECT)
+		return DROP_NO_BACKEND;
+	if (fe->flags & FRONTEND_REDIRECT) {
+		choice->redirect = 1;
+		choice->proxy = fe->proxy;
+		return 0;
+	}
+	b = backend_again(f, fe->set, &slot);
+	if (!b)
+		b = backend_pick(fe->set, &slot);
+	if (!b)
+		return DROP_NO_BACKEND;
+	choice->node = b->flags & BACKEND_NODE;
+	f->c.flags |= CONN_DNAT;
+	f->c.dst = b->addr;
+	f->c.dport = b->port;
+	f->c.slot = slot;
+	return 0;
+}
+
+// Where the packet goes to, after translation.
+static inline const struct addr *target(const struct flow *f)
+{
+	return f->c.flags & CONN_DNAT ? &f->c.dst : &f->p.key.dst;
+}
+
+// Answers 0 or the reason to drop.
+static inline int judge_new(struct flow *f, struct answer *a)
+{
+	struct question q = { .proto = f->p.key.proto };
+
+	if (same_pod(f)) { // through its own Service
+		*a = (struct answer){ .action = ACTION_ALLOW };
+		return 0;
+	}
+	ask(&q, EGRESS, &f->src);
+	ask(&q, INGRESS, &f->dst);
+	q.identity[EGRESS] = f->at.dst_identity;
+	q.identity[INGRESS] = f->at.src_identity;
+	q.port = policy_port(q.proto, f->c.flags & CONN_DNAT ? f->c.dport : f->p.key.dport);
+	judge(&q, a);
+	f->at.direction = a->direction;
+	return a->action == ACTION_DENY ? a->reason : 0;
+}
+
+// Fills in what is the same for all new connections.
+static inline void conn_fill(struct flow *f)
+{
+	f->c.identity = f->at.src_identity;
+	f->c.src_revision = revision_of(&f->src);
+	f->c.dst_revision = revision_of(&f->dst);
+	f->c.endpoint = f->src.id ? f->src.id : f->dst.id;
+	f->c.seen = f->now;
+	f->at.endpoint = f->c.endpoint;
+}
+
+// A backend of another node gets the connection from this node, so that its
+// answers come back here. A pod that is its own backend gets it from the
+// Service's address.
+static inline int open(struct flow *f, int remote)
+{
+	if (remote)
+		return nat_open(&f->p, &f->c);
+	if (same_pod(f) && f->c.flags & CONN_DNAT) {
+		f->c.flags |= CONN_SNAT;
+		f->c.src = f->p.key.dst;
+		f->c.sport = f->p.key.sport;
+	}
+	return conn_open(&f->p.key, &f->c, 0);
+}
+
+global int to_listener_of(struct __sk_buff *skb, struct flow *f nonnull, int k)
+{
+	if (f->p.key.proto != IPPROTO_TCP)
+		return reject(skb, &f->p, &f->at, DROP_NO_LISTENER);
+	conn_fill(f);
+	f->c.flags = CONN_PROXY;
+	f->c.proxy = k;
+	return redirect(skb, &f->p, &f->at, &f->c);
+}
+
+// Tells a proxy why, and nobody else.
+global int deny(struct __sk_buff *skb, struct flow *f nonnull, int reason)
+{
+	drop(skb, &f->p, &f->at, reason);
+	if (f->at.hook == HOOK_FROM_UPLINK && from_proxy(&f->p, f->at.src_identity))
+		return answer_denied(skb, &f->p);
+	return TCX_DROP;
+}
+
+// The first packet of a connection.
+global int begin(struct __sk_buff *skb, struct flow *f nonnull, int scope)
+{
+	struct choice choice = {};
+	struct answer a;
+	int reason;
+
+	reason = choose(f, scope, &choice);
+	if (reason)
+		return reject(skb, &f->p, &f->at, reason);
+	endpoint_load(&f->dst, target(f));
+	if (scope == SCOPE_EXTERNAL && !choice.service && !f->dst.id)
+		return to_stack(skb, f); // the node's own, or only passing by
+	f->at.dst_identity = identity_at(&f->dst, target(f));
+	if (choice.redirect)
+		return to_listener_of(skb, f, choice.proxy);
+	reason = judge_new(f, &a);
+	if (reason)
+		return deny(skb, f, reason);
+	if (a.action == ACTION_PROXY)
+		return to_listener_of(skb, f, a.proxy);
+	conn_fill(f);
+	reason = open(f, scope == SCOPE_EXTERNAL && choice.service && !f->dst.id && !choice.node);
+	if (reason)
+		return drop(skb, &f->p, &f->at, reason);
+	trace(skb, &f->p, &f->at);
+	return move(skb, f, &f->c);
+}

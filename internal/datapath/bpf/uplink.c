@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// The two hooks at the device that leads to the other nodes and to the world.
+#include "path.h"
+
+// What comes back to a port of the node's source range: a masqueraded pod's,
+// or a remote backend's answer to a client outside. Answers the verdict, or
+// TCX_NEXT with the packet as the pod knows it.
+global int from_nat(struct __sk_buff *skb, struct flow *f nonnull, int *done nonnull)
+{
+	struct conn *c;
+	int err;
+
+	f->p.key.table = CONN_NAT;
+	c = conn_find(&f->p.key, f->now);
+	if (!c || !(c->flags & CONN_REPLY)) {
+		f->p.key.table = CONN_VERDICT;
+		return TCX_NEXT;
+	}
+	if (f->p.kind == PACKET_FLOW)
+		conn_touch(&f->p, c, f->now);
+	*done = !!(c->flags & CONN_SNAT);
+	if (*done && too_old(&f->p))
+		return expire(skb, f);
+	err = translate(skb, &f->p, c);
+	f->p.key.table = CONN_VERDICT;
+	if (err) {
+		*done = 1;
+		return drop(skb, &f->p, &f->at, err);
+	}
+	return *done ? leave(skb, f) : TCX_NEXT;
+}
+
+// Everything that the world and the other nodes send.
+SEC("tcx/ingress")
+int from_uplink(struct __sk_buff *skb)
+{
+	struct flow *f = flow_new(HOOK_FROM_UPLINK, INGRESS);
+	int err, done = 0;
+	struct conn *c;
+
+	if (!f)
+		return TCX_DROP;
+	err = parse(skb, &f->p);
+	if (err == PARSE_STACK)
+		return TCX_NEXT;
+	if (err) // the node may know what to do with it, pods shall not get it
+		return endpoint_at(&f->p.key.dst) ? drop(skb, &f->p, &f->at, err) : TCX_NEXT;
+	f->now = bpf_ktime_get_coarse_ns();
+	if (is_node_port(f->p.key.dport)) {
+		err = from_nat(skb, f, &done);
+		if (done)
+			return err;
+	}
+	if (proxy_reply(skb, &f->p))
+		return to_proxy(skb);
+	if (endpoint_at(sender(&f->p)))
+		return drop(skb, &f->p, &f->at, DROP_INVALID_SOURCE_IP);
+	f->at.src_identity = identity_of(sender(&f->p));
+	if (!initial_syn(&f->p)) {
+		c = conn_find(&f->p.key, f->now);
+		if (c)
+			return follow(skb, f, c);
+		if (proxy_forgotten(skb, &f->p))
+			return to_proxy(skb);
+	}
+	if (f->p.kind == PACKET_ERROR)
+		return endpoint_at(&f->p.key.dst) ? drop(skb, &f->p, &f->at, DROP_INVALID) : TCX_NEXT;
+	return begin(skb, f, SCOPE_EXTERNAL);
+}
+
+static inline int translate_out(struct __sk_buff *skb, struct flow *f, struct conn *c)
+{
+	int err;
+
+	if (f->p.kind == PACKET_FLOW)
+		conn_touch(&f->p, c, f->now);
+	err = translate(skb, &f->p, c);
+	return err ? drop(skb, &f->p, &f->at, err) : to_stack(skb, f);
+}
+
+static inline int is_multicast(const struct packet *p)
+{
+	const __u8 *a = (const __u8 *)&p->key.dst;
+
+	return p->v6 ? a[0] == 0xff : a[12] >= 224;
+}
+
+// A pod's packet that leaves the cluster takes the node's address, unless it
+// answers somebody who knows the pod's.
+global int masquerade(struct __sk_buff *skb, struct flow *f nonnull)
+{
+	struct ipcache *to = ipcache_of(&f->p.key.dst);
+	struct conn *c;
+	int err;
+
+	if ((to && to->flags & IPCACHE_CLUSTER) || is_multicast(&f->p) || !node_addr(&f->p, &f->c.src))
+		return to_stack(skb, f);
+	f->p.key.table = CONN_NAT;
+	c = conn_find(&f->p.key, f->now);
+	if (c)
+		return translate_out(skb, f, c);
+	f->p.key.table = CONN_VERDICT;
+	c = conn_find(&f->p.key, f->now);
+	if ((c && c->flags & CONN_REPLY) || f->p.kind == PACKET_ERROR)
+		return to_stack(skb, f);
+	f->p.key.table = CONN_NAT;
+	conn_fill(f);
+	err = nat_open(&f->p, &f->c);
+	if (err)
+		return drop(skb, &f->p, &f->at, err);
+	return translate_out(skb, f, &f->c);
+}
+
+// Everything that the node sends, its pods' packets among it.
+SEC("tcx/egress")
+int to_uplink(struct __sk_buff *skb)
+{
+	struct flow *f = flow_new(HOOK_TO_UPLINK, EGRESS);
+	struct conn *c;
+	int verdict;
+
+	if (!f)
+		return TCX_DROP;
+	if ((mark_of(skb) & MARK_MASK) == MARK_ANSWER || parse(skb, &f->p))
+		return TCX_NEXT;
+	verdict = proxy_to_uplink(skb, &f->p, &f->at);
+	if (verdict != PROXY_NOT)
+		return verdict;
+	f->now = bpf_ktime_get_coarse_ns();
+	endpoint_load(&f->src, sender(&f->p));
+	if (f->src.id) {
+		f->at.src_identity = f->src.identity;
+		f->at.endpoint = f->src.id;
+		return masquerade(skb, f);
+	}
+	// a process of the node answers as the Service
+	c = conn_find(&f->p.key, f->now);
+	if (c && c->flags & CONN_REPLY && c->flags & CONN_SNAT)
+		return translate_out(skb, f, c);
+	return to_stack(skb, f);
+}
