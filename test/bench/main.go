@@ -59,11 +59,11 @@ func runHop(ctx context.Context, args []string) error {
 	o := hop.Options{Progress: progress}
 	f := newFlags("hop", &o.Binaries)
 	f.IntVar(&o.Many, "many", 5000, "hosts, and path rules of one host")
-	f.IntVar(&o.Rounds, "rounds", 25, "starts of all proxies, 15 or more for the targets")
-	f.IntVar(&o.Turns, "turns", 3, "turns of all proxies in a round")
+	f.IntVar(&o.Rounds, "rounds", 40, "starts of all proxies, 15 or more for the targets")
+	f.IntVar(&o.Turns, "turns", 15, "turns of all proxies in a round")
 	f.Float64Var(&o.Quiet, "quiet", 0.1, "drop rounds in which others take more than this `share` of the machine")
 	f.Var((*list)(&o.Shapes), "shapes", "measure these alone: "+strings.Join(hop.Shapes, ","))
-	f.DurationVar(&o.Slice, "slice", 100*time.Millisecond, "load on one proxy at a time; it has two a turn")
+	f.DurationVar(&o.Slice, "slice", 20*time.Millisecond, "load on one proxy at a time; it has two a turn")
 	f.Parse(args)
 	return f.write("The price of a hop", o.Binaries, func(p *measure.Page) error { return hop.Measure(ctx, o, p) })
 }

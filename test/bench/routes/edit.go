@@ -24,8 +24,10 @@ const (
 	// editEvery leaves what follows an edit, such as the acknowledgement,
 	// its time, so that every edit stands for itself.
 	editEvery = 60 * time.Millisecond
-	// cpuBatch is how many edits one figure of CPU is taken over: the garbage
-	// collector runs once in many edits.
+	// restFor is how long a waggle at rest is watched. It looks at all files
+	// from time to time, of many files every 10 s or so.
+	restFor = 30 * time.Second
+	// cpuBatch is how many edits one figure of CPU is taken over.
 	cpuBatch = 10
 )
 
@@ -33,7 +35,7 @@ const (
 func (w *world) measureEdits(ctx context.Context, waggle *measure.Waggle, n int) (*edits, error) {
 	e := &edits{}
 	var err error
-	if e.idle, err = idle(waggle, 10*time.Second); err != nil {
+	if e.idle, err = idle(waggle, restFor); err != nil {
 		return nil, err
 	}
 	c := &client{address: w.address()}
