@@ -3,7 +3,7 @@
 // Envoy with its default connection manager, nginx and HAProxy.
 //
 // The measure is the CPU time of the proxy per request. All have one worker,
-// the same load and the same backend, and take turns of a tenth of a second,
+// the same load and the same backend, and take turns of a few milliseconds,
 // so that what happens on the machine meanwhile happens to all.
 package hop
 
@@ -41,11 +41,11 @@ func Measure(ctx context.Context, o Options, page *measure.Page) error {
 	}
 	page.Section("How")
 	page.Textf("CPU is that of the proxy's threads, as the kernel's scheduler counts it, per request answered: %d keep-alive connections, each of which asks again when it has its answer. "+
-		"Every round starts all proxies anew and gives each %d slices of %s of load, in random order and then in the reverse, by turns. "+
+		"Every round starts all proxies anew and gives each %d turns of two slices of %s of load, in random order and then in the reverse; its cost is the median of the turns. "+
 		"The proxy has one core for itself; the load and the backend (nginx, answering from memory) have the other. "+
 		"Every proxy has one worker, keeps its connections to the backend, and adds a request id and X-Forwarded-For. Several hosts or paths are asked in turn. "+
 		"Ratios are geometric means over the rounds, with the 95 %% interval of Student's distribution; a target counts as met if the interval's upper end does. "+
-		"The configurations are in test/bench/static.", connections, 2*o.Turns, o.Slice)
+		"The configurations are in test/bench/static.", connections, o.Turns, o.Slice)
 	for _, s := range shapes(o.Many) {
 		if len(o.Shapes) > 0 && !slices.Contains(o.Shapes, s.short) {
 			continue

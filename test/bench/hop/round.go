@@ -20,20 +20,35 @@ const (
 	warmUp = 400 * time.Millisecond
 )
 
-// sample is what one proxy did in one round.
-type sample struct {
+// work is what one proxy did in one turn.
+type work struct {
 	cpu     time.Duration // of the proxy
 	took    time.Duration
 	answers int
 }
 
+// sample is what one proxy did in one round. A turn in which somebody else
+// had the processor's caches for a moment says nothing: what counts is the
+// median.
+type sample []work
+
 // cost is the CPU of the proxy per request, in µs.
 func (s sample) cost() float64 {
-	return float64(s.cpu) / float64(time.Microsecond) / float64(s.answers)
+	return s.median(func(w work) float64 { return float64(w.cpu) / float64(time.Microsecond) / float64(w.answers) })
 }
 
 // rate is in requests per second.
-func (s sample) rate() float64 { return float64(s.answers) / s.took.Seconds() }
+func (s sample) rate() float64 {
+	return s.median(func(w work) float64 { return float64(w.answers) / w.took.Seconds() })
+}
+
+func (s sample) median(of func(work) float64) float64 {
+	var f measure.Figures
+	for _, w := range s {
+		f = append(f, of(w))
+	}
+	return f.Median()
+}
 
 // rounds are the samples of a shape by proxy, of the same rounds.
 type rounds struct {
@@ -100,9 +115,8 @@ func (s shape) round(ctx context.Context, o Options) (samples map[string]sample,
 // order, then all in the reverse, so that what grows or fades meanwhile does
 // so for all alike.
 func (st *stage) takeTurns(ctx context.Context, turns int, slice time.Duration) (map[string]sample, float64, error) {
-	sums := map[string]sample{}
 	for _, p := range st.proxies {
-		if err := p.load(warmUp, &sample{}); err != nil {
+		if err := p.load(warmUp, &work{}); err != nil {
 			return nil, 0, fmt.Errorf("%s, %s: %w", st.name, p.name, err)
 		}
 	}
@@ -111,31 +125,42 @@ func (st *stage) takeTurns(ctx context.Context, turns int, slice time.Duration) 
 	if err != nil {
 		return nil, 0, err
 	}
+	samples := map[string]sample{}
 	for range turns {
-		order := rand.Perm(len(st.proxies))
-		back := slices.Clone(order)
-		slices.Reverse(back)
-		for _, i := range append(order, back...) {
-			if ctx.Err() != nil {
-				return nil, 0, ctx.Err()
-			}
-			p := st.proxies[i]
-			sum := sums[p.name]
-			if err := p.load(slice, &sum); err != nil {
-				return nil, 0, fmt.Errorf("%s, %s: %w", st.name, p.name, err)
-			}
-			sums[p.name] = sum
+		done, err := st.turn(ctx, slice)
+		if err != nil {
+			return nil, 0, err
+		}
+		for i, p := range st.proxies {
+			samples[p.name] = append(samples[p.name], done[i])
 		}
 	}
 	after, err := st.look()
 	if err != nil {
 		return nil, 0, err
 	}
-	return sums, after.others(before), nil
+	return samples, after.others(before), nil
+}
+
+// turn gives what each proxy did.
+func (st *stage) turn(ctx context.Context, slice time.Duration) ([]work, error) {
+	done := make([]work, len(st.proxies))
+	order := rand.Perm(len(st.proxies))
+	back := slices.Clone(order)
+	slices.Reverse(back)
+	for _, i := range append(order, back...) {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err := st.proxies[i].load(slice, &done[i]); err != nil {
+			return nil, fmt.Errorf("%s, %s: %w", st.name, st.proxies[i].name, err)
+		}
+	}
+	return done, nil
 }
 
 // load asks a proxy for a while and adds what that took to the sum.
-func (p *proxy) load(d time.Duration, sum *sample) error {
+func (p *proxy) load(d time.Duration, sum *work) error {
 	began := time.Now()
 	before, err := measure.CPU(p.pids()...)
 	if err != nil {
