@@ -1,0 +1,238 @@
+package agent
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"golang.org/x/tools/txtar"
+
+	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// TestNode runs testdata/node/*.txtar: in.yaml has the cluster's objects, links
+// the pods of node n1, rows what must come of them. The same must come of them
+// one at a time in any order, and nothing be left when they are gone.
+func TestNode(t *testing.T) {
+	files, err := filepath.Glob("testdata/node/*.txtar")
+	if err != nil || len(files) < 8 {
+		t.Fatalf("%d goldens, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { nodeGolden(t, file) })
+	}
+}
+
+// ground is a graph and its inputs.
+type ground struct {
+	t     *testing.T
+	graph flow.Graph
+	in    NodeInputs
+	node  *NodeGraph
+}
+
+func newGround(t *testing.T) *ground {
+	g := &ground{t: t}
+	g.in = NewNodeInputs(&g.graph)
+	nth := func(n int) func(netip.Prefix) netip.Addr {
+		return func(p netip.Prefix) netip.Addr {
+			a := p.Addr()
+			for range n {
+				a = a.Next()
+			}
+			return a
+		}
+	}
+	g.node = NewNode(&g.graph, g.in, NodeSettings{Node: "n1", Cluster: "default", Router: nth(1), Ingress: nth(2)})
+	return g
+}
+
+func (g *ground) commit() {
+	g.t.Helper()
+	if err := g.graph.Commit(); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// An action puts an input into a graph, or takes it out.
+type action struct{ put, remove func(*ground) }
+
+func nodeGolden(t *testing.T, file string) {
+	archive, err := txtar.ParseFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := map[string]string{}
+	for _, f := range archive.Files {
+		sections[f.Name] = string(f.Data)
+	}
+	actions := append(objectActions(t, sections["in.yaml"]), linkActions(t, sections["links"])...)
+	at := func() *ground {
+		g := newGround(t)
+		for _, a := range actions {
+			a.put(g)
+		}
+		g.commit()
+		return g
+	}
+	got := at().rows()
+	for seed := range uint64(5) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		random.Shuffle(len(actions), func(i, j int) { actions[i], actions[j] = actions[j], actions[i] })
+		g := newGround(t)
+		for _, a := range actions {
+			a.put(g)
+			g.commit()
+		}
+		if again := g.rows(); again != got {
+			t.Fatalf("in another order:\n%s\nwas:\n%s", again, got)
+		}
+		for _, a := range actions {
+			a.remove(g)
+			g.commit()
+		}
+		if left := g.rows(); left != "" {
+			t.Fatalf("left when all is gone:\n%s", left)
+		}
+	}
+	if os.Getenv("UPDATE") != "" {
+		archive.Files[len(archive.Files)-1].Data = []byte(got)
+		if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if got != sections["rows"] {
+		t.Errorf("rows are\n%s\nwant\n%s\n(UPDATE=1 rewrites them)", got, sections["rows"])
+	}
+}
+
+func objectActions(t *testing.T, text string) (out []action) {
+	for i, document := range strings.Split(text, "---\n") {
+		var meta metav1.PartialObjectMetadata
+		if err := yaml.Unmarshal([]byte(document), &meta); err != nil {
+			t.Fatal(err)
+		}
+		namespace := meta.Namespace
+		row := func(namespaced bool) (model.Name, string) {
+			if !namespaced {
+				return model.Name{Name: meta.Name}, fmt.Sprint(i)
+			}
+			if namespace == "" {
+				namespace = "default"
+			}
+			return model.Name{Namespace: namespace, Name: meta.Name}, fmt.Sprint(i)
+		}
+		switch meta.Kind {
+		case "Node":
+			out = append(out, objectAction(t, document, row, false, new(corev1.Node), func(g *ground) *flow.Table[model.Object[*corev1.Node]] { return g.in.Nodes }))
+		case "Pod":
+			out = append(out, objectAction(t, document, row, true, new(corev1.Pod), func(g *ground) *flow.Table[model.Object[*corev1.Pod]] { return g.in.Pods }))
+		case "Namespace":
+			out = append(out, objectAction(t, document, row, false, new(corev1.Namespace), func(g *ground) *flow.Table[model.Object[*corev1.Namespace]] { return g.in.Namespaces }))
+		case "Service":
+			out = append(out, objectAction(t, document, row, true, new(corev1.Service), func(g *ground) *flow.Table[model.Object[*corev1.Service]] { return g.in.Services }))
+		case "EndpointSlice":
+			out = append(out, objectAction(t, document, row, true, new(discoveryv1.EndpointSlice), func(g *ground) *flow.Table[model.Object[*discoveryv1.EndpointSlice]] { return g.in.EndpointSlices }))
+		case "CiliumIdentity":
+			out = append(out, objectAction(t, document, row, false, new(ciliumv2.CiliumIdentity), func(g *ground) *flow.Table[model.Object[*ciliumv2.CiliumIdentity]] { return g.in.Identities }))
+		case "CiliumEndpoint":
+			out = append(out, objectAction(t, document, row, true, new(ciliumv2.CiliumEndpoint), func(g *ground) *flow.Table[model.Object[*ciliumv2.CiliumEndpoint]] { return g.in.Endpoints }))
+		default:
+			t.Fatalf("kind %q", meta.Kind)
+		}
+	}
+	return out
+}
+
+func objectAction[T metav1.Object](t *testing.T, document string, row func(bool) (model.Name, string), namespaced bool, into T, table func(*ground) *flow.Table[model.Object[T]]) action {
+	if err := yaml.UnmarshalStrict([]byte(document), into); err != nil {
+		t.Fatal(err)
+	}
+	name, version := row(namespaced)
+	into.SetNamespace(name.Namespace)
+	return action{
+		func(g *ground) { table(g).Set(model.Object[T]{Name: name, Version: version, Value: into}) },
+		func(g *ground) { table(g).Delete(name.String()) },
+	}
+}
+
+// linkActions reads lines such as "1 default/web 10.0.1.5 fd00::5".
+func linkActions(t *testing.T, text string) (out []action) {
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		e := model.PodEndpoint{Container: "c" + words[0], PodDevice: "eth0"}
+		if _, err := fmt.Sscan(words[0], &e.ID); err != nil {
+			t.Fatal(err)
+		}
+		e.Pod.Namespace, e.Pod.Name, _ = strings.Cut(words[1], "/")
+		for _, a := range words[2:] {
+			e.Addresses = append(e.Addresses, netip.MustParseAddr(a))
+		}
+		out = append(out, action{func(g *ground) { g.in.Links.Set(e) }, func(g *ground) { g.in.Links.Delete(e.Key()) }})
+	}
+	return out
+}
+
+// rows are all that the graph wants, a line each.
+func (g *ground) rows() string {
+	var out []string
+	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	for _, f := range g.node.Frontends.All() {
+		say("frontend %s %s of %s", f.Address, f.Protocol, f.Service)
+	}
+	for _, s := range g.node.BackendSets.All() {
+		say("set %s: %v", strings.ReplaceAll(s.Key(), "|", " "), s.Backends)
+	}
+	for _, u := range g.node.Unsupported.All() {
+		say("unsupported %s: %s", u.Service, strings.Join(u.Fields, "; "))
+	}
+	for _, e := range g.node.PodEndpoints.All() {
+		say("endpoint %d %s %v identity %d", e.ID, e.Pod, e.Addresses, e.Identity)
+	}
+	for _, o := range g.node.EndpointObjects.All() {
+		say("CiliumEndpoint %s %s at %s, %v", o.Name, o.Status.State, o.Status.Networking.NodeIP, o.Status.NamedPorts)
+	}
+	for _, r := range g.node.Requests.All() {
+		say("request %s", strings.Join(r.Labels.List(), " "))
+	}
+	for _, i := range g.node.IPIdentities.All() {
+		say("ip %s identity %d%s", i.Prefix, i.Identity, at(i.Node))
+	}
+	for _, r := range g.node.Routes.All() {
+		say("route %s via %s", r.Prefix, r.Via)
+	}
+	for _, a := range g.node.Annotations.All() {
+		var all []string
+		for name, v := range a.Values {
+			if v == nil {
+				all = append(all, name+"-")
+			} else {
+				all = append(all, name+"="+*v)
+			}
+		}
+		slices.Sort(all)
+		say("annotate %s %s", a.Node, strings.Join(all, " "))
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return strings.Join(out, "\n") + "\n"
+}
+
+func at(node netip.Addr) string {
+	if !node.IsValid() {
+		return ""
+	}
+	return " at " + node.String()
+}

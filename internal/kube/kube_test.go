@@ -1,0 +1,275 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// world is feeds, their tables, and somebody who owns them.
+type world struct {
+	t         *testing.T
+	feeds     *Feeds
+	graph     flow.Graph
+	nodes     *flow.Table[model.Object[*corev1.Node]]
+	endpoints *flow.Table[model.Object[*ciliumv2.CiliumEndpoint]]
+	source    *Source[*ciliumv2.CiliumEndpoint]
+	changes   []string
+}
+
+func newWorld(t *testing.T, c *Client) *world {
+	w := &world{t: t, feeds: NewFeeds(c, slog.New(slog.DiscardHandler))}
+	w.nodes = flow.NewTable(&w.graph, "nodes", model.Object[*corev1.Node].Equal)
+	w.endpoints = flow.NewTable(&w.graph, "endpoints", model.Object[*ciliumv2.CiliumEndpoint].Equal)
+	w.nodes.OnChange(func(all []flow.Change[model.Object[*corev1.Node]]) {
+		for _, c := range all {
+			w.changes = append(w.changes, c.Key)
+		}
+	})
+	Feed(w.feeds, Nodes, Table[*corev1.Node](w.nodes), Selection{})
+	w.source = Feed(w.feeds, Endpoints, Table[*ciliumv2.CiliumEndpoint](w.endpoints), Selection{})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); w.feeds.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return w
+}
+
+// until applies what comes until it is so.
+func (w *world) until(what string, is func() bool) {
+	w.t.Helper()
+	limit := time.After(20 * time.Second)
+	for {
+		w.feeds.Apply()
+		if err := w.graph.Commit(); err != nil {
+			w.t.Fatal(err)
+		}
+		if is() {
+			return
+		}
+		select {
+		case <-w.feeds.Wake():
+		case <-time.After(10 * time.Millisecond): // states change without rows
+		case <-limit:
+			w.t.Fatalf("never: %s; %+v", what, w.feeds.Kinds())
+		}
+	}
+}
+
+func node(annotations ...string) map[string]any {
+	all := map[string]any{}
+	for _, a := range annotations {
+		k, v, _ := strings.Cut(a, "=")
+		all[k] = v
+	}
+	return map[string]any{"kind": "Node", "apiVersion": "v1",
+		"metadata": map[string]any{"annotations": all, "managedFields": []any{map[string]any{"manager": "x"}}},
+		"spec":     map[string]any{"podCIDRs": []any{"10.0.1.0/24"}, "providerID": "x"},
+		"status":   map[string]any{"images": []any{map[string]any{"names": []any{"long"}}}},
+	}
+}
+
+// Objects come, change and go; what nobody reads is dropped.
+func TestFeed(t *testing.T) {
+	f := newFake(t)
+	f.put("/api/v1/nodes/n1", node("network.cilium.io/ipv4-Ingress-ip=10.0.1.2", "other=x"))
+	w := newWorld(t, f.client())
+	w.until("synced", w.feeds.Synced)
+	got, _ := w.nodes.Get("n1")
+	if len(got.Value.Annotations) != 1 || got.Value.ManagedFields != nil || got.Value.Spec.ProviderID != "" || got.Value.Status.Images != nil || got.Value.Spec.PodCIDRs[0] != "10.0.1.0/24" {
+		t.Errorf("the row is %+v", got.Value)
+	}
+	f.put("/api/v1/nodes/n2", node())
+	w.until("a second node", func() bool { return w.nodes.Len() == 2 })
+	f.remove("/api/v1/nodes/n1")
+	w.until("the first is gone", func() bool { return w.nodes.Len() == 1 })
+}
+
+// An API server that ends and comes back is read again within a second and a
+// half of its return, whatever it asks; what has not changed makes no change.
+func TestRestart(t *testing.T) {
+	f := newFake(t)
+	f.put("/api/v1/nodes/n1", node())
+	w := newWorld(t, f.client())
+	w.until("synced", w.feeds.Synced)
+	w.changes = nil
+
+	refused := make(chan struct{}, 1000)
+	f.setRefuse(func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set("Retry-After", "60")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		refused <- struct{}{}
+		return true
+	})
+	f.server.CloseClientConnections()
+	for range 8 {
+		<-refused
+	}
+	w.until("it shows", func() bool { return w.feeds.Kinds()[0].Error != "" })
+	f.put("/api/v1/nodes/n2", node())
+	f.setRefuse(nil)
+	back := time.Now()
+	w.until("a second node", func() bool { return w.nodes.Len() == 2 })
+	if took := time.Since(back); took > 2500*time.Millisecond {
+		t.Errorf("took %s", took)
+	}
+	if !slices.Equal(w.changes, []string{"n2"}) {
+		t.Errorf("changes %v, want n2 alone", w.changes)
+	}
+	w.until("all is well", func() bool { return w.feeds.Kinds()[0].Error == "" })
+}
+
+// A kind that is not there is off, is on when it appears, and off again.
+func TestMissingKind(t *testing.T) {
+	f := newFake(t)
+	missing := func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "ciliumendpoints") {
+			f.status(w, 404, "NotFound")
+			return true
+		}
+		return false
+	}
+	f.setRefuse(missing)
+	f.put("/apis/cilium.io/v2/namespaces/default/ciliumendpoints/web", endpoint("10.0.1.5"))
+	w := newWorld(t, f.client())
+	w.until("synced without it", func() bool { return w.feeds.Synced() && w.feeds.Kinds()[1].Missing })
+	f.setRefuse(nil)
+	w.until("it is on", func() bool { return w.endpoints.Len() == 1 && !w.feeds.Kinds()[1].Missing })
+	f.setRefuse(missing)
+	f.server.CloseClientConnections()
+	w.until("it is off", func() bool { return w.endpoints.Len() == 0 && w.feeds.Kinds()[1].Missing })
+}
+
+func endpoint(ip string) map[string]any {
+	return map[string]any{"kind": "CiliumEndpoint", "apiVersion": "cilium.io/v2",
+		"metadata": map[string]any{"annotations": map[string]any{"others": "stay"}},
+		"status":   map[string]any{"networking": map[string]any{"addressing": []any{map[string]any{"ipv4": ip}}}}}
+}
+
+// row wants an address in an object.
+type row struct{ key, ip string }
+
+func (r row) Key() string { return r.key }
+
+func newWriter(c *Client, source *Source[*ciliumv2.CiliumEndpoint]) *Writer[row, *ciliumv2.CiliumEndpoint] {
+	return NewWriter(c, source, WriterOptions[row, *ciliumv2.CiliumEndpoint]{
+		Name: func(key string) model.Name {
+			namespace, name, _ := strings.Cut(key, "/")
+			return model.Name{Namespace: namespace, Name: name}
+		},
+		Fill: func(r row, o *ciliumv2.CiliumEndpoint) {
+			o.Status.Networking = &ciliumv2.EndpointNetworking{Addressing: []ciliumv2.AddressPair{{IPV4: r.ip}}}
+		},
+		Ours: func(o *ciliumv2.CiliumEndpoint) bool { return o.Annotations["others"] == "" },
+	})
+}
+
+const path = "/apis/cilium.io/v2/namespaces/default/ciliumendpoints"
+
+func TestWriter(t *testing.T) {
+	f := newFake(t)
+	c := f.client()
+	w := newWorld(t, c)
+	w.until("synced", w.feeds.Synced)
+	writer, ctx := newWriter(c, w.source), context.Background()
+	step := func(what string, ip string, want ...string) {
+		t.Helper()
+		if _, err := writer.Update(ctx, row{"default/web", ip}); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if got := f.asked(); !slices.Equal(got, want) {
+			t.Errorf("%s: requests %q, want %q", what, got, want)
+		}
+		o, _ := Get(ctx, c, Endpoints, model.Name{Namespace: "default", Name: "web"})
+		f.asked()
+		if o.Status.Networking.Addressing[0].IPV4 != ip {
+			t.Errorf("%s: the object is %+v", what, o.Status)
+		}
+	}
+	step("new", "10.0.1.5", "POST "+path)
+	step("as it is", "10.0.1.5")
+	step("changed", "10.0.1.6", "PUT "+path+"/web")
+	step("and back, whatever the feed has seen", "10.0.1.5", "PUT "+path+"/web")
+
+	w.until("the feed has seen it", func() bool {
+		o, ok := w.source.Newest(model.Name{Namespace: "default", Name: "web"})
+		return ok && o.ResourceVersion == f.there[path+"/web"]["metadata"].(map[string]any)["resourceVersion"]
+	})
+	f.put(path+"/web", endpoint("10.9.9.9"))
+	step("others have changed it", "10.0.1.7", "PUT "+path+"/web", "GET "+path+"/web", "PUT "+path+"/web")
+	if f.there[path+"/web"]["metadata"].(map[string]any)["annotations"].(map[string]any)["others"] != "stay" {
+		t.Error("what others wrote is lost")
+	}
+	f.remove(path + "/web")
+	step("others have deleted it", "10.0.1.8", "PUT "+path+"/web", "GET "+path+"/web", "POST "+path)
+
+	if err := writer.Delete(ctx, "default/web"); err != nil || f.there[path+"/web"] != nil {
+		t.Errorf("deleted: %v, %v", err, f.there[path+"/web"])
+	}
+	if err := writer.Delete(ctx, "default/nosuch"); err != nil {
+		t.Error(err)
+	}
+}
+
+// Prune deletes what is ours and has no row.
+func TestPrune(t *testing.T) {
+	f := newFake(t)
+	c := f.client()
+	f.put(path+"/others", endpoint("10.0.1.1"))
+	for _, name := range []string{"wanted", "left"} {
+		o := endpoint("10.0.1.2")
+		delete(o["metadata"].(map[string]any), "annotations")
+		f.put(path+"/"+name, o)
+	}
+	w := newWorld(t, c)
+	w.until("synced", w.feeds.Synced)
+	if err := newWriter(c, w.source).Prune(context.Background(), []string{"default/wanted", "default/new"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.asked(); !slices.Equal(got, []string{"DELETE " + path + "/left"}) {
+		t.Errorf("requests %q", got)
+	}
+}
+
+// One event, however often it is said.
+func TestWarn(t *testing.T) {
+	f := newFake(t)
+	c := f.client()
+	for range 3 {
+		err := Warn(context.Background(), c, Event{Object: model.Ref{Kind: "Service", Name: model.Name{Namespace: "shop", Name: "web"}},
+			APIVersion: "v1", UID: "u", Reason: "UnsupportedField", Message: "spec.x: no"})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	count := 0
+	for p := range f.there {
+		if strings.HasPrefix(p, "/api/v1/namespaces/shop/events/web.") {
+			count++
+		}
+	}
+	if count != 1 {
+		t.Errorf("%d events", count)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	f := newFake(t)
+	c := f.client()
+	_, err := Get(context.Background(), c, Nodes, model.Name{Name: "nosuch"})
+	if !errors.Is(err, ErrNotFound) || fmt.Sprint(err) != "get Node nosuch: not found" {
+		t.Errorf("error %v", err)
+	}
+}
