@@ -154,6 +154,9 @@ type PodEndpoint struct {
 	MAC       [6]byte // of the pod's end
 	HostMAC   [6]byte // of the host's end
 	Identity  Identity
+
+	// Enforce*: what no Verdict of that direction matches is dropped, not allowed.
+	EnforceIngress, EnforceEgress bool
 }
 
 // Key is the ID.

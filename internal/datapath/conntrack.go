@@ -1,0 +1,106 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// ConntrackCount is how full the connection table is.
+type ConntrackCount struct {
+	Entries int // two for each connection
+	Limit   int
+	Removed int // by this Collect: past their time
+}
+
+const conntrackBatch = 4096
+
+// connections calls f for every entry; those for which it answers true are
+// removed.
+func (n *Node) connections(f func(nodeConnKey, nodeConn) (remove bool)) (entries, removed int, err error) {
+	keys, values := make([]nodeConnKey, conntrackBatch), make([]nodeConn, conntrackBatch)
+	var cursor ebpf.MapBatchCursor
+	for {
+		count, err := n.objects.Conntrack.BatchLookup(&cursor, keys, values, nil)
+		end := errors.Is(err, ebpf.ErrKeyNotExist)
+		if err != nil && !end {
+			return entries, removed, fmt.Errorf("read connections: %w", err)
+		}
+		entries += count
+		for i := range count {
+			if !f(keys[i], values[i]) {
+				continue
+			}
+			if err := remove(n.objects.Conntrack, keys[i]); err != nil {
+				return entries, removed, fmt.Errorf("remove a connection: %w", err)
+			}
+			removed++
+		}
+		if end {
+			return entries, removed, nil
+		}
+	}
+}
+
+// Collect removes connections that have been silent for their time, and
+// counts. The programs do not use such entries; to remove them spares living
+// ones when the table fills up.
+func (n *Node) Collect() (ConntrackCount, error) {
+	now, err := monotonic()
+	if err != nil {
+		return ConntrackCount{}, err
+	}
+	entries, removed, err := n.connections(func(key nodeConnKey, c nodeConn) bool {
+		return time.Duration(c.Seen)+lifetime(key, c) < now
+	})
+	return ConntrackCount{Entries: entries - removed, Limit: int(n.objects.Conntrack.MaxEntries()), Removed: removed}, err
+}
+
+// lifetime is conn_lifetime of bpf/conntrack.h.
+func lifetime(key nodeConnKey, c nodeConn) time.Duration {
+	answered := c.Flags&connAnswered != 0
+	switch {
+	case key.Proto == uint8(model.TCP) && c.Flags&connFIN == 0 && answered:
+		return 8000 * time.Second
+	case key.Proto != uint8(model.TCP) && answered:
+		return 180 * time.Second
+	}
+	return 60 * time.Second
+}
+
+// monotonic is the programs' clock.
+func monotonic() (time.Duration, error) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return 0, fmt.Errorf("ask the time: %w", err)
+	}
+	return time.Duration(now.Nano()), nil
+}
+
+// forgetBackends removes the conversations with UDP backends that serve no
+// more, so that their next packet finds another.
+func (n *Node) forgetBackends(gone []nodeBackend) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	_, _, err := n.connections(func(key nodeConnKey, c nodeConn) bool {
+		forward := nodeBackend{Addr: c.Dst, Port: c.Dport, Proto: key.Proto}
+		back := nodeBackend{Addr: key.Src, Port: key.Sport, Proto: key.Proto}
+		return c.Flags&connDNAT != 0 && among(gone, forward) ||
+			c.Flags&(connReply|connSNAT) == (connReply|connSNAT) && among(gone, back)
+	})
+	return err
+}
+
+func among(backends []nodeBackend, b nodeBackend) bool {
+	return slices.ContainsFunc(backends, func(other nodeBackend) bool {
+		b.Flags = other.Flags
+		return b == other
+	})
+}

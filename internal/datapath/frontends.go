@@ -1,0 +1,224 @@
+package datapath
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// Frontends writes Services' addresses. It refuses a row whose BackendSets are
+// not written yet; the loop tries again.
+type Frontends struct{ *services }
+
+// BackendSets writes what is behind the frontends.
+type BackendSets struct{ *services }
+
+// Update makes the programs answer at a Service's address.
+func (f Frontends) Update(_ context.Context, row model.Frontend) (struct{}, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return struct{}{}, f.write(row)
+}
+
+func (s *services) write(row model.Frontend) error {
+	entries, err := s.entriesFrom(row)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := s.put(e.key, e.value); err != nil {
+			return err
+		}
+	}
+	for _, key := range slices.Clone(s.byRow[row.Key()]) {
+		if slices.ContainsFunc(entries, func(e frontendEntry) bool { return e.key == key }) {
+			continue
+		}
+		if err := s.drop(key); err != nil {
+			return err
+		}
+	}
+	s.rows[row.Key()] = row
+	return nil
+}
+
+// Delete takes a Service's address away.
+func (f Frontends) Delete(_ context.Context, key string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, entry := range slices.Clone(f.byRow[key]) {
+		if err := f.drop(entry); err != nil {
+			return err
+		}
+	}
+	delete(f.rows, key)
+	return nil
+}
+
+// Prune takes away all addresses that are in no row.
+func (f Frontends) Prune(_ context.Context, keys []string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	wanted := setOf(keys)
+	var errs []error
+	for key, value := range f.entries {
+		if !wanted[rowKey(key, value)] {
+			errs = append(errs, f.drop(key))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func setOf(keys []string) map[string]bool {
+	set := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		set[key] = true
+	}
+	return set
+}
+
+// rowKey is the key of the row that an entry is of.
+func rowKey(key nodeFrontendKey, value nodeFrontend) string {
+	addr := key.Addr.addr()
+	if value.Flags&frontendNodePort != 0 {
+		addr = unspecified(addr)
+	}
+	return model.Frontend{
+		Address: netip.AddrPortFrom(addr, be16(key.Port)), Protocol: model.L4Protocol(key.Proto),
+	}.Key()
+}
+
+func unspecified(addr netip.Addr) netip.Addr {
+	if addr.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}
+
+type frontendEntry struct {
+	key   nodeFrontendKey
+	value nodeFrontend
+}
+
+// entriesFrom are the entries of a row: one for each of its addresses and of
+// those who may ask.
+func (s *services) entriesFrom(row model.Frontend) ([]frontendEntry, error) {
+	id, err := s.names.of(nameService, fmt.Sprintf("%s:%d", row.Service, row.Port))
+	if err != nil {
+		return nil, err
+	}
+	value := nodeFrontend{Flags: flagsFrom(row), Id: id}
+	if row.Redirect != "" {
+		value.Proxy = s.listeners[row.Redirect]
+		value.Flags |= frontendRedirect
+		if value.Proxy == 0 {
+			value.Flags |= frontendReject
+		}
+	}
+	var entries []frontendEntry
+	for scope, set := range map[nodeScope]string{nodeScopeSCOPE_INTERNAL: row.Internal, nodeScopeSCOPE_EXTERNAL: row.External} {
+		if set == "" && (row.Redirect == "" || scope == nodeScopeSCOPE_EXTERNAL && row.Kind == model.ClusterIP) {
+			continue
+		}
+		if value.Set, err = s.setNumber(row, set); err != nil {
+			return nil, err
+		}
+		for _, addr := range s.addressesOf(row) {
+			key := nodeFrontendKey{
+				Addr: addrFrom(addr), Port: be16(row.Address.Port()), Proto: uint8(row.Protocol), Scope: uint8(scope),
+			}
+			entries = append(entries, frontendEntry{key, value})
+		}
+	}
+	return entries, nil
+}
+
+// setNumber is the number of a set that is in the maps.
+func (s *services) setNumber(row model.Frontend, set string) (uint32, error) {
+	if row.Redirect != "" {
+		return 0, nil
+	}
+	number, ok := s.names.numbers[nameSet+set]
+	if _, written := s.sets[number]; !ok || !written {
+		return 0, fmt.Errorf("frontend %s: its backends are not written yet", row.Address)
+	}
+	return number, nil
+}
+
+// addressesOf are those at which a row answers. The unspecified one of a
+// NodePort stands for the loopback addresses of the node.
+func (s *services) addressesOf(row model.Frontend) []netip.Addr {
+	if row.Kind != model.NodePort || !row.Address.Addr().IsUnspecified() {
+		return []netip.Addr{row.Address.Addr()}
+	}
+	addrs := []netip.Addr{row.Address.Addr()}
+	for _, a := range s.node.addresses() {
+		if a.Is4() == row.Address.Addr().Is4() {
+			addrs = append(addrs, a)
+		}
+	}
+	return addrs
+}
+
+func flagsFrom(row model.Frontend) uint8 {
+	flags := map[model.FrontendKind]uint8{
+		model.ClusterIP: frontendClusterIP, model.NodePort: frontendNodePort,
+		model.LoadBalancer: frontendLoadBalancer, model.ExternalIP: frontendExternalIP,
+	}[row.Kind]
+	if row.KeepSource {
+		flags |= frontendKeepSource
+	}
+	return flags
+}
+
+// Update makes a set have the row's backends; those that stay keep their
+// conversations.
+func (b BackendSets) Update(_ context.Context, row model.BackendSet) (struct{}, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	number, err := b.names.of(nameSet, row.Key())
+	if err != nil {
+		return struct{}{}, err
+	}
+	b.setKeys[number] = row.Key()
+	return struct{}{}, b.writeSet(number, b.backendsFrom(row))
+}
+
+// Delete takes a set away, as soon as no frontend refers to it.
+func (b BackendSets) Delete(_ context.Context, key string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	number, ok := b.names.numbers[nameSet+key]
+	if !ok {
+		return nil
+	}
+	delete(b.setKeys, number)
+	if b.refs[number] > 0 {
+		return nil
+	}
+	return b.removeSet(number)
+}
+
+// Prune takes away the sets that are in no row.
+func (b BackendSets) Prune(_ context.Context, keys []string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	wanted := map[uint32]bool{}
+	for _, key := range keys {
+		if number, ok := b.names.numbers[nameSet+key]; ok {
+			wanted[number] = true
+			b.setKeys[number] = key
+		}
+	}
+	var errs []error
+	for number := range b.sets {
+		if !wanted[number] && b.refs[number] == 0 {
+			errs = append(errs, b.removeSet(number))
+		}
+	}
+	return errors.Join(errs...)
+}

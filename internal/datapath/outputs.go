@@ -1,0 +1,100 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/cilium/ebpf"
+)
+
+// read takes note of what an earlier agent left in the maps.
+func (n *Node) read() error {
+	names, err := readNames(n.objects.Names)
+	if err != nil {
+		return err
+	}
+	if n.services, err = readServices(n, names); err != nil {
+		return err
+	}
+	if n.policies, err = readPolicies(n, names); err != nil {
+		return err
+	}
+	return n.readPrefixes()
+}
+
+// Frontends is the output of model.Frontend rows.
+func (n *Node) Frontends() Frontends { return Frontends{n.services} }
+
+// BackendSets is the output of model.BackendSet rows.
+func (n *Node) BackendSets() BackendSets { return BackendSets{n.services} }
+
+// Endpoints is the output of model.PodEndpoint rows.
+func (n *Node) Endpoints() Endpoints { return Endpoints{n.policies} }
+
+// Verdicts is the output of model.Verdict rows.
+func (n *Node) Verdicts() Verdicts { return Verdicts{n.policies} }
+
+// Identities is the output of model.IPIdentity rows. Those of the node's own
+// addresses are among them: the node may always talk to its pods.
+func (n *Node) Identities() Identities { return Identities{n} }
+
+// SetListeners tells the logical numbers of the Envoy listeners that are live,
+// by the names that Frontends and Verdicts use. Frontends that name another are
+// rejected, connections whose verdict names another are dropped.
+func (n *Node) SetListeners(numbers map[string]uint16) error {
+	s, p := n.services, n.policies
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := s.listeners
+	s.listeners, p.listeners = maps.Clone(numbers), maps.Clone(numbers)
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(s.rows)) {
+		if row := s.rows[key]; row.Redirect != "" && old[row.Redirect] != numbers[row.Redirect] {
+			errs = append(errs, s.write(row))
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(p.rows)) {
+		if row := p.rows[key]; row.Listener != "" && old[row.Listener] != numbers[row.Listener] {
+			errs = append(errs, p.writeVerdict(row))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (n *Node) settings() (nodeSettings, error) {
+	var s nodeSettings
+	if err := n.objects.Settings.Lookup(uint32(0), &s); err != nil {
+		return s, fmt.Errorf("read settings: %w", err)
+	}
+	return s, nil
+}
+
+// changeSettings changes what can be switched while the programs run.
+func (n *Node) changeSettings(change func(*nodeSettings)) error {
+	n.switches.Lock()
+	defer n.switches.Unlock()
+	s, err := n.settings()
+	if err != nil {
+		return err
+	}
+	change(&s)
+	if err := n.objects.Settings.Update(uint32(0), s, ebpf.UpdateAny); err != nil {
+		return fmt.Errorf("write settings: %w", err)
+	}
+	return nil
+}
+
+// SetTrace switches events of forwarded connections on and off; drops are told
+// always.
+func (n *Node) SetTrace(on bool) error {
+	return n.changeSettings(func(s *nodeSettings) {
+		s.Trace = 0
+		if on {
+			s.Trace = 1
+		}
+	})
+}

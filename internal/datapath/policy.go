@@ -1,0 +1,326 @@
+package datapath
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// policies is what the outputs of endpoints and of verdicts share: a change of
+// an endpoint's verdicts gives it a new revision, by which the programs know
+// that what they remember about its connections is to be judged anew.
+type policies struct {
+	mu        sync.Mutex
+	node      *Node
+	names     *names
+	endpoints map[nodeAddr]nodeEndpoint // as in the map
+	verdicts  map[string]nodePolicyKey  // by row
+	rows      map[string]model.Verdict  // that were written
+	pods      map[string]model.PodEndpoint
+	listeners map[string]uint16
+	revision  uint32
+}
+
+// Endpoints writes the pods of the node.
+type Endpoints struct{ *policies }
+
+// Verdicts writes their policies.
+type Verdicts struct{ *policies }
+
+// Identities writes who is behind addresses.
+type Identities struct{ node *Node }
+
+func readPolicies(n *Node, names *names) (*policies, error) {
+	p := &policies{
+		node: n, names: names, endpoints: map[nodeAddr]nodeEndpoint{}, verdicts: map[string]nodePolicyKey{},
+		rows: map[string]model.Verdict{}, pods: map[string]model.PodEndpoint{},
+	}
+	var addr nodeAddr
+	var endpoint nodeEndpoint
+	rows := n.objects.Endpoints.Iterate()
+	for rows.Next(&addr, &endpoint) {
+		p.endpoints[addr] = endpoint
+		p.revision = max(p.revision, endpoint.Revision)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read endpoints: %w", err)
+	}
+	var key nodePolicyKey
+	var value nodePolicy
+	rows = n.objects.Policy.Iterate()
+	for rows.Next(&key, &value) {
+		p.verdicts[key.row()] = key
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read policy: %w", err)
+	}
+	settings, err := n.settings()
+	p.revision = max(p.revision, settings.Revision)
+	return p, err
+}
+
+// next is a revision that no endpoint had before. It is noted before it is
+// used, so that a later agent goes on behind it.
+func (p *policies) next() (uint32, error) {
+	p.revision++
+	if p.revision == 0 {
+		p.revision = 1
+	}
+	err := p.node.changeSettings(func(s *nodeSettings) { s.Revision = p.revision })
+	return p.revision, err
+}
+
+// Update makes the programs know a pod by all its addresses.
+func (e Endpoints) Update(_ context.Context, row model.PodEndpoint) (struct{}, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	value := nodeEndpoint{
+		Id: uint32(row.ID), Identity: uint32(row.Identity), Ifindex: uint32(row.Index), Mac: row.MAC, HostMac: row.HostMAC,
+	}
+	if row.EnforceIngress {
+		value.Enforce |= 1 << model.Ingress
+	}
+	if row.EnforceEgress {
+		value.Enforce |= 1 << model.Egress
+	}
+	e.pods[row.Key()] = row
+	wanted := map[nodeAddr]bool{}
+	for _, a := range row.Addresses {
+		wanted[addrFrom(a)] = true
+	}
+	if err := e.write(value, wanted); err != nil {
+		return struct{}{}, err
+	}
+	for addr, old := range e.endpoints {
+		if old.Id == value.Id && !wanted[addr] {
+			if err := e.remove(addr); err != nil {
+				return struct{}{}, err
+			}
+		}
+	}
+	return struct{}{}, nil
+}
+
+// write gives all addresses of an endpoint one value, of a new revision unless
+// nothing has changed.
+func (p *policies) write(value nodeEndpoint, addrs map[nodeAddr]bool) error {
+	same := true
+	for addr := range addrs {
+		old, ok := p.endpoints[addr]
+		value.Revision = old.Revision
+		same = same && ok && old == value
+	}
+	if same {
+		return nil
+	}
+	var err error
+	if value.Revision, err = p.next(); err != nil {
+		return err
+	}
+	for addr := range addrs {
+		if err := p.node.objects.Endpoints.Put(addr, value); err != nil {
+			return fmt.Errorf("write endpoint %d at %s: %w", value.Id, addr.addr(), err)
+		}
+		p.endpoints[addr] = value
+	}
+	return nil
+}
+
+func (p *policies) remove(addr nodeAddr) error {
+	if err := remove(p.node.objects.Endpoints, addr); err != nil {
+		return fmt.Errorf("remove endpoint at %s: %w", addr.addr(), err)
+	}
+	delete(p.endpoints, addr)
+	return nil
+}
+
+// Delete makes the programs forget a pod.
+func (e Endpoints) Delete(_ context.Context, key string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.pods, key)
+	return e.removeAll(func(row string) bool { return row == key })
+}
+
+// Prune makes the programs forget the pods that are in no row.
+func (e Endpoints) Prune(_ context.Context, keys []string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	wanted := setOf(keys)
+	return e.removeAll(func(row string) bool { return !wanted[row] })
+}
+
+func (p *policies) removeAll(gone func(row string) bool) error {
+	var errs []error
+	for addr, value := range p.endpoints {
+		if gone(model.PodEndpoint{ID: uint16(value.Id)}.Key()) {
+			errs = append(errs, p.remove(addr))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Update writes a verdict and has the endpoint's connections judged anew.
+func (v Verdicts) Update(_ context.Context, row model.Verdict) (struct{}, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return struct{}{}, v.writeVerdict(row)
+}
+
+func (p *policies) writeVerdict(row model.Verdict) error {
+	rule, err := p.names.of(nameRule, row.Rule)
+	if err != nil {
+		return err
+	}
+	key := nodePolicyKey{
+		Endpoint: uint32(row.Endpoint), Identity: uint32(row.Identity), Port: be16(row.Port), Proto: uint8(row.Protocol),
+		Direction: uint8(row.Direction),
+	}
+	value := nodePolicy{Action: uint8(row.Action), Rule: rule}
+	if row.Action == model.ToProxy {
+		value.Proxy = p.listeners[row.Listener] // 0: nobody listens, which drops
+	}
+	p.rows[row.Key()] = row
+	var old nodePolicy
+	if err := p.node.objects.Policy.Lookup(key, &old); err == nil && old == value {
+		return nil
+	}
+	if err := p.node.objects.Policy.Put(key, value); err != nil {
+		return fmt.Errorf("write verdict of endpoint %d: %w", row.Endpoint, err)
+	}
+	p.verdicts[row.Key()] = key
+	return p.bump(key.Endpoint)
+}
+
+// bump gives an endpoint a new revision.
+func (p *policies) bump(id uint32) error {
+	addrs := map[nodeAddr]bool{}
+	var value nodeEndpoint
+	for addr, e := range p.endpoints {
+		if e.Id == id {
+			addrs[addr], value = true, e
+		}
+	}
+	if len(addrs) == 0 {
+		return nil
+	}
+	revision, err := p.next()
+	if err != nil {
+		return err
+	}
+	value.Revision = revision
+	for addr := range addrs {
+		if err := p.node.objects.Endpoints.Put(addr, value); err != nil {
+			return fmt.Errorf("write revision of endpoint %d: %w", id, err)
+		}
+		p.endpoints[addr] = value
+	}
+	return nil
+}
+
+// Delete takes a verdict back.
+func (v Verdicts) Delete(_ context.Context, key string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.rows, key)
+	return v.removeVerdict(key)
+}
+
+func (p *policies) removeVerdict(row string) error {
+	key, ok := p.verdicts[row]
+	if !ok {
+		return nil
+	}
+	if err := remove(p.node.objects.Policy, key); err != nil {
+		return fmt.Errorf("remove verdict of endpoint %d: %w", key.Endpoint, err)
+	}
+	delete(p.verdicts, row)
+	return p.bump(key.Endpoint)
+}
+
+// Prune takes back all verdicts that are in no row.
+func (v Verdicts) Prune(_ context.Context, keys []string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	wanted := setOf(keys)
+	var errs []error
+	for row := range v.verdicts {
+		if !wanted[row] {
+			errs = append(errs, v.removeVerdict(row))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// row is the key of the verdict's row.
+func (k nodePolicyKey) row() string {
+	return model.Verdict{
+		Endpoint: uint16(k.Endpoint), Direction: model.Direction(k.Direction), Identity: model.Identity(k.Identity),
+		Protocol: model.L4Protocol(k.Proto), Port: be16(k.Port),
+	}.Key()
+}
+
+// Update tells the programs who is behind a prefix.
+func (i Identities) Update(_ context.Context, row model.IPIdentity) (struct{}, error) {
+	value := nodeIpcache{Identity: uint32(row.Identity), Node: addrFrom(row.Node)}
+	if row.Cluster {
+		value.Flags |= ipcacheCluster
+	}
+	if err := i.node.objects.Ipcache.Put(prefixFrom(row.Prefix), value); err != nil {
+		return struct{}{}, fmt.Errorf("write identity of %s: %w", row.Prefix, err)
+	}
+	i.node.mu.Lock()
+	i.node.prefixes[row.Key()] = prefixFrom(row.Prefix)
+	i.node.mu.Unlock()
+	return struct{}{}, nil
+}
+
+// Delete makes a prefix as unknown as the world.
+func (i Identities) Delete(_ context.Context, key string) error {
+	i.node.mu.Lock()
+	defer i.node.mu.Unlock()
+	prefix, ok := i.node.prefixes[key]
+	if !ok {
+		return nil
+	}
+	if err := remove(i.node.objects.Ipcache, prefix); err != nil {
+		return fmt.Errorf("remove identity of %s: %w", key, err)
+	}
+	delete(i.node.prefixes, key)
+	return nil
+}
+
+// Prune forgets all prefixes that are in no row.
+func (i Identities) Prune(ctx context.Context, keys []string) error {
+	wanted := setOf(keys)
+	i.node.mu.Lock()
+	var gone []string
+	for row := range i.node.prefixes {
+		if !wanted[row] {
+			gone = append(gone, row)
+		}
+	}
+	i.node.mu.Unlock()
+	var errs []error
+	for _, row := range gone {
+		errs = append(errs, i.Delete(ctx, row))
+	}
+	return errors.Join(errs...)
+}
+
+func (n *Node) readPrefixes() error {
+	n.prefixes = map[string]nodeIpcacheKey{}
+	var key nodeIpcacheKey
+	var value nodeIpcache
+	rows := n.objects.Ipcache.Iterate()
+	for rows.Next(&key, &value) {
+		n.prefixes[model.IPIdentity{Prefix: key.prefix()}.Key()] = key
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read identities: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,162 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+//go:generate go tool bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel -tags linux -cflags "-mcpu=v3 -Wall -Werror -Wno-unused-function -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu" envoy bpf/envoy.c
+
+// ProxyBases are where the two generations of Envoy have their listeners: k is
+// at base + k. There are never three.
+var ProxyBases = [2]uint16{10000, 15000}
+
+// Marks of sockets, SO_MARK. The identity that an upstream connection speaks
+// for stands above them, from bit 16; 0: that of its source address.
+const (
+	MarkListener = 0x800 // of every listener of Envoy's; others in its cgroup are not taken for one
+	MarkUpstream = 0x400 // of upstream connections that are yet to be judged
+	// MarkUpstreamJudged is of upstream connections of a listener to which
+	// the destination pod's own ingress verdict led.
+	MarkUpstreamJudged = 0x600
+)
+
+// ErrTwoGenerations says that both bases are taken: the oldest Envoy must end
+// before another is served.
+var ErrTwoGenerations = errors.New("two Envoys are served already, the oldest must end first")
+
+// Proxy leads connections to the node's Envoys. Its programs, links and maps
+// stay when the process ends. Its methods may be called from any goroutine;
+// those that say so, from a thread in the node's network namespace.
+type Proxy struct {
+	node    *Node
+	maps    map[string]*ebpf.Map // the node's, by name
+	options ProxyOptions
+
+	mu          sync.Mutex
+	generations []Generation
+}
+
+// ProxyOptions are what the programs around Envoy know of the node. An invalid
+// address: none of that family.
+type ProxyOptions struct {
+	Node4, Node6       netip.Addr // the node's own
+	Ingress4, Ingress6 netip.Addr // on lo, identity 8
+	// CgroupRoot is where cgroup2 is mounted; empty: as /proc/mounts says.
+	CgroupRoot string
+}
+
+// Generation is an Envoy that is served: by its cgroup, with its port base.
+type Generation struct {
+	Base   uint16
+	Cgroup uint64 // inode, also its number in BPF
+}
+
+// OpenProxy replaces the programs around Envoys that an earlier process has
+// left, and attaches what is missing. It is called after the node's Commit, in
+// the node's network namespace.
+func (n *Node) OpenProxy(o ProxyOptions) (*Proxy, error) {
+	var err error
+	if o.CgroupRoot, err = mountPoint(o.CgroupRoot, cgroup2); err != nil {
+		return nil, err
+	}
+	m := n.objects.nodeMaps
+	p := &Proxy{node: n, options: o, maps: map[string]*ebpf.Map{
+		"active": m.Active, "backends": m.Backends, "conntrack": m.Conntrack, "dark": m.Dark, "endpoints": m.Endpoints,
+		"events": m.Events, "fragments": m.Fragments, "frontends": m.Frontends, "ipcache": m.Ipcache, "listeners": m.Listeners,
+		"metrics": m.Metrics, "policy": m.Policy, "sets": m.Sets, "settings": m.Settings,
+	}}
+	c, err := p.load(nil, "pick_listener")
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	err = p.attach("pick_listener", c.Programs["pick_listener"], func(prog *ebpf.Program) (link.Link, error) {
+		ns, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			return nil, err
+		}
+		defer ns.Close()
+		return link.AttachNetNs(int(ns.Fd()), prog)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, p.takeOver()
+}
+
+// load loads some of the programs around Envoy, on the node's maps.
+func (p *Proxy) load(constants map[string]any, programs ...string) (*ebpf.Collection, error) {
+	spec, err := loadEnvoy()
+	if err != nil {
+		return nil, fmt.Errorf("read the programs around Envoy: %w", err)
+	}
+	for name := range spec.Programs {
+		if !slices.Contains(programs, name) {
+			delete(spec.Programs, name)
+		}
+	}
+	shared := map[string]*ebpf.Map{}
+	for name, m := range p.maps {
+		if s := spec.Maps[name]; s != nil {
+			s.MaxEntries = m.MaxEntries()
+			shared[name] = m
+		}
+	}
+	spec.Maps["node_ports"].Pinning = ebpf.PinByName
+	if err := p.constants(spec, constants); err != nil {
+		return nil, err
+	}
+	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
+		Maps: ebpf.MapOptions{PinPath: p.node.maps}, MapReplacements: shared,
+	})
+	var rejected *ebpf.VerifierError
+	if errors.As(err, &rejected) {
+		return nil, fmt.Errorf("load the programs around Envoy: the kernel's verifier says:\n%+v", rejected)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load the programs around Envoy: %w", err)
+	}
+	return c, nil
+}
+
+// constants sets those of the node, of the proxy, and more.
+func (p *Proxy) constants(spec *ebpf.CollectionSpec, more map[string]any) error {
+	all, err := p.node.options.constants(0)
+	if err != nil {
+		return err
+	}
+	all["cfg_node_v4"], all["cfg_node_v6"] = addrFrom(p.options.Node4), addrFrom(p.options.Node6)
+	all["cfg_ingress_v4"], all["cfg_ingress_v6"] = addrFrom(p.options.Ingress4), addrFrom(p.options.Ingress6)
+	maps.Copy(all, more)
+	for name, value := range all {
+		if v := spec.Variables[name]; v != nil { // the compiler leaves out what is not used
+			if err := v.Set(value); err != nil {
+				return fmt.Errorf("set %s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// attach replaces the program of a pinned link, or makes the link.
+func (p *Proxy) attach(name string, prog *ebpf.Program, attach func(*ebpf.Program) (link.Link, error)) error {
+	path := filepath.Join(p.node.links(), name)
+	if done, err := replace(path, prog); done || err != nil {
+		return err
+	}
+	l, err := attach(prog)
+	if err != nil {
+		return fmt.Errorf("attach %s: %w", name, err)
+	}
+	return pinLink(l, path)
+}

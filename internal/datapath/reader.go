@@ -1,0 +1,150 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+)
+
+// Reader reads the maps of a node. It needs no agent: the maps are there as
+// long as the programs are.
+type Reader struct {
+	maps   map[string]*ebpf.Map // without those that another layout lacks
+	opened bool
+}
+
+// Reader is for the maps of this node; Close on it does nothing.
+func (n *Node) Reader() *Reader {
+	o := &n.objects
+	return &Reader{maps: map[string]*ebpf.Map{
+		"active": o.Active, "backends": o.Backends, "conntrack": o.Conntrack, "dark": o.Dark, "endpoints": o.Endpoints,
+		"events": o.Events, "fragments": o.Fragments, "frontends": o.Frontends, "ipcache": o.Ipcache,
+		"listeners": o.Listeners, "metrics": o.Metrics, "names": o.Names, "policy": o.Policy, "sets": o.Sets,
+		"settings": o.Settings, "sockets": o.Sockets,
+	}}
+}
+
+// OpenReader opens the maps below a bpffs; empty: the one that /proc/mounts
+// names.
+func OpenReader(bpffs string) (*Reader, error) {
+	bpffs, err := mountPoint(bpffs, bpfFS)
+	if err != nil {
+		return nil, err
+	}
+	// while a new layout is filled there are two folders: the old one works
+	folders, err := filepath.Glob(filepath.Join(bpffs, "waggle", fmt.Sprintf("maps-%d-*", layout)))
+	if err != nil || len(folders) == 0 {
+		return nil, errors.Join(fmt.Errorf("no maps of this version below %s: no agent has run on this node", bpffs), err)
+	}
+	folder := oldest(folders)
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return nil, fmt.Errorf("list maps: %w", err)
+	}
+	r := &Reader{maps: map[string]*ebpf.Map{}, opened: true}
+	for _, entry := range entries {
+		m, err := ebpf.LoadPinnedMap(filepath.Join(folder, entry.Name()), nil)
+		if err != nil {
+			r.Close()
+			return nil, fmt.Errorf("open map %s: %w", entry.Name(), err)
+		}
+		r.maps[entry.Name()] = m
+	}
+	return r, nil
+}
+
+func oldest(folders []string) string {
+	return slices.MinFunc(folders, func(a, b string) int {
+		return modified(a).ModTime().Compare(modified(b).ModTime())
+	})
+}
+
+func modified(path string) fs.FileInfo {
+	info, err := os.Stat(path)
+	if err != nil {
+		panic(err) // it was just listed
+	}
+	return info
+}
+
+// Close lets go of the maps that OpenReader has opened.
+func (r *Reader) Close() {
+	for _, m := range r.maps {
+		if r.opened {
+			m.Close()
+		}
+	}
+}
+
+// The names that Cilium's commands know, and what they show here: a map, and
+// the address family that is meant.
+var aliases = map[string]struct{ name, family string }{
+	"cilium_lb4_services_v2": {"frontends", "4"}, "cilium_lb6_services_v2": {"frontends", "6"},
+	"cilium_lb4_backends_v3": {"backends", "4"}, "cilium_lb6_backends_v3": {"backends", "6"},
+	"cilium_ct4_global": {"conntrack", "4"}, "cilium_ct6_global": {"conntrack", "6"},
+	"cilium_ipcache_v2": {"ipcache", ""}, "cilium_policy_v2": {"policy", ""}, "cilium_lxc": {"endpoints", ""},
+	"cilium_metrics": {"metrics", ""},
+}
+
+// MapInfo is a map and how full it is.
+type MapInfo struct {
+	Name    string
+	Type    string   // as the kernel calls it
+	Aliases []string // Cilium's names for it
+	Entries int      // -1: what it holds cannot be counted
+	Limit   int
+}
+
+// Maps are all maps, by name.
+func (r *Reader) Maps() ([]MapInfo, error) {
+	var infos []MapInfo
+	for name, m := range r.maps {
+		info := MapInfo{Name: name, Type: m.Type().String(), Entries: -1, Limit: int(m.MaxEntries())}
+		for alias, of := range aliases {
+			if of.name == name {
+				info.Aliases = append(info.Aliases, alias)
+			}
+		}
+		slices.Sort(info.Aliases)
+		switch m.Type() {
+		case ebpf.Hash, ebpf.LRUHash, ebpf.LPMTrie:
+			n, err := countKeys(m)
+			if err != nil {
+				return nil, fmt.Errorf("count map %s: %w", name, err)
+			}
+			info.Entries = n
+		}
+		infos = append(infos, info)
+	}
+	slices.SortFunc(infos, func(a, b MapInfo) int { return strings.Compare(a.Name, b.Name) })
+	return infos, nil
+}
+
+// countKeys walks the keys. A map that changes meanwhile may lead the walk back
+// to its beginning; so it ends at the map's size.
+func countKeys(m *ebpf.Map) (int, error) {
+	key, next := []byte(nil), make([]byte, m.KeySize())
+	n := 0
+	for ; n < int(m.MaxEntries()); n++ {
+		var err error
+		if key == nil {
+			err = m.NextKey(nil, next)
+		} else {
+			err = m.NextKey(key, next)
+		}
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+		key = append(key[:0], next...)
+	}
+	return n, nil
+}

@@ -1,0 +1,253 @@
+package datapath
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// Row is an entry of a map in words.
+type Row struct{ Key, Value string }
+
+// Rows are the entries of a map, by key. It goes by our name or Cilium's.
+func (r *Reader) Rows(name string) ([]Row, error) {
+	alias, ok := aliases[name]
+	if !ok {
+		alias.name = name
+	}
+	m, ok := r.maps[alias.name]
+	show, known := shows[alias.name]
+	if !ok || !known {
+		return nil, fmt.Errorf("no map %q: there are %s", name, strings.Join(mapNames(), ", "))
+	}
+	rows, err := show(r, m, alias.family)
+	if err != nil {
+		return nil, fmt.Errorf("read map %s: %w", name, err)
+	}
+	slices.SortFunc(rows, func(a, b Row) int { return strings.Compare(a.Key, b.Key) })
+	return rows, nil
+}
+
+func mapNames() []string {
+	var names []string
+	for name := range shows {
+		names = append(names, name)
+	}
+	for name := range aliases {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+var shows = map[string]func(r *Reader, m *ebpf.Map, family string) ([]Row, error){
+	"frontends": show(frontendRow), "sets": show(setRow), "backends": show(backendRow), "conntrack": show(connRow),
+	"ipcache": show(ipcacheRow), "endpoints": show(endpointRow), "policy": show(policyRow), "sockets": show(socketRow),
+	"fragments": show(fragmentRow), "names": show(nameRow),
+	"metrics": func(r *Reader, _ *ebpf.Map, _ string) ([]Row, error) { return r.metricRows() },
+}
+
+// show makes rows of a map's entries; those of another family are left out.
+func show[K, V any](f func(r *Reader, key K, value V) (row Row, family string)) func(*Reader, *ebpf.Map, string) ([]Row, error) {
+	return func(r *Reader, m *ebpf.Map, family string) ([]Row, error) {
+		var rows []Row
+		var key K
+		var value V
+		entries := m.Iterate()
+		for entries.Next(&key, &value) {
+			if row, of := f(r, key, value); family == "" || family == of {
+				rows = append(rows, row)
+			}
+		}
+		return rows, entries.Err()
+	}
+}
+
+func familyOf(a netip.Addr) string {
+	if a.Is4() {
+		return "4"
+	}
+	return "6"
+}
+
+func endOf(a nodeAddr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a.addr(), be16(port)) }
+
+// flagNames are the set bits of flags in words.
+func flagNames[F ~uint32](flags F, names []string) string {
+	var set []string
+	for i, name := range names {
+		if flags&(1<<i) != 0 {
+			set = append(set, name)
+		}
+	}
+	return strings.Join(set, ",")
+}
+
+var frontendFlags = []string{"ClusterIP", "NodePort", "LoadBalancer", "ExternalIP", "keep-source", "l7-load-balancer", "reject"}
+
+// nameOf is the name behind a number, without its kind.
+func (r *Reader) nameOf(number uint32, kind string) string {
+	var name nodeName
+	if m := r.maps["names"]; m == nil || m.Lookup(number, &name) != nil {
+		return fmt.Sprint(number)
+	}
+	return strings.TrimPrefix(name.String(), kind)
+}
+
+func frontendRow(r *Reader, k nodeFrontendKey, v nodeFrontend) (Row, string) {
+	scope := "internal"
+	if k.Scope == uint8(nodeScopeSCOPE_EXTERNAL) {
+		scope = "external"
+	}
+	value := fmt.Sprintf("%s set %d [%s]", r.nameOf(v.Id, nameService), v.Set, flagNames(uint32(v.Flags), frontendFlags))
+	if v.Flags&frontendRedirect != 0 {
+		value += fmt.Sprintf(" (L7LB Proxy Port: %d)", v.Proxy)
+	}
+	return Row{fmt.Sprintf("%s %s", k, scope), value}, familyOf(k.Addr.addr())
+}
+
+func setRow(r *Reader, number uint32, v nodeSet) (Row, string) {
+	return Row{fmt.Sprint(number), fmt.Sprintf("%d backends of %s", v.Count, r.nameOf(number, nameSet))}, ""
+}
+
+func backendRow(_ *Reader, k nodeSlotKey, v nodeBackend) (Row, string) {
+	return Row{fmt.Sprintf("%d (%d)", k.Set, k.Slot), v.String()}, familyOf(v.Addr.addr())
+}
+
+var connFlags = []string{"reply", "dnat", "snat", "proxy", "fin", "answered", "node"}
+
+func connRow(_ *Reader, k nodeConnKey, v nodeConn) (Row, string) {
+	way := ""
+	if v.Flags&connSNAT != 0 {
+		way += " from " + endOf(v.Src, v.Sport).String()
+	}
+	if v.Flags&connDNAT != 0 {
+		way += " to " + endOf(v.Dst, v.Dport).String()
+	}
+	if v.Flags&connProxy != 0 {
+		way += fmt.Sprintf(" proxy %d at %d", v.Proxy, v.Base+v.Proxy)
+	}
+	now, _ := monotonic()
+	silent := max(0, now-time.Duration(v.Seen)).Truncate(time.Second)
+	key := fmt.Sprintf("%s %s -> %s", protocolName(k.Proto), endOf(k.Src, k.Sport), endOf(k.Dst, k.Dport))
+	if k.Table == uint8(nodeConnTableCONN_NAT) {
+		key += " nat"
+	}
+	return Row{key, fmt.Sprintf("[%s]%s identity %d endpoint %d silent %s", flagNames(uint32(v.Flags), connFlags), way, v.Identity, v.Endpoint, silent)},
+		familyOf(k.Dst.addr())
+}
+
+func ipcacheRow(_ *Reader, k nodeIpcacheKey, v nodeIpcache) (Row, string) {
+	value := fmt.Sprintf("identity=%d", v.Identity)
+	if v.Flags&ipcacheCluster != 0 {
+		value += " cluster"
+	}
+	if node := v.Node.addr(); !node.IsUnspecified() {
+		value += " node=" + node.String()
+	}
+	return Row{k.prefix().String(), value}, ""
+}
+
+func endpointRow(_ *Reader, k nodeAddr, v nodeEndpoint) (Row, string) {
+	return Row{k.addr().String(), fmt.Sprintf("id=%d sec_id=%d ifindex=%d mac=%s nodemac=%s revision=%d enforce=%s", v.Id, v.Identity,
+		v.Ifindex, mac(v.Mac), mac(v.HostMac), v.Revision, flagNames(uint32(v.Enforce), []string{"ingress", "egress"}))}, ""
+}
+
+func mac(m [6]uint8) string {
+	return fmt.Sprintf("%02X:%02X:%02X:%02X:%02X:%02X", m[0], m[1], m[2], m[3], m[4], m[5])
+}
+
+func policyRow(r *Reader, k nodePolicyKey, v nodePolicy) (Row, string) {
+	direction, action := "Ingress", map[uint8]string{1: "Allow", 2: "Deny", 3: "Proxy"}[v.Action]
+	if k.Direction == uint8(model.Egress) {
+		direction = "Egress"
+	}
+	value := action
+	if v.Proxy != 0 {
+		value += fmt.Sprintf(" %d", v.Proxy)
+	}
+	return Row{fmt.Sprintf("%d %s: %d %d/%s", k.Endpoint, direction, k.Identity, be16(k.Port), model.L4Protocol(k.Proto)),
+		value + " by " + r.nameOf(v.Rule, nameRule)}, ""
+}
+
+func socketRow(_ *Reader, k nodeSockKey, v nodeSockValue) (Row, string) {
+	arrow := "<-"
+	if k.Way == uint8(nodeSockWaySOCK_FORWARD) {
+		arrow = "->"
+	}
+	return Row{fmt.Sprintf("%d %s %s", k.Cookie, endOf(k.Addr, k.Port), protocolName(k.Proto)), arrow + " " + endOf(v.Addr, v.Port).String()}, ""
+}
+
+func fragmentRow(_ *Reader, k nodeFragmentKey, v nodeFragment) (Row, string) {
+	return Row{fmt.Sprintf("%s %s -> %s id %d", protocolName(k.Proto), k.Src.addr(), k.Dst.addr(), k.Id),
+		fmt.Sprintf("%d -> %d", be16(v.Sport), be16(v.Dport))}, ""
+}
+
+func nameRow(_ *Reader, number uint32, v nodeName) (Row, string) {
+	return Row{fmt.Sprint(number), v.String()}, ""
+}
+
+// protocolName is an IP protocol's name, as the kernel's headers have it.
+func protocolName(proto uint8) string {
+	switch proto {
+	case 1:
+		return "ICMP"
+	case 6:
+		return "TCP"
+	case 17:
+		return "UDP"
+	case 58:
+		return "ICMPv6"
+	case 132:
+		return "SCTP"
+	}
+	return fmt.Sprint(proto)
+}
+
+// Service is a Service's address and what is behind it, for commands.
+type Service struct {
+	ID       uint32
+	Name     string // namespace/name:port
+	Frontend string // address:port/protocol
+	Scope    string // "internal": asked by pods and nodes; "external"
+	Type     string // kind and flags
+	Backends []string
+	Listener uint16 // logical number of the listener that gets it; 0: none
+}
+
+// Services are all frontends, by address.
+func (r *Reader) Services() ([]Service, error) {
+	var services []Service
+	var key nodeFrontendKey
+	var value nodeFrontend
+	entries := r.maps["frontends"].Iterate()
+	for entries.Next(&key, &value) {
+		row, _ := frontendRow(r, key, value)
+		frontend, scope, _ := strings.Cut(row.Key, " ")
+		s := Service{
+			ID: value.Id, Name: r.nameOf(value.Id, nameService), Frontend: frontend, Scope: scope,
+			Type: flagNames(uint32(value.Flags), frontendFlags), Listener: value.Proxy,
+		}
+		var set nodeSet
+		if err := r.maps["sets"].Lookup(value.Set, &set); err == nil {
+			for slot := range set.Count {
+				var b nodeBackend
+				if err := r.maps["backends"].Lookup(nodeSlotKey{Set: value.Set, Slot: slot}, &b); err == nil {
+					s.Backends = append(s.Backends, b.String())
+				}
+			}
+		}
+		slices.Sort(s.Backends)
+		services = append(services, s)
+	}
+	slices.SortFunc(services, func(a, b Service) int {
+		return strings.Compare(a.Frontend+" "+a.Scope, b.Frontend+" "+b.Scope)
+	})
+	return services, entries.Err()
+}

@@ -1,0 +1,228 @@
+package datapath
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// services is what the outputs of frontends and of backend sets share: the
+// maps' content, and which frontends refer to which set. A set is written
+// before the first frontend that refers to it and goes after the last.
+type services struct {
+	mu        sync.Mutex
+	node      *Node
+	names     *names
+	sets      map[uint32][]nodeBackend // by number; slots
+	setKeys   map[uint32]string        // those that have a row
+	entries   map[nodeFrontendKey]nodeFrontend
+	byRow     map[string][]nodeFrontendKey // entries of a row
+	refs      map[uint32]int
+	rows      map[string]model.Frontend // that were written
+	listeners map[string]uint16         // logical numbers of the live ones
+}
+
+func readServices(n *Node, names *names) (*services, error) {
+	s := &services{
+		node: n, names: names, sets: map[uint32][]nodeBackend{}, setKeys: map[uint32]string{},
+		entries: map[nodeFrontendKey]nodeFrontend{}, byRow: map[string][]nodeFrontendKey{}, refs: map[uint32]int{},
+		rows: map[string]model.Frontend{},
+	}
+	var key nodeFrontendKey
+	var value nodeFrontend
+	rows := n.objects.Frontends.Iterate()
+	for rows.Next(&key, &value) {
+		s.entries[key] = value
+		s.byRow[rowKey(key, value)] = append(s.byRow[rowKey(key, value)], key)
+		s.refs[value.Set]++
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read frontends: %w", err)
+	}
+	return s, s.readSets()
+}
+
+func (s *services) readSets() error {
+	var number uint32
+	var set nodeSet
+	rows := s.node.objects.Sets.Iterate()
+	for rows.Next(&number, &set) {
+		slots := make([]nodeBackend, set.Count)
+		for slot := range slots {
+			key := nodeSlotKey{Set: number, Slot: uint32(slot)}
+			if err := s.node.objects.Backends.Lookup(key, &slots[slot]); err != nil {
+				return fmt.Errorf("read backend %d of set %d: %w", slot, number, err)
+			}
+		}
+		s.sets[number] = slots
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read sets of backends: %w", err)
+	}
+	return nil
+}
+
+// put writes an entry of frontends and keeps count of what it refers to.
+func (s *services) put(key nodeFrontendKey, value nodeFrontend) error {
+	old, was := s.entries[key]
+	if was && old == value {
+		return nil
+	}
+	if err := s.node.objects.Frontends.Put(key, value); err != nil {
+		return fmt.Errorf("write frontend %s: %w", key, err)
+	}
+	s.entries[key] = value
+	s.refs[value.Set]++
+	if was {
+		s.forget(key, old)
+	}
+	s.byRow[rowKey(key, value)] = append(s.byRow[rowKey(key, value)], key)
+	if was {
+		return s.release(old.Set)
+	}
+	return nil
+}
+
+func (s *services) drop(key nodeFrontendKey) error {
+	old, was := s.entries[key]
+	if !was {
+		return nil
+	}
+	if err := remove(s.node.objects.Frontends, key); err != nil {
+		return fmt.Errorf("remove frontend %s: %w", key, err)
+	}
+	delete(s.entries, key)
+	s.forget(key, old)
+	return s.release(old.Set)
+}
+
+func (s *services) forget(key nodeFrontendKey, value nodeFrontend) {
+	row := rowKey(key, value)
+	s.byRow[row] = slices.DeleteFunc(s.byRow[row], func(k nodeFrontendKey) bool { return k == key })
+	if len(s.byRow[row]) == 0 {
+		delete(s.byRow, row)
+	}
+}
+
+// release takes back a reference to a set, which goes with the last one if it
+// has no row any more.
+func (s *services) release(set uint32) error {
+	s.refs[set]--
+	if s.refs[set] > 0 {
+		return nil
+	}
+	delete(s.refs, set)
+	if _, wanted := s.setKeys[set]; wanted {
+		return nil
+	}
+	return s.removeSet(set)
+}
+
+// removeSet takes a set out of the maps: its count, then its slots.
+func (s *services) removeSet(number uint32) error {
+	slots, ok := s.sets[number]
+	if !ok {
+		return nil
+	}
+	if err := remove(s.node.objects.Sets, number); err != nil {
+		return fmt.Errorf("remove set %d: %w", number, err)
+	}
+	if err := s.removeSlots(number, 0, len(slots)); err != nil {
+		return err
+	}
+	delete(s.sets, number)
+	return s.names.dropNumber(nameSet, number)
+}
+
+func (s *services) removeSlots(set uint32, from, to int) error {
+	for slot := from; slot < to; slot++ {
+		if err := remove(s.node.objects.Backends, nodeSlotKey{Set: set, Slot: uint32(slot)}); err != nil {
+			return fmt.Errorf("remove backend %d of set %d: %w", slot, set, err)
+		}
+	}
+	return nil
+}
+
+// writeSet makes a set have these backends. The programs never see a slot
+// below the count without a backend, nor one whose backend is none of the old
+// and the new.
+func (s *services) writeSet(number uint32, backends []nodeBackend) error {
+	old, was := s.sets[number]
+	slots := arrange(old, backends)
+	for slot, b := range slots {
+		if slot < len(old) && old[slot] == b {
+			continue
+		}
+		if err := s.node.objects.Backends.Put(nodeSlotKey{Set: number, Slot: uint32(slot)}, b); err != nil {
+			return fmt.Errorf("write backend %s of set %d: %w", b, number, err)
+		}
+	}
+	if !was || len(old) != len(slots) {
+		if err := s.node.objects.Sets.Put(number, nodeSet{Count: uint32(len(slots))}); err != nil {
+			return fmt.Errorf("write set %d: %w", number, err)
+		}
+	}
+	s.sets[number] = slots
+	if err := s.removeSlots(number, len(slots), len(old)); err != nil {
+		return err
+	}
+	return s.node.forgetBackends(slices.DeleteFunc(slices.Clone(old), func(b nodeBackend) bool {
+		return b.Proto != uint8(model.UDP) || slices.Contains(slots, b)
+	}))
+}
+
+// arrange gives backends slots so that those which stay keep theirs as far as
+// possible: conversations look for their backend where it was.
+func arrange(old, backends []nodeBackend) []nodeBackend {
+	slots := make([]nodeBackend, len(backends))
+	taken := make([]bool, len(backends))
+	var homeless []nodeBackend
+	for _, b := range backends {
+		if slot := slices.Index(old, b); slot >= 0 && slot < len(slots) {
+			slots[slot], taken[slot] = b, true
+		} else {
+			homeless = append(homeless, b)
+		}
+	}
+	for slot := range slots {
+		if !taken[slot] {
+			slots[slot], homeless = homeless[0], homeless[1:]
+		}
+	}
+	return slots
+}
+
+// backendsFrom are the map's values for a row.
+func (s *services) backendsFrom(row model.BackendSet) []nodeBackend {
+	backends := make([]nodeBackend, 0, len(row.Backends))
+	for _, b := range row.Backends {
+		value := nodeBackend{Addr: addrFrom(b.Addr()), Port: be16(b.Port()), Proto: uint8(row.Protocol)}
+		if slices.Contains(s.node.addresses(), b.Addr().Unmap()) {
+			value.Flags = backendNode
+		}
+		backends = append(backends, value)
+	}
+	return backends
+}
+
+// addresses are all of the node's own.
+func (n *Node) addresses() []netip.Addr {
+	var all []netip.Addr
+	for _, a := range append([]netip.Addr{n.options.IPv4, n.options.IPv6}, n.options.Addresses...) {
+		if a.IsValid() && !slices.Contains(all, a.Unmap()) {
+			all = append(all, a.Unmap())
+		}
+	}
+	return all
+}
+
+func (k nodeFrontendKey) String() string {
+	return netip.AddrPortFrom(k.Addr.addr(), be16(k.Port)).String() + "/" + model.L4Protocol(k.Proto).String()
+}
+
+func (b nodeBackend) String() string {
+	return netip.AddrPortFrom(b.Addr.addr(), be16(b.Port)).String() + "/" + model.L4Protocol(b.Proto).String()
+}
