@@ -78,6 +78,10 @@ func (s *Server) connect(ctx context.Context, a *attachment, netns *os.File) err
 	if err := s.options.Devices.CreatePod(netns, &a.PodEndpoint); err != nil {
 		return err
 	}
+	// What is attached is found by the device's index, also after a crash.
+	if err := s.store.write(*a); err != nil {
+		return err
+	}
 	if err := s.options.Attach(ctx, &a.PodEndpoint); err != nil {
 		return fmt.Errorf("attach programs to %s of %s: %w", a.Interface, a.Pod, err)
 	}

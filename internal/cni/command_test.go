@@ -1,14 +1,19 @@
 package cni
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
+	"golang.org/x/sys/unix"
 )
 
 const dual = "10.9.1.0/24 fd09:1::/64"
@@ -40,7 +45,7 @@ func TestAddCheckDel(t *testing.T) {
 				t.Errorf("eth0: %s, want MTU 1400 and %s", text, p.result.Interfaces[1].Mac)
 			}
 			for _, a := range p.addresses() {
-				n.run("ping -c 1 -W 2 " + a)
+				n.reach(a)
 			}
 			if err := p.check(); err != nil {
 				t.Errorf("check: %v", err)
@@ -57,6 +62,25 @@ func TestAddCheckDel(t *testing.T) {
 				t.Errorf("check of a deleted container: code %d", code)
 			}
 		})
+	}
+}
+
+// reach connects from the node to a port of the pod where nobody listens: the
+// pod itself says so.
+func (n *node) reach(address string) {
+	n.t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		if err := unix.Setns(int(n.netns.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- err
+			return
+		}
+		_, err := net.DialTimeout("tcp", net.JoinHostPort(address, "81"), 5*time.Second)
+		done <- err
+	}()
+	if err := <-done; !errors.Is(err, unix.ECONNREFUSED) {
+		n.t.Errorf("connect to %s: %v, want it refused", address, err)
 	}
 }
 

@@ -3,7 +3,6 @@ package cni
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand"
 	"os"
 	"os/exec"
@@ -305,7 +304,7 @@ func (s *storm) mayKill(r *rand.Rand, c *exec.Cmd, parse func([]byte) error) err
 	if err := c.Wait(); err != nil {
 		return err
 	}
-	return errors.Join(fs.ErrClosed) // its answer was not read
+	return errors.New("nobody has read its answer")
 }
 
 func (s *storm) count(added bool) {

@@ -72,13 +72,14 @@ func runAgent(dir, ranges string) error {
 			if why, err := os.ReadFile(in("refuse")); err == nil {
 				return errors.New(string(why))
 			}
+			err := os.WriteFile(program(*e), nil, 0o600)
 			for exists(in("hold")) && ctx.Err() == nil {
 				if err := os.WriteFile(in("held"), nil, 0o600); err != nil {
 					return err
 				}
 				runtime.Gosched()
 			}
-			return os.WriteFile(program(*e), nil, 0o600)
+			return err
 		},
 		Detach: func(_ context.Context, e model.PodEndpoint) error {
 			if err := os.Remove(program(e)); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -22,14 +22,19 @@ func (n *Node) setAddresses(want []netip.Addr) error {
 	if err != nil {
 		return err
 	}
+	var there []netip.Addr
 	for _, a := range have {
-		if address, _ := netip.AddrFromSlice(a.IP); !slices.Contains(want, address.Unmap()) {
+		address, _ := addrOf(a.IP)
+		if there = append(there, address); !slices.Contains(want, address) {
 			if err := n.handle.AddrDel(lo, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 				errs = append(errs, fmt.Errorf("remove address %s from lo: %w", address, err))
 			}
 		}
 	}
 	for _, address := range want {
+		if slices.Contains(there, address) {
+			continue
+		}
 		if err := n.handle.AddrReplace(lo, loAddress(address)); err != nil {
 			errs = append(errs, fmt.Errorf("add address %s to lo: %w", address, err))
 		}

@@ -185,7 +185,7 @@ func TestRouteOffTheSegment(t *testing.T) {
 func TestPrepareAgainAndRemove(t *testing.T) {
 	g := newGround(t, true, true)
 	look := "-4 rule\n-6 rule\nroute show table all\n-6 route show table all\naddr show dev lo"
-	before := ip(t, g.hosts[0], look)
+	before := ours(ip(t, g.hosts[0], look))
 	for _, want := range []string{"9:\tfrom all fwmark 0x200/0xf00 lookup 2004", "10.9.1.2/32 scope host", "fd09:1::2/128 scope global nodad deprecated"} {
 		if !strings.Contains(before, want) {
 			t.Errorf("node lacks %q:\n%s", want, before)
@@ -197,7 +197,7 @@ func TestPrepareAgainAndRemove(t *testing.T) {
 	if err := g.nodes[0].Prepare(); err != nil {
 		t.Fatal(err)
 	}
-	if after := ip(t, g.hosts[0], look); after != before {
+	if after := ours(ip(t, g.hosts[0], look)); after != before {
 		t.Errorf("prepared again:\n%s\nbefore:\n%s", after, before)
 	}
 	g.nodes[0].options.Ingress = nil
@@ -208,7 +208,7 @@ func TestPrepareAgainAndRemove(t *testing.T) {
 		t.Errorf("an address that is no longer wanted stays: %s", text)
 	}
 	for range 2 {
-		if err := g.nodes[0].Remove(); err != nil {
+		if err := Remove(g.hosts[0]); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,9 +8,12 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/waggle-mesh/waggle/internal/model"
 )
 
 // Marks of what is ours, so that nothing else is ever touched.
@@ -65,11 +68,14 @@ type Node struct {
 	families []family
 	uplink   Uplink
 	handle   *netlink.Handle
+
+	mu         sync.Mutex
+	routesMade map[string]model.NodeRoute // by key
 }
 
 // Open finds the node's devices and changes nothing.
 func Open(o Options) (*Node, error) {
-	n := &Node{options: o}
+	n := &Node{options: o, routesMade: map[string]model.NodeRoute{}}
 	for _, r := range o.Routers {
 		if f := familyOf(r); !slices.Contains(n.families, f) {
 			n.families = append(n.families, f)
@@ -78,12 +84,9 @@ func Open(o Options) (*Node, error) {
 	if len(n.families) != len(o.Routers) || len(o.Routers) == 0 {
 		return nil, fmt.Errorf("pods' routers %v: want one of each family", o.Routers)
 	}
-	err := within(o.Namespace, func() (err error) {
-		n.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open netlink: %w", err)
+	var err error
+	if n.handle, err = openHandle(o.Namespace); err != nil {
+		return nil, err
 	}
 	if n.uplink, err = findUplink(n.handle, o); err != nil {
 		n.handle.Close()
@@ -92,8 +95,26 @@ func Open(o Options) (*Node, error) {
 	return n, nil
 }
 
+func openHandle(namespace *os.File) (handle *netlink.Handle, err error) {
+	err = within(namespace, func() (err error) {
+		handle, err = netlink.NewHandle(unix.NETLINK_ROUTE)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open netlink: %w", err)
+	}
+	return handle, nil
+}
+
 // Close ends the use of the Node; everything it made stays.
 func (n *Node) Close() { n.handle.Close() }
+
+func (n *Node) log() *slog.Logger {
+	if n.options.Log == nil {
+		return slog.Default()
+	}
+	return n.options.Log
+}
 
 // Uplink is the device towards the other nodes.
 func (n *Node) Uplink() Uplink { return n.uplink }
@@ -108,10 +129,17 @@ func (n *Node) applySettings() error {
 	return within(n.options.Namespace, func() error { return apply(nodeSettings(n.uplink.Name, n.families)) })
 }
 
-// Remove takes away every trace but the sysctls, whose former values nobody
-// knows. Pods lose their network.
-func (n *Node) Remove() error {
-	errs := []error{n.setAddresses(nil), n.removeProxyRoutes()}
+// Remove takes away every trace of a Node in a namespace, nil for the
+// process's, but the sysctls, whose former values nobody knows. Pods lose their
+// network.
+func Remove(namespace *os.File) error {
+	handle, err := openHandle(namespace)
+	if err != nil {
+		return err
+	}
+	defer handle.Close()
+	n := &Node{handle: handle}
+	errs := []error{n.setAddresses(nil), n.removeProxyRules()}
 	devices, err := n.PodDevices()
 	errs = append(errs, err)
 	for _, name := range devices {
@@ -128,13 +156,19 @@ func (n *Node) Remove() error {
 // setProxyRoutes makes packets with the proxy's mark local, whatever their
 // destination.
 func (n *Node) setProxyRoutes() error {
+	lo, err := n.handle.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("look up lo: %w", err)
+	}
 	for _, f := range n.families {
-		lo, err := n.handle.LinkByName("lo")
+		routes, err := n.routes(f, &netlink.Route{Table: proxyTable, Protocol: protocolNode}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL)
 		if err != nil {
-			return fmt.Errorf("look up lo: %w", err)
+			return err
 		}
-		if err := n.handle.RouteReplace(proxyRoute(f, lo)); err != nil {
-			return fmt.Errorf("route table %d to lo: %w", proxyTable, err)
+		if len(routes) == 0 {
+			if err := n.handle.RouteReplace(proxyRoute(f, lo)); err != nil {
+				return fmt.Errorf("route table %d to lo: %w", proxyTable, err)
+			}
 		}
 		have, err := n.proxyRules(f)
 		if err != nil {
@@ -150,7 +184,7 @@ func (n *Node) setProxyRoutes() error {
 	return nil
 }
 
-func (n *Node) removeProxyRoutes() error {
+func (n *Node) removeProxyRules() error {
 	var errs []error
 	for _, f := range []family{ipv4, ipv6} {
 		rules, err := n.proxyRules(f)
@@ -201,6 +235,11 @@ func dump[T any](list func() ([]T, error)) ([]T, error) {
 
 func prefix(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+func addrOf(ip net.IP) (netip.Addr, bool) {
+	a, ok := netip.AddrFromSlice(ip)
+	return a.Unmap(), ok
 }
 
 // single is the prefix of one address.

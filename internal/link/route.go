@@ -40,6 +40,9 @@ func (o Routes) Update(_ context.Context, row model.NodeRoute) (device string, e
 	if err != nil {
 		return "", fmt.Errorf("route %s via %s: %w", row.Prefix, row.Via, err)
 	}
+	o.node.mu.Lock()
+	o.node.routesMade[row.Key()] = row
+	o.node.mu.Unlock()
 	return o.node.deviceTo(row.Prefix)
 }
 
@@ -49,6 +52,9 @@ func (o Routes) Delete(_ context.Context, key string) error {
 	if err != nil {
 		return fmt.Errorf("remove route %s: %w", key, err)
 	}
+	o.node.mu.Lock()
+	delete(o.node.routesMade, key)
+	o.node.mu.Unlock()
 	have, err := o.node.routesTo(to)
 	if err != nil {
 		return err
@@ -127,7 +133,7 @@ func prefixOf(r netlink.Route) netip.Prefix {
 	if r.Dst == nil {
 		return netip.Prefix{}
 	}
-	address, _ := netip.AddrFromSlice(r.Dst.IP)
+	address, _ := addrOf(r.Dst.IP)
 	ones, _ := r.Dst.Mask.Size()
 	return netip.PrefixFrom(address, ones)
 }

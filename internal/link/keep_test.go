@@ -1,0 +1,127 @@
+package link
+
+import (
+	"bufio"
+	"context"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestKeep makes good what a network daemon undoes, and is quiet when nothing
+// is wrong.
+func TestKeep(t *testing.T) {
+	g := newGround(t, true, true)
+	host := g.ends[0].Interface
+	look := "-4 rule\n-6 rule\nroute show table all\n-6 route show table all\naddr show dev lo"
+	before := ours(ip(t, g.hosts[0], look))
+	ctx, cancel := context.WithCancel(t.Context())
+	kept := make(chan error)
+	go func() { kept <- g.nodes[0].Keep(ctx) }()
+	ip(t, g.hosts[0], `rule del pref 9
+-6 rule del pref 9
+route flush table 2004
+route flush proto 87
+route flush proto 88
+-6 route flush proto 87
+-6 route flush proto 88
+addr flush dev lo label lo:waggle
+-6 addr flush dev lo deprecated`)
+	wrong := []sysctl{{"net/ipv4/conf/up0/rp_filter", "1"}, {"net/ipv4/conf/" + host + "/rp_filter", "2"},
+		{"net/ipv4/ip_forward", "0"}, {"net/ipv6/conf/all/forwarding", "0"}}
+	if err := within(g.hosts[0], func() error { return apply(wrong) }); err != nil {
+		t.Fatal(err)
+	}
+	right := append(nodeSettings("up0", g.nodes[0].families), hostEndSettings(host, g.nodes[0].families)...)
+	for end := time.Now().Add(20 * time.Second); ; {
+		err := within(g.hosts[0], func() error { return check(right) })
+		after := ours(ip(t, g.hosts[0], look))
+		if err == nil && after == before {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("not made good: %v\nmissing:\n%s\nnew:\n%s", err, without(before, after), without(after, before))
+		}
+	}
+	cancel()
+	if err := <-kept; err != nil {
+		t.Error(err)
+	}
+	if source := dial(t, g.pods[0], g.pods[1], g.ends[1].Addresses[0], nil); source != g.ends[0].Addresses[0].String() {
+		t.Errorf("pod to pod: source %s", source)
+	}
+}
+
+// TestRestoreWritesNothing when nothing is wrong, or Keep would hear itself.
+func TestRestoreWritesNothing(t *testing.T) {
+	g := newGround(t, true, true)
+	if err := g.nodes[0].restore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	monitor := exec.Command("ip", "monitor", "all")
+	out, err := monitor.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := within(g.hosts[0], monitor.Start); err != nil {
+		t.Fatal(err)
+	}
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for scanner := bufio.NewScanner(out); scanner.Scan(); {
+			lines <- scanner.Text()
+		}
+	}()
+	for listening := false; !listening; {
+		ip(t, g.hosts[0], "addr add 203.0.113.1/32 dev lo\naddr del 203.0.113.1/32 dev lo")
+		select {
+		case <-lines:
+			listening = true
+		default:
+		}
+	}
+	if err := g.nodes[0].restore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ip(t, g.hosts[0], "addr add 203.0.113.2/32 dev lo")
+	for line := range lines {
+		if strings.Contains(line, "203.0.113.2") {
+			break
+		}
+		if wrote := ours(line); wrote != "" {
+			t.Errorf("restore wrote: %s", wrote)
+		}
+	}
+	go func() { // what is left to say
+		for range lines {
+		}
+	}()
+	if err := monitor.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = monitor.Wait()
+}
+
+// without is the lines of a text that another lacks.
+func without(text, other string) (lines string) {
+	for line := range strings.Lines(text) {
+		if !strings.Contains(other, line) {
+			lines += line
+		}
+	}
+	return lines
+}
+
+// ours is the lines, in order of the alphabet, of what Prepare, Routes and
+// UpPod make; the kernel goes on to add others of its own for a while.
+func ours(text string) string {
+	lines := slices.DeleteFunc(slices.Sorted(strings.Lines(text)), func(line string) bool {
+		return !slices.ContainsFunc([]string{"proto 87", "proto 88", "2004", "10.9.", "fd09:", "forwarding"}, func(mark string) bool {
+			return strings.Contains(line, mark)
+		})
+	})
+	return strings.ReplaceAll(strings.Join(lines, ""), " linkdown", "") // as up0 is at first
+}
