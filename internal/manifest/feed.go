@@ -131,31 +131,24 @@ func (f *Feed) readFiles(paths []string, batch *Batch) {
 
 // decode makes documents of the chunks that are new.
 func (f *Feed) decode(tasks []*reading) {
-	type job struct {
-		to   *placed
-		text []byte
-	}
-	var jobs []job
+	var jobs []func()
 	for _, r := range tasks {
 		for i := range r.placed {
 			if r.placed[i].document == nil {
-				jobs = append(jobs, job{&r.placed[i], r.chunks[i].text})
+				jobs = append(jobs, func() { r.placed[i].document = f.bindings.read(r.chunks[i].text) })
 			}
 		}
 	}
-	read := func(j job) { j.to.document = f.bindings.read(j.text) }
-	if len(jobs) == 1 { // an edit, and not worth to wake another thread for
-		read(jobs[0])
-		return
-	}
 	var next atomic.Int64
-	var workers sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(jobs)) {
-		workers.Go(func() {
-			for i := next.Add(1); i <= int64(len(jobs)); i = next.Add(1) {
-				read(jobs[i-1])
-			}
-		})
+	work := func() {
+		for i := next.Add(1); i <= int64(len(jobs)); i = next.Add(1) {
+			jobs[i-1]()
+		}
 	}
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(jobs)) - 1 { // one is here: an edit wakes nobody
+		workers.Go(work)
+	}
+	work()
 	workers.Wait()
 }
