@@ -161,7 +161,7 @@ func (a *Graph) publish(t *flow.Table[model.Resource]) {
 }
 
 func (a *Graph) clusters(g *flow.Graph) {
-	a.publish(flow.Derive(g, "clusters", a.in.Backends, sameResource,
+	a.publish(flow.Derive(g, "clusters", a.in.Backends, model.Resource.Equal,
 		func(_ *flow.Reader, b model.Backend) []model.Resource {
 			return []model.Resource{render.Cluster(b)}
 		}))
@@ -173,7 +173,7 @@ func (a *Graph) loadAssignments(g *flow.Graph) {
 		owner := model.Name{Namespace: s.Name.Namespace, Name: s.Value.Labels[discoveryv1.LabelServiceName]}
 		return []string{owner.String()}
 	})
-	endpoints := flow.Derive(g, "endpoints", flow.Keys(g, "service ports", byEndpoints), sameEndpoints,
+	endpoints := flow.Derive(g, "endpoints", flow.Keys(g, "service ports", byEndpoints), model.Endpoints.Equal,
 		func(r *flow.Reader, k flow.KeyRow) []model.Endpoints {
 			b, _ := flow.First(r, byEndpoints, k.Key())
 			var slices []*discoveryv1.EndpointSlice
@@ -183,21 +183,21 @@ func (a *Graph) loadAssignments(g *flow.Graph) {
 			owner, _ := flow.Get(r, a.in.Services, b.Service.String())
 			return []model.Endpoints{service.Endpoints(b.Service, b.Port, owner.Value, slices)}
 		})
-	a.publish(flow.Derive(g, "load assignments", endpoints, sameResource,
+	a.publish(flow.Derive(g, "load assignments", endpoints, model.Resource.Equal,
 		func(_ *flow.Reader, e model.Endpoints) []model.Resource {
 			return []model.Resource{render.LoadAssignment(e)}
 		}))
 }
 
 func (a *Graph) certificates(g *flow.Graph) {
-	a.publish(flow.Derive(g, "secrets", a.in.Certificates, sameResource,
+	a.publish(flow.Derive(g, "secrets", a.in.Certificates, model.Resource.Equal,
 		func(_ *flow.Reader, c model.Certificate) []model.Resource {
 			return []model.Resource{render.Certificate(c)}
 		}))
 }
 
 func (a *Graph) listeners(g *flow.Graph) {
-	a.publish(flow.Derive(g, "listeners", a.in.Listeners, sameResource,
+	a.publish(flow.Derive(g, "listeners", a.in.Listeners, model.Resource.Equal,
 		func(r *flow.Reader, l model.Listener) []model.Resource {
 			address, ok := a.in.Address(r, l)
 			if !ok {

@@ -24,8 +24,8 @@ import (
 	"github.com/waggle-mesh/waggle/internal/xds"
 )
 
-// node is the pipeline with a real Envoy behind it.
-type node struct {
+// proxied is the pipeline with a real Envoy behind it.
+type proxied struct {
 	t        *testing.T
 	tables   flow.Graph
 	in       Inputs
@@ -36,8 +36,8 @@ type node struct {
 
 var testGateway = model.Name{Namespace: "default", Name: "gw"}
 
-func newNode(t *testing.T, port uint16) *node {
-	n := &node{t: t, server: xds.NewServer(slog.New(slog.DiscardHandler)), rejected: map[string][]model.Ref{}}
+func newProxied(t *testing.T, port uint16) *proxied {
+	n := &proxied{t: t, server: xds.NewServer(slog.New(slog.DiscardHandler)), rejected: map[string][]model.Ref{}}
 	equalHost := func(model.VirtualHost, model.VirtualHost) bool { return false }
 	n.in = Inputs{
 		Listeners:      flow.NewTable(&n.tables, "listeners in", func(model.Listener, model.Listener) bool { return false }),
@@ -61,7 +61,7 @@ func newNode(t *testing.T, port uint16) *node {
 
 // host answers a host with a status, where a regular expression matches the
 // whole path.
-func (n *node) host(name, path string, status int) {
+func (n *proxied) host(name, path string, status int) {
 	route := model.Ref{Kind: "HTTPRoute", Name: model.Name{Namespace: "default", Name: name}}
 	n.in.VirtualHosts.Set(model.VirtualHost{Table: model.TableKey(testGateway, 80, ""), Host: name, Routes: []model.Route{{
 		Origin:  model.Origin{Object: route},
@@ -71,7 +71,7 @@ func (n *node) host(name, path string, status int) {
 }
 
 // publish commits, and tells Envoy.
-func (n *node) publish() {
+func (n *proxied) publish() {
 	n.t.Helper()
 	for again := true; again; again = n.agent.Settle() {
 		if err := n.tables.Commit(); err != nil {
@@ -86,7 +86,7 @@ func (n *node) publish() {
 }
 
 // until goes on with what Envoy says until check has nothing against it.
-func (n *node) until(what string, check func() error) {
+func (n *proxied) until(what string, check func() error) {
 	n.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -117,7 +117,7 @@ func (n *node) until(what string, check func() error) {
 // objects are told.
 func TestRefusedTable(t *testing.T) {
 	port, dir := freePort(t), shortDir(t)
-	n := newNode(t, port)
+	n := newProxied(t, port)
 	paths, err := envoy.PathsIn(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"bytes"
-	"slices"
 	"strings"
 
 	"github.com/waggle-mesh/waggle/internal/flow"
@@ -45,7 +43,7 @@ func (a *Graph) routes(g *flow.Graph) {
 			return []size{{k.Key(), flow.Count(r, byTable, k.Key())}}
 		})
 	a.sizes.OnChange(func(changes []flow.Change[size]) { a.resized = append(a.resized, changes...) })
-	a.publish(flow.Derive(g, "route tables", tables, sameResource,
+	a.publish(flow.Derive(g, "route tables", tables, model.Resource.Equal,
 		func(r *flow.Reader, k flow.KeyRow) []model.Resource {
 			if a.isScoped(r, k.Key()) {
 				return render.ScopedWildcards(k.Key(), flow.Select(r, wildcards, k.Key()))
@@ -57,7 +55,7 @@ func (a *Graph) routes(g *flow.Graph) {
 
 // scopes renders the exact hosts of scoped tables, each by itself.
 func (a *Graph) scopes(g *flow.Graph, listeners *flow.Index[model.Listener]) {
-	a.publish(flow.Derive(g, "scoped hosts", a.hosts, sameResource,
+	a.publish(flow.Derive(g, "scoped hosts", a.hosts, model.Resource.Equal,
 		func(r *flow.Reader, h render.Host) []model.Resource {
 			if isWildcard(h) || !a.isScoped(r, h.Table) {
 				return nil
@@ -75,11 +73,3 @@ func (a *Graph) isScoped(r *flow.Reader, table string) bool {
 func isWildcard(h render.Host) bool { return strings.HasPrefix(h.Name, "*") }
 
 func equal[T comparable](a, b T) bool { return a == b }
-
-func sameResource(a, b model.Resource) bool {
-	return a.ResourceKey == b.ResourceKey && bytes.Equal(a.Body, b.Body) && slices.Equal(a.Owners, b.Owners)
-}
-
-func sameEndpoints(a, b model.Endpoints) bool {
-	return a.Service == b.Service && a.Port == b.Port && slices.Equal(a.Addresses, b.Addresses)
-}

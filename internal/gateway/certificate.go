@@ -26,6 +26,11 @@ type Certificate struct {
 	Problem string
 }
 
+// Equal tells whether c and other say the same.
+func (c Certificate) Equal(other Certificate) bool {
+	return c.Certificate.Equal(other.Certificate) && c.NotAfter.Equal(other.NotAfter) && c.Problem == other.Problem
+}
+
 // SecretCertificate reads a Secret of type kubernetes.io/tls.
 func SecretCertificate(secret *corev1.Secret) Certificate {
 	out := Certificate{Certificate: model.Certificate{Secret: model.Name{Namespace: secret.Namespace, Name: secret.Name}}}

@@ -2,6 +2,7 @@ package model
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 )
 
@@ -47,3 +48,8 @@ type Endpoints struct {
 
 // Key is unique per Service and port.
 func (e Endpoints) Key() string { return EndpointsKey(e.Service, e.Port) }
+
+// Equal tells whether e and other say the same.
+func (e Endpoints) Equal(other Endpoints) bool {
+	return e.Service == other.Service && e.Port == other.Port && slices.Equal(e.Addresses, other.Addresses)
+}

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 )
@@ -63,6 +64,11 @@ type Certificate struct {
 
 // Key is the Secret's name.
 func (c Certificate) Key() string { return c.Secret.String() }
+
+// Equal tells whether c and other are the same.
+func (c Certificate) Equal(other Certificate) bool {
+	return c.Secret == other.Secret && bytes.Equal(c.Chain, other.Chain) && bytes.Equal(c.PrivateKey, other.PrivateKey)
+}
 
 // String leaves out the private key, so that no log and no dump shows it.
 func (c Certificate) String() string {

@@ -1,6 +1,10 @@
 package model
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+	"slices"
+)
 
 // ResourceType is a type of Envoy resource, by the name of its message.
 type ResourceType string
@@ -48,6 +52,11 @@ type Resource struct {
 	// Owners are the objects it was made of, sorted: who must be told if
 	// Envoy rejects it.
 	Owners []Ref
+}
+
+// Equal tells whether r and other are the same version of one resource.
+func (r Resource) Equal(other Resource) bool {
+	return r.ResourceKey == other.ResourceKey && bytes.Equal(r.Body, other.Body) && slices.Equal(r.Owners, other.Owners)
 }
 
 // String leaves out the body, which may hold a private key.

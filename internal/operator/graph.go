@@ -15,8 +15,6 @@
 package operator
 
 import (
-	"time"
-
 	corev1 "k8s.io/api/core/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -86,8 +84,8 @@ type Graph struct {
 	grants       *flow.Index[model.Object[*gatewayv1.ReferenceGrant]]
 	certificates *flow.Table[gateway.Certificate]
 	parents      *flow.Table[gateway.Parent]
-	certain      time.Time // until when Expire finds nothing new; zero: ask
-	members      *flow.Index[member]
+	expiry       expiry
+	members      *flow.Index[mention[gateway.Membership]]
 }
 
 // anyKey is what all GatewayClasses are filed under.
@@ -95,8 +93,8 @@ const anyKey = "any"
 
 // New adds the pipeline to g, behind its inputs.
 func New(g *flow.Graph, in Inputs, answers Answers, settings Settings) *Graph {
-	o := &Graph{in: in, answers: answers, settings: settings}
-	o.expired = flow.NewTable(g, "passed", equal[flow.KeyRow])
+	o := &Graph{in: in, answers: answers, settings: settings, expiry: expiry{certificates: map[int64]int{}}}
+	o.expired = flow.NewTable(g, "passed", flow.Equal[flow.KeyRow])
 	o.anyClass = flow.NewIndex(in.Classes, func(model.Object[*gatewayv1.GatewayClass]) []string { return []string{anyKey} })
 	o.grants = flow.NewIndex(in.Grants, func(grant model.Object[*gatewayv1.ReferenceGrant]) []string {
 		return []string{grant.Name.Namespace}
@@ -113,18 +111,18 @@ func New(g *flow.Graph, in Inputs, answers Answers, settings Settings) *Graph {
 }
 
 func (o *Graph) classes(g *flow.Graph) {
-	o.Classes = flow.Derive(g, "classes", o.in.Classes, equal[gateway.Class],
+	o.Classes = flow.Derive(g, "classes", o.in.Classes, flow.Equal[gateway.Class],
 		func(_ *flow.Reader, c model.Object[*gatewayv1.GatewayClass]) []gateway.Class {
 			return []gateway.Class{o.settings.Stage.Class(c.Value)}
 		})
 }
 
 func (o *Graph) secrets(g *flow.Graph) {
-	o.certificates = flow.Derive(g, "certificates", o.in.Secrets, sameSecret,
+	o.certificates = flow.Derive(g, "certificates", o.in.Secrets, gateway.Certificate.Equal,
 		func(_ *flow.Reader, s model.Object[*corev1.Secret]) []gateway.Certificate {
 			return []gateway.Certificate{gateway.SecretCertificate(s.Value)}
 		})
-	o.certificates.OnChange(func([]flow.Change[gateway.Certificate]) { o.certain = time.Time{} })
+	o.certificates.OnChange(o.expiry.changed)
 }
 
 func (o *Graph) gateways(g *flow.Graph) {
@@ -136,11 +134,11 @@ func (o *Graph) gateways(g *flow.Graph) {
 		func(_ *flow.Reader, gw gateway.Gateway) []gateway.Parent {
 			return []gateway.Parent{gw.Parent()}
 		})
-	o.Listeners = flow.Derive(g, "listener rows", o.Gateways, sameListener,
+	o.Listeners = flow.Derive(g, "listener rows", o.Gateways, flow.DeepEqual[model.Listener],
 		func(_ *flow.Reader, gw gateway.Gateway) []model.Listener {
 			return gw.EnvoyListeners()
 		})
-	o.Certificates = flow.Derive(g, "certificate rows", flow.Keys(g, "presented", flow.NewIndex(o.Gateways, presented)), sameCertificate,
+	o.Certificates = flow.Derive(g, "certificate rows", flow.Keys(g, "presented", flow.NewIndex(o.Gateways, presented)), model.Certificate.Equal,
 		func(r *flow.Reader, secret flow.KeyRow) []model.Certificate {
 			c, ok := flow.Get(r, o.certificates, secret.Key())
 			if !ok || c.Problem != "" {
@@ -164,15 +162,7 @@ func (o *Graph) routes(g *flow.Graph) {
 		func(r *flow.Reader, route model.Object[*gatewayv1.HTTPRoute]) []gateway.Route {
 			return []gateway.Route{o.settings.Stage.HTTPRoute(world{r, o}, route.Value)}
 		})
-	members := flow.Derive(g, "members", o.Routes, equal[member],
-		func(_ *flow.Reader, route gateway.Route) []member {
-			var out []member
-			for _, m := range route.Memberships {
-				out = append(out, member{m, route.Object})
-			}
-			return out
-		})
-	o.members = flow.NewIndex(members, func(m member) []string { return []string{m.listener.Key()} })
+	o.members = mentions(g, "members", o.Routes, func(route gateway.Route) []gateway.Membership { return route.Memberships })
 }
 
 // virtualHosts gathers what Gateways and routes put into each host.
@@ -183,7 +173,7 @@ func (o *Graph) virtualHosts(g *flow.Graph) {
 		func(_ *flow.Reader, route gateway.Route) []gateway.Attachment { return route.Attachments })
 	all := flow.Union(g, "attachments", gateway.Attachment.Equal, own, routed)
 	byHost := flow.NewIndex(all, func(a gateway.Attachment) []string { return []string{a.VirtualHostKey()} })
-	o.VirtualHosts = flow.Derive(g, "virtual hosts", flow.Keys(g, "attached hosts", byHost), sameVirtualHost,
+	o.VirtualHosts = flow.Derive(g, "virtual hosts", flow.Keys(g, "attached hosts", byHost), flow.DeepEqual[model.VirtualHost],
 		func(r *flow.Reader, host flow.KeyRow) []model.VirtualHost {
 			attachments := flow.Select(r, byHost, host.Key())
 			return []model.VirtualHost{gateway.VirtualHost(attachments[0].Table, attachments[0].Host, attachments)}
@@ -192,18 +182,10 @@ func (o *Graph) virtualHosts(g *flow.Graph) {
 
 // backends are those that an attached route names, each once.
 func (o *Graph) backends(g *flow.Graph) {
-	uses := flow.Derive(g, "uses", o.Routes, equal[use],
-		func(_ *flow.Reader, route gateway.Route) []use {
-			var out []use
-			for _, b := range route.Backends {
-				out = append(out, use{b, route.Object})
-			}
-			return out
-		})
-	byBackend := flow.NewIndex(uses, func(u use) []string { return []string{u.backend.Key()} })
-	o.Backends = flow.Derive(g, "backends", flow.Keys(g, "used", byBackend), equal[model.Backend],
+	byBackend := mentions(g, "uses", o.Routes, func(route gateway.Route) []model.Backend { return route.Backends })
+	o.Backends = flow.Derive(g, "backends", flow.Keys(g, "used", byBackend), flow.Equal[model.Backend],
 		func(r *flow.Reader, k flow.KeyRow) []model.Backend {
 			u, _ := flow.First(r, byBackend, k.Key())
-			return []model.Backend{u.backend}
+			return []model.Backend{u.of}
 		})
 }

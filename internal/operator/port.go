@@ -39,9 +39,9 @@ func (t TakenPort) Key() string { return t.Listener }
 
 // ports finds the listeners whose address and port are another Gateway's.
 func (o *Graph) ports(g *flow.Graph) {
-	claims := flow.Derive(g, "claims", o.Listeners, equal[claim], o.claims)
+	claims := flow.Derive(g, "claims", o.Listeners, flow.Equal[claim], o.claims)
 	byAddress := flow.NewIndex(claims, func(c claim) []string { return []string{c.at.String()} })
-	o.TakenPorts = flow.Derive(g, "taken ports", o.Listeners, equal[TakenPort],
+	o.TakenPorts = flow.Derive(g, "taken ports", o.Listeners, flow.Equal[TakenPort],
 		func(r *flow.Reader, l model.Listener) []TakenPort {
 			for _, own := range o.claims(r, l) {
 				first := slices.MinFunc(flow.Select(r, byAddress, own.at.String()), claim.compare)

@@ -36,9 +36,7 @@ type Answers struct {
 func NewAnswers(g *flow.Graph) Answers {
 	return Answers{
 		Addresses: flow.NewTable(g, "addresses", Address.Equal),
-		Outcomes: flow.NewTable(g, "outcomes", func(a, b model.Outcome) bool {
-			return reflect.DeepEqual(a, b)
-		}),
+		Outcomes:  flow.NewTable(g, "outcomes", flow.DeepEqual[model.Outcome]),
 	}
 }
 
@@ -75,7 +73,7 @@ func (s RouteStatus) Key() string { return s.Object.Key() }
 // statuses derives what is said of each object. Classes and Gateways of
 // others have no row.
 func (o *Graph) statuses(g *flow.Graph) {
-	o.ClassStatuses = flow.Derive(g, "class statuses", o.Classes, same[ClassStatus],
+	o.ClassStatuses = flow.Derive(g, "class statuses", o.Classes, flow.DeepEqual[ClassStatus],
 		func(_ *flow.Reader, c gateway.Class) []ClassStatus {
 			if !c.Ours {
 				return nil
@@ -85,7 +83,7 @@ func (o *Graph) statuses(g *flow.Graph) {
 				model.Ref{Kind: "GatewayClass", Name: model.Name{Name: c.Name}}, status, gateway.ClassConditions(c, status),
 			}}
 		})
-	o.GatewayStatuses = flow.Derive(g, "gateway statuses", o.Gateways, same[GatewayStatus],
+	o.GatewayStatuses = flow.Derive(g, "gateway statuses", o.Gateways, flow.DeepEqual[GatewayStatus],
 		func(r *flow.Reader, gw gateway.Gateway) []GatewayStatus {
 			if gw.Standing == gateway.Foreign {
 				return nil
@@ -105,7 +103,7 @@ func (o *Graph) statuses(g *flow.Graph) {
 		}
 		return keys
 	})
-	o.RouteStatuses = flow.Derive(g, "route statuses", o.Routes, same[RouteStatus],
+	o.RouteStatuses = flow.Derive(g, "route statuses", o.Routes, flow.DeepEqual[RouteStatus],
 		func(r *flow.Reader, route gateway.Route) []RouteStatus {
 			status := o.settings.Stage.RouteStatus(route, flow.Select(r, rejected, route.Object.Key()))
 			return []RouteStatus{{route.Object, status, gateway.RouteConditions(route, status)}}
@@ -144,5 +142,3 @@ func (o *Graph) outcome(r *flow.Reader, kind model.ResourceType, name string) mo
 	}
 	return model.Outcome{ResourceKey: key, State: model.Pending}
 }
-
-func same[T any](a, b T) bool { return reflect.DeepEqual(a, b) }

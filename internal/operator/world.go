@@ -1,9 +1,6 @@
 package operator
 
 import (
-	"bytes"
-	"reflect"
-	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,21 +11,33 @@ import (
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
-// member is one route that a listener counts.
-type member struct {
-	listener gateway.Membership
-	route    model.Ref
+// mention is one thing that a route names: a listener that counts it, or a
+// backend.
+type mention[T named] struct {
+	of    T
+	route model.Ref
 }
 
-func (m member) Key() string { return model.Join(m.listener.Key(), m.route.Key()) }
-
-// use is one backend that a route names.
-type use struct {
-	backend model.Backend
-	route   model.Ref
+type named interface {
+	flow.Row
+	comparable
 }
 
-func (u use) Key() string { return model.Join(u.route.Key(), u.backend.Key()) }
+func (m mention[T]) Key() string { return model.Join(m.route.Key(), m.of.Key()) }
+
+// mentions adds the table of all that routes mention of one sort, and gives
+// an index by what is mentioned.
+func mentions[T named](g *flow.Graph, name string, routes *flow.Table[gateway.Route], of func(gateway.Route) []T) *flow.Index[mention[T]] {
+	all := flow.Derive(g, name, routes, flow.Equal[mention[T]],
+		func(_ *flow.Reader, route gateway.Route) []mention[T] {
+			var out []mention[T]
+			for _, what := range of(route) {
+				out = append(out, mention[T]{what, route.Object})
+			}
+			return out
+		})
+	return flow.NewIndex(all, func(m mention[T]) []string { return []string{m.of.Key()} })
+}
 
 // world is what the stage reads, with every read on record.
 type world struct {
@@ -79,58 +88,6 @@ func (w world) Grants(namespace string) []*gatewayv1.ReferenceGrant {
 }
 
 func (w world) Expired(notAfter time.Time) bool {
-	_, ok := flow.Get(w.r, w.o.expired, instant(notAfter))
+	_, ok := flow.Get(w.r, w.o.expired, instant(notAfter.UnixNano()))
 	return ok
-}
-
-// instant is a time as a key.
-func instant(t time.Time) string { return strconv.FormatInt(t.UnixNano(), 10) }
-
-// Expire is called after a commit. It takes note of the certificates whose
-// end has passed, and tells whether the graph must be committed again, and
-// until when there is nothing new to note.
-func (o *Graph) Expire(now time.Time) (until time.Time, again bool) {
-	if now.Before(o.certain) {
-		return o.certain, false
-	}
-	o.certain = now.Add(24 * time.Hour)
-	passed := map[string]bool{}
-	for _, c := range o.certificates.All() {
-		switch {
-		case c.NotAfter.IsZero():
-		case c.NotAfter.After(now):
-			if c.NotAfter.Before(o.certain) {
-				o.certain = c.NotAfter
-			}
-		default:
-			passed[instant(c.NotAfter)] = true
-		}
-	}
-	for key := range passed {
-		if _, known := o.expired.Get(key); !known {
-			o.expired.Set(flow.KeyRow(key))
-			again = true
-		}
-	}
-	for _, known := range o.expired.All() { // of certificates that are gone
-		if !passed[known.Key()] {
-			o.expired.Delete(known.Key())
-			again = true
-		}
-	}
-	return o.certain, again
-}
-
-func equal[T comparable](a, b T) bool { return a == b }
-
-func sameListener(a, b model.Listener) bool { return reflect.DeepEqual(a, b) }
-
-func sameVirtualHost(a, b model.VirtualHost) bool { return reflect.DeepEqual(a, b) }
-
-func sameCertificate(a, b model.Certificate) bool {
-	return a.Secret == b.Secret && bytes.Equal(a.Chain, b.Chain) && bytes.Equal(a.PrivateKey, b.PrivateKey)
-}
-
-func sameSecret(a, b gateway.Certificate) bool {
-	return sameCertificate(a.Certificate, b.Certificate) && a.NotAfter.Equal(b.NotAfter) && a.Problem == b.Problem
 }

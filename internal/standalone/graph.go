@@ -83,8 +83,8 @@ func NewGraph(options GraphOptions) *Graph {
 		RouteTables:    options.RouteTables,
 	})
 	g.backends, g.routes = g.operator.Backends, in.HTTPRoutes
-	g.requests = flow.Derive(&g.tables, "address requests", in.Gateways, sameRequest, g.request)
-	g.waiting = flow.Derive(&g.tables, "unanswered requests", g.requests, sameRequest, g.unanswered)
+	g.requests = flow.Derive(&g.tables, "address requests", in.Gateways, flow.Equal[request], g.request)
+	g.waiting = flow.Derive(&g.tables, "unanswered requests", g.requests, flow.Equal[request], g.unanswered)
 	listen(g, g.operator.ClassStatuses, func(s operator.ClassStatus) (model.Ref, []model.Condition) { return s.Object, s.Conditions })
 	listen(g, g.operator.GatewayStatuses, func(s operator.GatewayStatus) (model.Ref, []model.Condition) { return s.Object, s.Conditions })
 	listen(g, g.operator.RouteStatuses, func(s operator.RouteStatus) (model.Ref, []model.Condition) { return s.Object, s.Conditions })
@@ -148,8 +148,6 @@ func (g *Graph) unanswered(r *flow.Reader, wanted request) []request {
 	}
 	return []request{wanted}
 }
-
-func sameRequest(a, b request) bool { return a == b }
 
 // Commit brings everything up to date, and tells until when the clock changes
 // nothing. The error is a mistake of ours, never of the user's; all that it
