@@ -88,9 +88,13 @@ type script struct {
 }
 
 func newScript(work string, way way) (*script, error) {
+	tables := agent.Auto
+	if way.failures > 0 { // a table that Envoy refuses would be served by scopes from then on
+		tables = agent.Plain
+	}
 	s := &script{
 		way: way, dir: filepath.Join(work, "served"), envoy: map[model.ResourceKey]model.Resource{},
-		graph: NewGraph(GraphOptions{RouteTables: agent.Auto}), random: rand.New(rand.NewSource(1)),
+		graph: NewGraph(GraphOptions{RouteTables: tables}), random: rand.New(rand.NewSource(1)),
 		granted: make(chan reconcile.Outcome[operator.Address]),
 	}
 	if err := os.Mkdir(s.dir, 0o755); err != nil {
