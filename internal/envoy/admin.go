@@ -169,6 +169,26 @@ func (a *Admin) Drain(ctx context.Context) error {
 	return errors.Join(a.post(ctx, "/healthcheck/fail"), a.post(ctx, "/drain_listeners"))
 }
 
+// waitIdle returns when no client is connected.
+func (a *Admin) waitIdle(ctx context.Context) error {
+	for {
+		stats, err := a.Stats(ctx, `^listener\..*\.downstream_cx_active$`)
+		if err != nil {
+			return err
+		}
+		var open uint64
+		for name, n := range stats {
+			if !strings.HasPrefix(name, "listener.admin.") {
+				open += n
+			}
+		}
+		if open == 0 {
+			return nil
+		}
+		pause(ctx, 100*time.Millisecond)
+	}
+}
+
 func (a *Admin) post(ctx context.Context, path string) error {
 	_, err := a.call(ctx, http.MethodPost, path)
 	return err

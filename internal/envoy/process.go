@@ -20,12 +20,13 @@ import (
 const (
 	firstBackoff = 250 * time.Millisecond
 	lastBackoff  = 30 * time.Second
-	// startPatience is how long Envoy may take until it answers on its admin
-	// socket.
-	startPatience = 20 * time.Second
 	// maxLog is the size at which Envoy's log is emptied.
 	maxLog = 16 << 20
 )
+
+// startPatience is how long Envoy may take until it answers on its admin
+// socket; a test makes it shorter.
+var startPatience = 20 * time.Second
 
 // Options say which Envoy to run and how.
 type Options struct {
@@ -283,9 +284,11 @@ func (p *Process) launchAndWait(ctx context.Context) (*instance, error) {
 		}
 		select {
 		case <-in.gone:
+			in.release()
 			return nil, fmt.Errorf("envoy ended at once; the end of %s:\n%s", p.paths.EnvoyLog, logTail(p.paths.EnvoyLog, from))
 		case <-wait.Done():
 			in.terminate(time.Second)
+			in.release()
 			if ctx.Err() != nil {
 				return nil, fmt.Errorf("start Envoy: %w", ctx.Err())
 			}

@@ -8,6 +8,15 @@ import (
 // supervise starts Envoy again whenever it dies, until ctx ends or Stop.
 func (p *Process) supervise(ctx context.Context) {
 	defer close(p.done)
+	starting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // a start that is under way ends with Stop
+		select {
+		case <-p.quit:
+			cancel()
+		case <-starting.Done():
+		}
+	}()
 	housekeeping := time.NewTicker(time.Minute)
 	defer housekeeping.Stop()
 	backoff := firstBackoff
@@ -24,10 +33,14 @@ func (p *Process) supervise(ctx context.Context) {
 				return
 			}
 			backoff = min(2*backoff, lastBackoff)
-			in, err := p.launch()
+			// One that hangs is killed, and another tried.
+			in, err := p.launchAndWait(starting)
 			if err == nil {
 				p.set(in)
 				break
+			}
+			if starting.Err() != nil {
+				return
 			}
 			p.log.Error("start Envoy again", "error", err, "retry", backoff)
 		}
