@@ -86,13 +86,16 @@ func (r *reader) object(n *yaml.Node, inherited typeMeta) {
 // typeOf reads an object's apiVersion and kind.
 func (r *reader) typeOf(n *yaml.Node, inherited typeMeta) (typeMeta, bool) {
 	t := inherited
-	for name, value := range map[string]*string{"apiVersion": &t.apiVersion, "kind": &t.kind} {
-		if key, v := entry(n, name); key != nil {
+	for _, f := range []struct {
+		name  string
+		value *string
+	}{{"apiVersion", &t.apiVersion}, {"kind", &t.kind}} {
+		if key, v := entry(n, f.name); key != nil {
 			if v.Kind != yaml.ScalarNode || v.Tag != "!!str" {
-				r.problem(n, name, "must be a string")
+				r.problem(n, f.name, "must be a string")
 				return t, false
 			}
-			*value = v.Value
+			*f.value = v.Value
 		}
 	}
 	for _, f := range []struct{ name, value string }{{"apiVersion", t.apiVersion}, {"kind", t.kind}} {
