@@ -99,7 +99,10 @@ func (s sysctl) name() string {
 func nodeSettings(uplink string, families []family) []sysctl {
 	settings := []sysctl{{"net/ipv4/ip_local_port_range", nodePorts}}
 	if slices.Contains(families, ipv4) {
-		settings = append(settings, sysctl{"net/ipv4/ip_forward", "1"})
+		settings = append(settings, sysctl{"net/ipv4/ip_forward", "1"},
+			// What the data path gives back to the stack, by lo, may have the
+			// ingress address as its source.
+			sysctl{"net/ipv4/conf/lo/accept_local", "1"})
 		for _, device := range []string{"all", "default", uplink} {
 			settings = append(settings, v4Device(device)...)
 		}

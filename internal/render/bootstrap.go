@@ -110,7 +110,7 @@ func statistics() *metricsv3.StatsConfig {
 	for _, prefix := range []string{"http.", "listener_manager", "cluster_manager", "server.", "control_plane", "overload", "access_logs"} {
 		patterns = append(patterns, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix}})
 	}
-	for _, suffix := range []string{"upstream_rq_total", "upstream_rq_xx", "upstream_rq_5xx", "upstream_cx_active", "membership_healthy", "membership_total", "ssl.handshake"} {
+	for _, suffix := range []string{"upstream_rq_total", "upstream_rq_xx", "upstream_rq_5xx", "upstream_cx_active", "downstream_cx_active", "membership_healthy", "membership_total", "ssl.handshake"} {
 		patterns = append(patterns, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Suffix{Suffix: suffix}})
 	}
 	return &metricsv3.StatsConfig{StatsMatcher: &metricsv3.StatsMatcher{
