@@ -10,8 +10,15 @@ import (
 	"time"
 )
 
-// timeout is how long Wait and Eventually wait.
-const timeout = 60 * time.Second
+// timeout is how long Wait and Eventually wait: a minute, or E2E_TIMEOUT (as
+// "5m") on a slow machine.
+var timeout = func() time.Duration {
+	d, err := time.ParseDuration(os.Getenv("E2E_TIMEOUT"))
+	if err != nil {
+		return time.Minute
+	}
+	return d
+}()
 
 // Apply applies manifests: a file's path, or the text of YAML documents. They
 // are deleted at the test's end.

@@ -23,14 +23,24 @@ func (c *Test) Attempt(args ...string) string {
 	return out
 }
 
-// Stream runs kubectl with additional environment and input, and returns its
-// output and then its errors.
+// Stream runs kubectl with additional environment and input, which stays open
+// until kubectl ends, and returns its output and then its errors. The input is
+// short: a pipe must hold it.
 func (c *Test) Stream(env []string, input string, args ...string) string {
 	c.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, sandbox.kube, append([]string{"kubectl", "--namespace", c.Namespace}, args...)...)
-	cmd.Env, cmd.Stdin = append(os.Environ(), env...), strings.NewReader(input)
+	r, w, err := os.Pipe()
+	if err != nil {
+		c.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	if _, err := w.WriteString(input); err != nil {
+		c.Fatal(err)
+	}
+	cmd.Env, cmd.Stdin = append(os.Environ(), env...), r
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); ctx.Err() != nil {

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -32,12 +35,9 @@ func echo(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	fmt.Fprintf(&b, "\nServer values:\n\tserver_version=waggle-echoserver\n")
-	client, _, _ := strings.Cut(r.RemoteAddr, "]:")
-	if i := strings.LastIndex(client, ":"); i > 0 && !strings.HasPrefix(client, "[") {
-		client = client[:i]
-	}
-	fmt.Fprintf(&b, "\nRequest Information:\n\tclient_address=%s\n\tmethod=%s\n\treal path=%s\n\tquery=%s\n\trequest_version=%d.%d\n\trequest_scheme=http\n\trequest_uri=http://%s:8080%s\n",
-		strings.Trim(client, "[]"), r.Method, r.URL.RequestURI(), r.URL.RawQuery, r.ProtoMajor, r.ProtoMinor, host(r), r.URL.RequestURI())
+	client, _ := netip.ParseAddrPort(r.RemoteAddr)
+	fmt.Fprintf(&b, "\nRequest Information:\n\tclient_address=%s\n\tmethod=%s\n\treal path=%s\n\tquery=%s\n\trequest_version=%d.%d\n\trequest_scheme=http\n\trequest_uri=http://%s%s\n",
+		client.Addr().Unmap(), r.Method, r.URL.RequestURI(), r.URL.RawQuery, r.ProtoMajor, r.ProtoMinor, net.JoinHostPort((&url.URL{Host: r.Host}).Hostname(), "8080"), r.URL.RequestURI())
 	fmt.Fprintf(&b, "\nRequest Headers:\n")
 	var headers []string
 	for name, values := range r.Header {
@@ -53,9 +53,4 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(&b, "\nRequest Body:\n%s\n\n", cmp.Or(string(body), "\t-no body in request-"))
 	w.Header().Set("Content-Type", "text/plain")
 	_, _ = io.WriteString(w, b.String())
-}
-
-func host(r *http.Request) string {
-	name, _, _ := strings.Cut(r.Host, ":")
-	return name
 }

@@ -22,23 +22,15 @@ func TestStreams(t *testing.T) {
 			c := e2e.New(t)
 			c.Apply("testdata/streams.yaml")
 			c.Apply("testdata/counter.yaml")
-			c.Wait("pod/counter", "Ready")
+			c.Wait("pod/by-input", "Ready")
 			c.Wait("pod/shell", "Ready")
-			c.Wait("pod/reader", "Ready")
 			c.Wait("pod/web", "Ready")
 
 			if got := c.Stream(env, "in\n", "exec", "-i", "shell", "--", "sh", "-c", "read x; echo out $x; exit 3"); got != "out in\ncommand terminated with exit code 3" {
 				t.Errorf("exec: %q", got)
 			}
-			c.Stream(env, "hello\n", "attach", "-i", "reader")
-			c.Eventually("the input has arrived", func() error {
-				if got := c.Kubectl("logs", "reader"); got != "read hello" {
-					return fmt.Errorf("log: %q", got)
-				}
-				return nil
-			})
-			if got := c.Stream(env, "", "attach", "counter"); !strings.Contains(got, "\n20\n") {
-				t.Errorf("attach: %q", got)
+			if got := c.Stream(env, "go\n", "attach", "-i", "by-input"); !strings.Contains(got, "\n19\n20") {
+				t.Errorf("attach: %q", got) // input has come in and output back
 			}
 			url := c.PortForward(env, "pod/web", 8080)
 			if got := c.From("host").OK(e2e.Request{URL: url}, 200); got.Backend() != "web" {
@@ -53,8 +45,9 @@ func TestLogsFollow(t *testing.T) {
 	t.Parallel()
 	c := e2e.New(t)
 	c.Apply("testdata/counter.yaml")
-	c.Wait("pod/counter", "Ready")
-	lines := strings.Split(c.Stream(nil, "", "logs", "-f", "counter"), "\n")
+	c.Wait("pod/by-file", "Ready")
+	go c.Attempt("exec", "by-file", "--", "touch", "/tmp/go")
+	lines := strings.Split(c.Stream(nil, "", "logs", "-f", "by-file"), "\n")
 	for i, line := range lines {
 		if line != fmt.Sprint(i+1) {
 			t.Fatalf("line %d is %q", i+1, line)
