@@ -59,6 +59,11 @@ fuzz: tools ## every fuzz target, five minutes each
 	go test -run '^$$' -fuzz '^FuzzManifest$$' -fuzztime 5m -parallel 2 ./test/hostile
 	go test -run '^$$' -fuzz '^FuzzHTTPRoute$$' -fuzztime 5m -fuzzminimizetime 10x ./internal/gateway
 	go test -run '^$$' -fuzz '^FuzzHostnames$$' -fuzztime 5m ./internal/gateway/field
+	go test -run '^$$' -fuzz '^FuzzConf$$' -fuzztime 5m ./internal/cni
+
+.PHONY: cni-storm
+cni-storm: ## 2,000 pods come and go while plugins and agents are killed (root)
+	WAGGLE_STORM=2000 go test ./internal/cni -run '^TestStorm$$' -count 1 -timeout 60m -v
 
 .PHONY: clean
 clean: ## remove what was built and fetched
