@@ -149,6 +149,32 @@ func TestTakeOver(t *testing.T) {
 	load.finish()
 }
 
+// TestRestartWithBrokenFile: the file is named, what others hold goes on
+// being served, and what it held is served when it parses again.
+func TestRestartWithBrokenFile(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	p.start()
+	m := p.served()
+	m.apply("whole", pathRoute("whole", "/whole", "a"))
+	m.apply("half", pathRoute("half", "/half", "b"))
+	m.answers("/whole → a\n/half → b")
+	load := m.load("/whole", "a")
+	m.write(m.file("half"), pathRoute("half", "/half", "b")[:60])
+	m.awaitProblem("half.yaml", "does not parse")
+	m.answers("/half → b")
+	p.kill()
+	p.start()
+	if problem := m.awaitProblem("half.yaml", "does not parse"); problem.Stale {
+		t.Errorf("a version from before the restart is said to be served: %+v", problem)
+	}
+	m.answers("/whole → a")
+	m.apply("half", pathRoute("half", "/half", "b"))
+	m.answers("/half → b")
+	m.awaitNoConditions()
+	load.finish()
+}
+
 // TestEnvoyDies: another one starts, with the same configuration. In between
 // nothing is said to be served.
 func TestEnvoyDies(t *testing.T) {
