@@ -55,11 +55,12 @@ bench-hop: tools build ## CPU per request beside a hand-written Envoy, nginx and
 
 .PHONY: fuzz
 fuzz: tools ## every fuzz target, five minutes each
-	go test -run '^$$' -fuzz '^FuzzManifest$$' -fuzztime 5m -parallel 2 ./internal/manifest
-	go test -run '^$$' -fuzz '^FuzzManifest$$' -fuzztime 5m -parallel 2 ./test/hostile
+	go test -run '^$$' -fuzz '^FuzzManifest$$' -fuzztime 5m -fuzzminimizetime 10x -parallel 2 ./internal/manifest
+	go test -run '^$$' -fuzz '^FuzzManifest$$' -fuzztime 5m -fuzzminimizetime 10x -parallel 2 ./test/hostile
 	go test -run '^$$' -fuzz '^FuzzHTTPRoute$$' -fuzztime 5m -fuzzminimizetime 10x ./internal/gateway
 	go test -run '^$$' -fuzz '^FuzzHostnames$$' -fuzztime 5m ./internal/gateway/field
 	go test -run '^$$' -fuzz '^FuzzConf$$' -fuzztime 5m ./internal/cni
+	go test -run '^$$' -fuzz '^FuzzPaths$$' -fuzztime 5m ./internal/render
 
 .PHONY: cni-storm
 cni-storm: ## 2,000 pods come and go while plugins and agents are killed (root)
