@@ -244,6 +244,9 @@ func (s *storm) run(rounds int) {
 				s.kill()
 				s.startUnready()
 				s.agents++
+				if r.Intn(4) > 0 { // else it may be killed while it starts
+					_ = s.status()
+				}
 			}
 		}
 	})

@@ -54,7 +54,7 @@ func runAgent(dir, ranges string) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	node, err := link.Open(link.Options{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Routers: pool.Routers(), Ingress: pool.Ingress(), Log: log})
+	node, err := link.Open(link.Options{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, PodCIDRs: prefixes, Routers: pool.Routers(), Ingress: pool.Ingress(), Log: log})
 	if err != nil {
 		return err
 	}

@@ -97,11 +97,13 @@ func (g *ground) addNode(t *testing.T, i int, v4, v6 bool) {
 	if v4 {
 		o.Routers = append(o.Routers, address("10.9.%d.1", i+1))
 		o.Ingress = append(o.Ingress, address("10.9.%d.2", i+1))
+		o.PodCIDRs = append(o.PodCIDRs, netip.PrefixFrom(address("10.9.%d.0", i+1), 24))
 		routes = append(routes, model.NodeRoute{Prefix: netip.PrefixFrom(address("10.9.%d.0", 2-i), 24), Via: address("192.0.2.%d", 2-i)})
 	}
 	if v6 {
 		o.Routers = append(o.Routers, address("fd09:%d::1", i+1))
 		o.Ingress = append(o.Ingress, address("fd09:%d::2", i+1))
+		o.PodCIDRs = append(o.PodCIDRs, netip.PrefixFrom(address("fd09:%d::", i+1), 64))
 		routes = append(routes, model.NodeRoute{Prefix: netip.PrefixFrom(address("fd09:%d::", 2-i), 64), Via: address("fd00::%d", 2-i)})
 	}
 	n, err := Open(o)

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -60,6 +61,23 @@ func TestWays(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNobodyThere: an address of the range that no pod has is refused at once,
+// on its node and on others.
+func TestNobodyThere(t *testing.T) {
+	g := newGround(t, true, true)
+	for _, from := range []*os.File{g.hosts[0], g.hosts[1], g.pods[0], g.pods[1]} {
+		for _, to := range []string{"10.9.1.77", "fd09:1::77"} {
+			err := within(from, func() error {
+				_, err := net.DialTimeout("tcp", net.JoinHostPort(to, "80"), 5*time.Second)
+				return err
+			})
+			if !errors.Is(err, unix.EHOSTUNREACH) && !errors.Is(err, unix.ENETUNREACH) { // as ICMPv6 has it
+				t.Errorf("connect to %s: %v", to, err)
+			}
+		}
 	}
 }
 
@@ -186,7 +204,7 @@ func TestPrepareAgainAndRemove(t *testing.T) {
 	g := newGround(t, true, true)
 	look := "-4 rule\n-6 rule\nroute show table all\n-6 route show table all\naddr show dev lo"
 	before := ours(ip(t, g.hosts[0], look))
-	for _, want := range []string{"9:\tfrom all fwmark 0x200/0xf00 lookup 2004", "10.9.1.2/32 scope host", "fd09:1::2/128 scope global nodad deprecated"} {
+	for _, want := range []string{"9:\tfrom all fwmark 0x200/0xf00 lookup 2004", "unreachable 10.9.1.0/24", "unreachable fd09:1::/64", "10.9.1.2/32 scope host", "fd09:1::2/128 scope global nodad deprecated"} {
 		if !strings.Contains(before, want) {
 			t.Errorf("node lacks %q:\n%s", want, before)
 		}
@@ -200,12 +218,15 @@ func TestPrepareAgainAndRemove(t *testing.T) {
 	if after := ours(ip(t, g.hosts[0], look)); after != before {
 		t.Errorf("prepared again:\n%s\nbefore:\n%s", after, before)
 	}
-	g.nodes[0].options.Ingress = nil
+	g.nodes[0].options.Ingress, g.nodes[0].options.PodCIDRs = nil, nil
 	if err := g.nodes[0].Prepare(); err != nil {
 		t.Fatal(err)
 	}
 	if text := ip(t, g.hosts[0], "addr show dev lo"); strings.Contains(text, "10.9.1.2") || strings.Contains(text, "fd09:1::2") {
 		t.Errorf("an address that is no longer wanted stays: %s", text)
+	}
+	if text := ip(t, g.hosts[0], "route\n-6 route"); strings.Contains(text, "unreachable") {
+		t.Errorf("a range that is no longer wanted stays: %s", text)
 	}
 	for range 2 {
 		if err := Remove(g.hosts[0]); err != nil {

@@ -55,6 +55,10 @@ type Options struct {
 	Uplink string
 	// Routers are the pods' gateways, one of each family that pods have.
 	Routers []netip.Addr
+	// PodCIDRs are the ranges of the node's pods. What goes to an address
+	// that no pod has is refused at once; without them the default route
+	// might send it round and round.
+	PodCIDRs []netip.Prefix
 	// Ingress are the addresses that Envoy connects from for the outside.
 	Ingress []netip.Addr
 	// Namespace is the node's network namespace; nil: the process's.
@@ -122,7 +126,8 @@ func (n *Node) Uplink() Uplink { return n.uplink }
 // Prepare makes the node ready for pods and proxy: sysctls, router and ingress
 // addresses, the way to the proxy. It may be repeated.
 func (n *Node) Prepare() error {
-	return errors.Join(n.applySettings(), n.setAddresses(slices.Concat(n.options.Routers, n.options.Ingress)), n.setProxyRoutes())
+	return errors.Join(n.applySettings(), n.setAddresses(slices.Concat(n.options.Routers, n.options.Ingress)),
+		n.setRanges(n.options.PodCIDRs), n.setProxyRoutes())
 }
 
 func (n *Node) applySettings() error {
@@ -224,10 +229,14 @@ func (n *Node) proxyRules(f family) ([]netlink.Rule, error) {
 }
 
 // dump repeats what the kernel interrupted, as it does when the list changes
-// meanwhile.
+// meanwhile. Of a family that the kernel lacks there is nothing.
 func dump[T any](list func() ([]T, error)) ([]T, error) {
 	for {
-		if all, err := list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+		all, err := list()
+		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EAFNOSUPPORT) {
+			return nil, nil
+		}
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
 			return all, err
 		}
 	}

@@ -84,6 +84,35 @@ func (o Routes) Prune(_ context.Context, keys []string) error {
 	return errors.Join(errs...)
 }
 
+// setRanges makes just these ranges of pods unreachable where no pod's own
+// route says otherwise.
+func (n *Node) setRanges(want []netip.Prefix) error {
+	var errs []error
+	var there []netip.Prefix
+	for _, f := range n.families {
+		have, err := n.routes(f, &netlink.Route{Table: unix.RT_TABLE_MAIN, Protocol: protocolPod, Type: unix.RTN_UNREACHABLE},
+			netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TYPE)
+		errs = append(errs, err)
+		for _, r := range have {
+			if to := prefixOf(r); slices.Contains(want, to) {
+				there = append(there, to)
+			} else {
+				errs = append(errs, n.removeRoute(r))
+			}
+		}
+	}
+	for _, to := range want {
+		if slices.Contains(there, to) {
+			continue
+		}
+		r := netlink.Route{Family: int(familyOf(to.Addr())), Dst: prefix(to), Type: unix.RTN_UNREACHABLE, Protocol: protocolPod}
+		if err := n.handle.RouteReplace(&r); err != nil {
+			errs = append(errs, fmt.Errorf("make %s unreachable: %w", to, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func (n *Node) deviceTo(to netip.Prefix) (string, error) {
 	have, err := n.routesTo(to)
 	if err != nil || len(have) == 0 {
