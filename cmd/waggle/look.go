@@ -54,15 +54,21 @@ func statusCommand() *cobra.Command {
 	var stateDir string
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "Show what a running \"waggle run\" serves",
-		Long: `Shows listeners and where they answer, routes, backends with the health that
-Envoy sees, and what Envoy has acknowledged or rejected.
+		Short: "Show how the node's agent, or a running \"waggle run\", does",
+		Long: `On a node: the agent, what it reads from the API server, what the kernel or the
+API server refuses, and Services' fields that have no effect.
+
+Of a "waggle run": listeners and where they answer, routes, backends with the
+health that Envoy sees, and what Envoy has acknowledged or rejected.
 
 Exit codes: 0 all is well; 1 something is refused; 2 nothing runs.`,
 		Example: `  waggle status
   waggle status -o json | jq .listeners`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if there, err := printAgentStatus(c, agentDir(c, stateDir), format); there {
+				return err
+			}
 			s, err := standalone.AskStatus(c.Context(), stateDir)
 			if err != nil {
 				return fmt.Errorf("%w (start one with `waggle run DIR`)", err)
@@ -77,6 +83,15 @@ Exit codes: 0 all is well; 1 something is refused; 2 nothing runs.`,
 		},
 	}
 	c.Flags().VarP(&format, "output", "o", "table, json or yaml")
-	c.Flags().StringVar(&stateDir, "state-dir", defaultStateDir(), "`directory` of the \"waggle run\" to ask")
+	c.Flags().StringVar(&stateDir, "state-dir", defaultStateDir(), "`directory` of the agent or \"waggle run\" to ask")
 	return c
+}
+
+// agentDir is where an agent may be to be asked: where the user says, or its
+// own place.
+func agentDir(c *cobra.Command, stateDir string) string {
+	if c.Flags().Changed("state-dir") {
+		return stateDir
+	}
+	return agentStateDir
 }

@@ -45,7 +45,8 @@ Without a cluster it serves a directory of manifests on this machine:`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(runCommand(), analyzeCommand(), statusCommand(), versionCommand(), cniCommand())
+	c.AddCommand(runCommand(), analyzeCommand(), statusCommand(), versionCommand(), cniCommand(), agentCommand(), cleanupCommand())
+	c.AddCommand(nodeCommands()...)
 	c.InitDefaultCompletionCmd() // which cobra makes without an example
 	for _, sub := range c.Commands() {
 		if sub.Name() == "completion" {

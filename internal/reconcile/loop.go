@@ -59,6 +59,7 @@ type Loop[T flow.Row, R any] struct {
 	synced bool
 	todo   map[string]task[T]
 	wake   chan struct{}
+	passed chan struct{}
 }
 
 // task is one row that the world is not known to be like.
@@ -73,7 +74,7 @@ type task[T flow.Row] struct {
 // New makes a Loop, which does nothing before Run. outcome is called from
 // Run's goroutine after each try.
 func New[T flow.Row, R any](output Output[T, R], log *slog.Logger, outcome func(Outcome[R])) *Loop[T, R] {
-	return &Loop[T, R]{output: output, log: log, outcome: outcome, todo: map[string]task[T]{}, wake: make(chan struct{}, 1)}
+	return &Loop[T, R]{output: output, log: log, outcome: outcome, todo: map[string]task[T]{}, wake: make(chan struct{}, 1), passed: make(chan struct{})}
 }
 
 // Synced says that every feed has synced and Changed has brought all rows:
@@ -84,6 +85,10 @@ func (l *Loop[T, R]) Synced() {
 	l.mu.Unlock()
 	l.poke()
 }
+
+// Passed is closed when, after Synced, the Output has pruned and every row has
+// been tried once.
+func (l *Loop[T, R]) Passed() <-chan struct{} { return l.passed }
 
 // Changed takes note of what is to be done; it is a sink of the table.
 func (l *Loop[T, R]) Changed(changes []flow.Change[T]) {
@@ -106,7 +111,7 @@ func (l *Loop[T, R]) poke() {
 func (l *Loop[T, R]) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	pruned, prunes := false, 0
+	pruned, prunes, first := false, 0, true
 	for {
 		select {
 		case <-ctx.Done():
@@ -128,8 +133,13 @@ func (l *Loop[T, R]) Run(ctx context.Context) {
 			}
 			pruned = true
 		}
-		if next, ok := l.work(ctx); ok {
+		next, ok := l.work(ctx)
+		if ok {
 			timer.Reset(time.Until(next))
+		}
+		if first && ctx.Err() == nil {
+			first = false
+			close(l.passed)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/waggle-mesh/waggle/internal/agent"
+	"github.com/waggle-mesh/waggle/internal/ask"
 	"github.com/waggle-mesh/waggle/internal/envoy"
 	"github.com/waggle-mesh/waggle/internal/operator"
 	"github.com/waggle-mesh/waggle/internal/reconcile"
@@ -64,7 +64,7 @@ func Run(ctx context.Context, o Options) error {
 // run is Run with the state directory to itself.
 func run(ctx context.Context, o Options, paths envoy.Paths) error {
 	m := &mesh{options: o, graph: NewGraph(GraphOptions{PortOffset: o.PortOffset, RouteTables: o.RouteTables}),
-		server: xds.NewServer(o.Log), asked: make(chan func()), started: time.Now(), read: true}
+		server: xds.NewServer(o.Log), asked: make(ask.Turns), started: time.Now(), read: true}
 	pool, err := newLoopback(paths.Dir, o.Address)
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func run(ctx context.Context, o Options, paths envoy.Paths) error {
 		return err
 	}
 	defer os.Remove(paths.XDSSocket)
-	questions, err := listenForQuestions(paths.Dir)
+	questions, err := ask.Listen(questionSocket(paths.Dir))
 	if err != nil {
 		return err
 	}
@@ -90,22 +90,15 @@ func run(ctx context.Context, o Options, paths envoy.Paths) error {
 	// needs its control plane until it has drained.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	m.life = life
-	var parts sync.WaitGroup
+	parts := newParts(ctx)
+	defer parts.abort()
 	defer parts.Wait()
 	defer end()
-	failed := make(chan error, 3)
-	part := func(f func(context.Context) error) {
-		parts.Go(func() {
-			if err := f(life); err != nil {
-				failed <- err
-			}
-		})
-	}
-	part(func(ctx context.Context) error { return m.server.Serve(ctx, socket) })
-	part(func(ctx context.Context) error { return m.answerQuestions(ctx, questions) })
-	part(func(ctx context.Context) error { return m.own(ctx, pool) })
+	parts.add(life, func(ctx context.Context) error { return m.server.Serve(ctx, socket) })
+	parts.add(life, func(ctx context.Context) error { return m.answerQuestions(ctx, questions) })
+	parts.add(life, func(ctx context.Context) error { return m.own(ctx, pool) })
 
-	proxy, err := envoy.Start(ctx, envoy.Options{
+	proxy, err := envoy.Start(parts.serving, envoy.Options{
 		Binary: o.Envoy, StateDir: o.StateDir, Concurrency: o.Concurrency,
 		Bootstrap: render.Bootstrap(render.BootstrapOptions{
 			NodeID: "waggle", AdminSocket: paths.AdminSocket, XDSSocket: paths.XDSSocket,
@@ -114,8 +107,8 @@ func run(ctx context.Context, o Options, paths envoy.Paths) error {
 	if err != nil {
 		end()
 		parts.Wait()
-		if ctx.Err() != nil {
-			return pool.remove() // no error: it was told to stop
+		if parts.serving.Err() != nil { // no error of Envoy's: it was told to stop
+			return errors.Join(parts.failure(), pool.remove())
 		}
 		if !pool.heir { // there is no Envoy to take over that needs them
 			err = errors.Join(err, pool.remove())
@@ -123,10 +116,8 @@ func run(ctx context.Context, o Options, paths envoy.Paths) error {
 		return err
 	}
 	m.proxy.Store(proxy)
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
-	}
+	<-parts.serving.Done()
+	err = parts.failure()
 	o.Log.Info("stopping Envoy; once more to stop at once")
 	graceful, cancel := context.WithTimeout(context.Background(), stopPatience)
 	defer cancel()
@@ -155,7 +146,7 @@ type mesh struct {
 	graph   *Graph
 	server  *xds.Server
 	proxy   atomic.Pointer[envoy.Process] // nil until Envoy has started
-	asked   chan func()                   // to be called by the graph's owner
+	asked   ask.Turns                     // of the graph's owner
 	life    context.Context               // of the graph\'s owner
 	started time.Time
 
@@ -205,8 +196,8 @@ func (m *mesh) own(ctx context.Context, pool *loopback) error {
 			m.graph.Outcomes(outcomes)
 		case o := <-granted:
 			m.granted(o)
-		case ask := <-m.asked:
-			ask()
+		case turn := <-m.asked:
+			turn()
 		case <-clock.C:
 		}
 	}
@@ -247,17 +238,5 @@ func (m *mesh) granted(o reconcile.Outcome[operator.Address]) {
 	}
 }
 
-// listenForQuestions opens the socket of `waggle status`.
-func listenForQuestions(dir string) (net.Listener, error) {
-	path := questionSocket(dir)
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-		return nil, fmt.Errorf("remove old status socket: %w", err)
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("open status socket: %w", err)
-	}
-	return l, nil
-}
-
+// questionSocket is that of `waggle status`.
 func questionSocket(dir string) string { return filepath.Join(dir, "api.sock") }

@@ -2,8 +2,6 @@ package standalone
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -12,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/waggle-mesh/waggle/internal/ask"
 	"github.com/waggle-mesh/waggle/internal/envoy"
 	"github.com/waggle-mesh/waggle/internal/gateway"
 	"github.com/waggle-mesh/waggle/internal/manifest"
@@ -273,56 +272,21 @@ func (m *mesh) answerQuestions(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 		var s *Status
-		if !m.inTurn(r.Context(), func() { s = m.status() }) {
+		if !m.asked.Take(r.Context(), func() { s = m.status() }) {
 			return
 		}
 		m.ask(r.Context(), s)
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(s)
+		ask.JSON(w, s)
 	})
-	m.addDebug(mux)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
-	defer stop()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve status: %w", err)
-	}
-	return nil
-}
-
-// inTurn has the graph's owner call f, and returns when it has. False: ctx
-// ended first.
-func (m *mesh) inTurn(ctx context.Context, f func()) bool {
-	done := make(chan struct{})
-	select {
-	case m.asked <- func() { defer close(done); f() }:
-		<-done
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	ask.Debug(m.life, mux, m.asked, &m.graph.tables)
+	return ask.Serve(ctx, l, mux)
 }
 
 // AskStatus gets the status of the mesh that holds a state directory.
 func AskStatus(ctx context.Context, stateDir string) (*Status, error) {
-	client := &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", questionSocket(stateDir))
-		},
-		DisableKeepAlives: true,
-	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://waggle/status", nil)
-	if err != nil {
-		return nil, err
-	}
-	r, err := client.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("no `waggle run` answers in state directory %s: %w", stateDir, err)
-	}
-	defer r.Body.Close()
 	s := &Status{}
-	if err := json.NewDecoder(r.Body).Decode(s); err != nil {
-		return nil, fmt.Errorf("read status: %w", err)
+	if err := ask.Get(ctx, questionSocket(stateDir), "/status", s); err != nil {
+		return nil, fmt.Errorf("no `waggle run` answers in state directory %s: %w", stateDir, err)
 	}
 	return s, nil
 }

@@ -1,7 +1,8 @@
-package standalone
+package ask
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"net/http/pprof"
 
@@ -12,28 +13,35 @@ import (
 	"github.com/waggle-mesh/waggle/internal/flow"
 )
 
-// addDebug adds what is for whoever looks for a mistake in Waggle:
+// Debug adds what is for whoever looks for a mistake in Waggle:
 //
-//	curl --unix-socket DIR/api.sock http://x/tables         every row of every table
-//	curl --unix-socket DIR/api.sock http://x/metrics        what each table holds and costs
-//	curl --unix-socket DIR/api.sock http://x/debug/pprof/   Go's profiles
-func (m *mesh) addDebug(mux *http.ServeMux) {
+//	curl --unix-socket SOCKET http://x/tables         every row of every table
+//	curl --unix-socket SOCKET http://x/metrics        what each table holds and costs, and more
+//	curl --unix-socket SOCKET http://x/debug/pprof/   Go's profiles
+//
+// The graph's owner takes turns until life ends.
+func Debug(life context.Context, mux *http.ServeMux, turns Turns, graph *flow.Graph, more ...prometheus.Collector) {
 	mux.HandleFunc("GET /tables", func(w http.ResponseWriter, r *http.Request) {
 		var text bytes.Buffer // the owner waits for no client
-		m.inTurn(r.Context(), func() { m.graph.tables.Dump(&text) })
+		turns.Take(r.Context(), func() { graph.Dump(&text) })
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Write(text.Bytes())
 	})
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), tableMetrics{m})
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), tableMetrics{life, turns, graph})
+	registry.MustRegister(more...)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 }
 
-// tableMetrics are the graph's, one of each per table.
-type tableMetrics struct{ m *mesh }
+// tableMetrics are a graph's, one of each per table.
+type tableMetrics struct {
+	life  context.Context
+	turns Turns
+	graph *flow.Graph
+}
 
 var (
 	tableLabel       = []string{"table"}
@@ -52,7 +60,7 @@ func (t tableMetrics) Describe(out chan<- *prometheus.Desc) {
 // Collect reads the tables when it is the reader's turn.
 func (t tableMetrics) Collect(out chan<- prometheus.Metric) {
 	var stats []flow.Stats
-	t.m.inTurn(t.m.life, func() { stats = t.m.graph.tables.Stats() })
+	t.turns.Take(t.life, func() { stats = t.graph.Stats() })
 	for _, s := range stats {
 		if s.Evaluations > 0 {
 			out <- prometheus.MustNewConstMetric(tableEvaluations, prometheus.CounterValue, float64(s.Evaluations), s.Table)

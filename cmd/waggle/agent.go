@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waggle-mesh/waggle/internal/agent/daemon"
+)
+
+// agentStateDir is where an agent keeps its sockets.
+const agentStateDir = "/var/run/cilium"
+
+func agentCommand() *cobra.Command {
+	o := daemon.Options{Version: version}
+	var level string
+	c := &cobra.Command{
+		Use:   "agent",
+		Short: "Be the agent of a Kubernetes node",
+		Long: `Gives the node's pods their network and translates Services, in eBPF. Runs as root
+in a pod of the DaemonSet "cilium", in the node's network namespace.
+
+Whatever ends it, pods, connections and Services go on; the next agent takes over.
+A second agent on the node waits until the first one ends. To remove what an agent
+has made, run "waggle cleanup".
+
+Exit codes: 0 it was told to stop; 2 it cannot begin, for the reason it gives.`,
+		Example: `  waggle agent --node-name n1 --k8s-service-host 10.0.0.1 --k8s-service-port 6443
+  waggle agent --node-name n1 --kubeconfig /etc/kubernetes/admin.conf --log-level debug`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if o.Node == "" {
+				return fmt.Errorf("--node-name, or the environment variable K8S_NODE_NAME, must name the node")
+			}
+			log, err := logger(c, level)
+			if err != nil {
+				return err
+			}
+			o.Log, o.Kube.UserAgent = log, "cilium-agent/"+version
+			ctx, _ := interrupts(c.Context())
+			return daemon.Run(ctx, o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Node, "node-name", os.Getenv("K8S_NODE_NAME"), "`name` of the node's object (environment: K8S_NODE_NAME)")
+	f.StringVar(&o.Cluster, "cluster-name", "default", "`name` of the cluster, a part of every identity")
+	f.StringVar(&o.Kube.Kubeconfig, "kubeconfig", "", "`file` that says how to reach the API server (default: the pod's service account)")
+	f.StringVar(&o.Kube.Host, "k8s-service-host", "", "`address` of the API server, which must be reachable without Services")
+	f.Uint16Var(&o.Kube.Port, "k8s-service-port", 6443, "its `port`, with --k8s-service-host")
+	f.StringVar(&o.StateDir, "state-dir", agentStateDir, "`directory` for sockets and what is remembered of pods; the node's, under the same path")
+	f.StringVar(&o.CNI.BinDir, "cni-bin-dir", "/opt/cni/bin", "`directory` of the container runtime's CNI plugins")
+	f.StringVar(&o.CNI.ConfDir, "cni-conf-dir", "/etc/cni/net.d", "`directory` of its CNI configuration")
+	f.StringVar(&o.Uplink, "device", "", "`device` towards the other nodes (default: the one that has the node's address)")
+	f.StringVar(&o.BPFFS, "bpf-root", "", "where a bpf file system is `mounted` (default: as /proc/mounts says)")
+	f.StringVar(&o.Cgroup, "cgroup-root", "", "where the node's cgroup2 root is `mounted` (default: as /proc/mounts says, below /host if there is one)")
+	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	return c
+}
+
+func cleanupCommand() *cobra.Command {
+	o := daemon.Options{Version: version}
+	var level string
+	c := &cobra.Command{
+		Use:   "cleanup",
+		Short: "Remove every trace of an agent from this node",
+		Long: `Detaches programs, removes maps, routes, pods' devices, the CNI plugin and its
+configuration. Pods of the node lose their network. Refuses while an agent runs.
+
+Sysctls keep their values: nobody knows what they were before.`,
+		Example: "  waggle cleanup",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			log, err := logger(c, level)
+			if err != nil {
+				return err
+			}
+			o.Log = log
+			return daemon.Cleanup(o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.StateDir, "state-dir", agentStateDir, "`directory` of the agent's sockets")
+	f.StringVar(&o.CNI.BinDir, "cni-bin-dir", "/opt/cni/bin", "`directory` of the container runtime's CNI plugins")
+	f.StringVar(&o.CNI.ConfDir, "cni-conf-dir", "/etc/cni/net.d", "`directory` of its CNI configuration")
+	f.StringVar(&o.BPFFS, "bpf-root", "", "where a bpf file system is `mounted` (default: as /proc/mounts says)")
+	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	return c
+}

@@ -1,0 +1,34 @@
+package daemon
+
+import (
+	"log/slog"
+	"path/filepath"
+
+	"github.com/waggle-mesh/waggle/internal/cni"
+	"github.com/waggle-mesh/waggle/internal/datapath"
+	"github.com/waggle-mesh/waggle/internal/kube"
+)
+
+// Options say which node it is and where things are.
+type Options struct {
+	Node    string // the name of the node's object
+	Cluster string // the cluster's name, a part of every identity
+	Kube    kube.Options
+	// StateDir holds sockets, the lock and what is remembered of pods, under
+	// the same path for the runtime. A reboot may empty it.
+	StateDir string
+	CNI      cni.Installation // Socket is StateDir's
+	Uplink   string           // empty: found by the node's addresses
+	BPFFS    string           // empty: as /proc/mounts says
+	Cgroup   string           // the node's cgroup2 root; empty: as /proc/mounts says
+	Sizes    datapath.Sizes
+	Log      *slog.Logger
+	Version  string
+}
+
+// Socket is where the agent with that state directory answers questions.
+func Socket(stateDir string) string { return filepath.Join(stateDir, "agent.sock") }
+
+func (o Options) cniSocket() string { return filepath.Join(o.StateDir, "cni", "cni.sock") }
+func (o Options) cniState() string  { return filepath.Join(o.StateDir, "endpoints") }
+func (o Options) lock() string      { return filepath.Join(o.StateDir, "agent.lock") }

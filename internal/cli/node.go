@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/waggle-mesh/waggle/internal/agent/daemon"
+)
+
+// PrintAgentStatus prints what an agent says of itself.
+func PrintAgentStatus(w io.Writer, s *daemon.Status, f Format) error {
+	return f.print(w, s, func(w io.Writer) {
+		fmt.Fprintf(w, "waggle %s is the agent of node %s, pid %d, since %s\n", s.Version, s.Node, s.PID, s.Since.Format(time.DateTime))
+		if s.Phase.Waiting != "" {
+			fmt.Fprintf(w, "No pod can start: waiting %s, since %s\n", s.Phase.Waiting, s.Phase.Since.Format(time.DateTime))
+		} else {
+			fmt.Fprintf(w, "%s of this node, %s of Services\n", plural(s.Pods, "pod"), plural(s.Frontends, "frontend"))
+		}
+		agentKinds(w, s)
+		var rows [][]string
+		for _, u := range s.PodCIDRs {
+			rows = append(rows, []string{u.Prefix.String(), fmt.Sprint(u.Used), fmt.Sprint(u.Capacity)})
+		}
+		section(w, []string{"POD CIDR", "IN USE", "ADDRESSES"}, rows)
+		agentTroubles(w, s)
+	})
+}
+
+func agentKinds(w io.Writer, s *daemon.Status) {
+	fmt.Fprintf(w, "API server: %s\n", s.APIServer)
+	var rows [][]string
+	for _, k := range s.Kinds {
+		state := "synced"
+		switch {
+		case k.Missing:
+			state = "off: the API server does not have this kind"
+		case k.Error != "":
+			state = k.Error
+		case !k.Synced:
+			state = "being read"
+		}
+		rows = append(rows, []string{k.Kind, fmt.Sprint(k.Objects), state})
+	}
+	section(w, []string{"KIND", "OBJECTS", "STATE"}, rows)
+}
+
+func agentTroubles(w io.Writer, s *daemon.Status) {
+	var rows [][]string
+	for _, f := range s.Failing {
+		rows = append(rows, []string{f.Output, f.Row, f.Error})
+	}
+	section(w, []string{"NOT WRITTEN", "ROW", "REASON"}, rows)
+	rows = nil
+	for _, u := range s.Unsupported {
+		rows = append(rows, []string{u.Service, u.Field})
+	}
+	section(w, []string{"SERVICE", "WITHOUT EFFECT"}, rows)
+}
+
+// PrintEndpoints prints the pods of a node, with Cilium's columns.
+func PrintEndpoints(w io.Writer, all []daemon.EndpointStatus, f Format) error {
+	return f.print(w, all, func(w io.Writer) {
+		var rows [][]string
+		for _, e := range all {
+			labels := "-"
+			if len(e.Labels) > 0 {
+				labels = e.Labels[0]
+			}
+			rows = append(rows, []string{fmt.Sprint(e.ID), "Disabled", "Disabled", fmt.Sprint(e.Identity), labels, address(e.IPv6), address(e.IPv4), e.State, e.Pod})
+			for i := 1; i < len(e.Labels); i++ {
+				rows = append(rows, []string{"", "", "", "", e.Labels[i], "", "", "", ""})
+			}
+		}
+		columns(w, []string{"ENDPOINT", "POLICY (ingress)", "POLICY (egress)", "IDENTITY", "LABELS (source:key[=value])", "IPv6", "IPv4", "STATUS", "POD"}, rows)
+	})
+}
+
+func address(a netip.Addr) string {
+	if !a.IsValid() {
+		return "-"
+	}
+	return a.String()
+}
+
+// PrintServices prints where Services answer.
+func PrintServices(w io.Writer, all []daemon.ServiceStatus, f Format) error {
+	return f.print(w, all, func(w io.Writer) {
+		var rows [][]string
+		for _, s := range all {
+			backends := strings.Join(s.Backends, " ")
+			if s.Type != "ClusterIP" && strings.Join(s.Outside, " ") != backends {
+				backends += " (from outside: " + orDash(strings.Join(s.Outside, " ")) + ")"
+			}
+			rows = append(rows, []string{s.Frontend, s.Type, fmt.Sprintf("%s:%d", s.Service, s.Port), orDash(backends)})
+		}
+		columns(w, []string{"FRONTEND", "TYPE", "SERVICE", "BACKENDS"}, rows)
+	})
+}
