@@ -154,6 +154,20 @@ func (s *Source) OK(r Request, status int) Response {
 	return got
 }
 
+// Hears asks until every backend whose name contains one of the words has
+// answered: from then on whatever shares the requests here knows them all.
+func (s *Source) Hears(url string, backends ...string) {
+	s.t.Helper()
+	for _, b := range backends {
+		s.t.Eventually("an answer of "+b, func() error {
+			if got := s.Get(url); got.Failed() || !strings.Contains(got.Backend(), b) {
+				return fmt.Errorf("%d %s%s", got.Status, got.Error, got.Backend())
+			}
+			return nil
+		})
+	}
+}
+
 func parse(t testing.TB, lines []byte) (rs Responses) {
 	t.Helper()
 	for line := range bytes.Lines(lines) {
