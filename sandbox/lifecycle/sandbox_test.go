@@ -27,6 +27,14 @@ var program = sync.OnceValues(func() (string, error) {
 	return file, nil
 })
 
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if file, err := program(); err == nil {
+		os.RemoveAll(filepath.Dir(file))
+	}
+	os.Exit(status)
+}
+
 // box is one sandbox with the inventory of what it has made on the machine.
 type box struct {
 	*testing.T
