@@ -52,6 +52,7 @@ refers to nothing; 2 PATH cannot be read.`,
 func statusCommand() *cobra.Command {
 	var format cli.Format
 	var stateDir string
+	var quiet bool
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show how the node's agent, or a running \"waggle run\", does",
@@ -66,7 +67,7 @@ Exit codes: 0 all is well; 1 something is refused; 2 nothing runs.`,
   waggle status -o json | jq .listeners`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if there, err := printAgentStatus(c, agentDir(c, stateDir), format); there {
+			if there, err := printAgentStatus(c, agentDir(c, stateDir), quiet, format); there {
 				return err
 			}
 			s, err := standalone.AskStatus(c.Context(), stateDir)
@@ -83,6 +84,7 @@ Exit codes: 0 all is well; 1 something is refused; 2 nothing runs.`,
 		},
 	}
 	c.Flags().VarP(&format, "output", "o", "table, json or yaml")
+	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "of an agent, ask only whether pods can start, and print nothing if they can")
 	c.Flags().StringVar(&stateDir, "state-dir", defaultStateDir(), "`directory` of the agent or \"waggle run\" to ask")
 	return c
 }

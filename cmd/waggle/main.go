@@ -47,6 +47,7 @@ Without a cluster it serves a directory of manifests on this machine:`,
 	}
 	c.AddCommand(runCommand(), analyzeCommand(), statusCommand(), versionCommand(), cniCommand(), agentCommand(), cleanupCommand())
 	c.AddCommand(nodeCommands()...)
+	c.AddCommand(mapCommands()...)
 	c.InitDefaultCompletionCmd() // which cobra makes without an example
 	for _, sub := range c.Commands() {
 		if sub.Name() == "completion" {

@@ -57,9 +57,16 @@ func askAgent(c *cobra.Command, stateDir, question string, answer any) error {
 }
 
 // printAgentStatus is `waggle status` on a node. False: no agent is there.
-func printAgentStatus(c *cobra.Command, stateDir string, format cli.Format) (there bool, err error) {
+func printAgentStatus(c *cobra.Command, stateDir string, quiet bool, format cli.Format) (there bool, err error) {
 	if _, err := os.Stat(daemon.Socket(stateDir)); err != nil {
 		return false, nil
+	}
+	if quiet {
+		answer, err := ask.Open(c.Context(), daemon.Socket(stateDir), "/ready")
+		if err == nil {
+			answer.Close()
+		}
+		return true, err
 	}
 	s := &daemon.Status{}
 	if err := askAgent(c, stateDir, "/status", s); err != nil {

@@ -25,6 +25,13 @@ func PrintAgentStatus(w io.Writer, s *daemon.Status, f Format) error {
 			rows = append(rows, []string{u.Prefix.String(), fmt.Sprint(u.Used), fmt.Sprint(u.Capacity)})
 		}
 		section(w, []string{"POD CIDR", "IN USE", "ADDRESSES"}, rows)
+		rows = nil
+		for _, m := range s.Maps {
+			if m.Entries >= 0 && m.Limit > 0 {
+				rows = append(rows, []string{m.Name, fmt.Sprint(m.Entries), fmt.Sprint(m.Limit), fmt.Sprintf("%.1f %%", 100*float64(m.Entries)/float64(m.Limit))})
+			}
+		}
+		section(w, []string{"MAP", "ENTRIES", "LIMIT", "FULL"}, rows)
 		agentTroubles(w, s)
 	})
 }

@@ -54,10 +54,9 @@ type node struct {
 	datapath *datapath.Node
 	cni      *cni.Server
 
-	mu          sync.Mutex
-	phase       Phase
-	owning      bool // the graph has its owner
-	connections datapath.ConntrackCount
+	mu     sync.Mutex
+	phase  Phase
+	owning bool // the graph has its owner
 }
 
 // sources are the feeds that writers look into.
@@ -382,14 +381,9 @@ func (a *node) collect(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		count, err := a.datapath.Collect()
-		if err != nil {
+		if _, err := a.datapath.Collect(); err != nil {
 			a.log.Warn("collect connections that ended", "error", err)
-			continue
 		}
-		a.mu.Lock()
-		a.connections = count
-		a.mu.Unlock()
 	}
 }
 

@@ -2,7 +2,7 @@ package daemon
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/waggle-mesh/waggle/internal/agent"
 	"github.com/waggle-mesh/waggle/internal/ask"
@@ -38,6 +36,7 @@ type Status struct {
 	Pods      int               `json:"pods"`
 	PodCIDRs  []ipam.Usage      `json:"podCIDRs"`
 	Frontends int               `json:"frontends"`
+	Maps      []MapStatus       `json:"maps"`
 	// Failing is what the world refuses at present.
 	Failing     []Failing          `json:"failing"`
 	Unsupported []UnsupportedField `json:"unsupported"`
@@ -48,6 +47,13 @@ type Status struct {
 func (s *Status) OK() bool {
 	failed := func(k kube.KindStatus) bool { return k.Error != "" }
 	return s.Phase.Waiting == "" && len(s.Failing) == 0 && !slices.ContainsFunc(s.Kinds, failed)
+}
+
+// MapStatus says how full a map is.
+type MapStatus struct {
+	Name    string `json:"name"`
+	Entries int    `json:"entries"` // -1: cannot be counted
+	Limit   int    `json:"limit"`
 }
 
 // Failing is a row that the world is not like.
@@ -112,6 +118,14 @@ func (a *node) questions(mux *http.ServeMux) {
 			ask.JSON(w, v)
 		})
 	}
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+		a.mu.Lock()
+		waiting := a.phase.Waiting
+		a.mu.Unlock()
+		if waiting != "" {
+			http.Error(w, "the agent is waiting "+waiting, http.StatusServiceUnavailable)
+		}
+	})
 	answer("/status", func(ctx context.Context) (any, error) { return a.status(ctx), nil })
 	answer("/endpoints", func(ctx context.Context) (any, error) { return inTurn(ctx, a, a.endpointList) })
 	answer("/services", func(ctx context.Context) (any, error) { return inTurn(ctx, a, a.serviceList) })
@@ -120,7 +134,7 @@ func (a *node) questions(mux *http.ServeMux) {
 // inTurn asks the graph's owner.
 func inTurn[T any](ctx context.Context, a *node, f func() T) (out T, err error) {
 	if !a.owned() {
-		return out, fmt.Errorf("the agent is waiting %s", a.status(ctx).Phase.Waiting)
+		return out, errors.New("the agent is still starting; see `waggle status`")
 	}
 	if !a.turns.Take(ctx, func() { out = f() }) {
 		return out, ctx.Err()
@@ -140,6 +154,9 @@ func (a *node) status(ctx context.Context) *Status {
 		return s
 	}
 	s.PodCIDRs = a.pool.Usage()
+	for _, m := range a.maps() {
+		s.Maps = append(s.Maps, MapStatus{m.Name, m.Entries, m.Limit})
+	}
 	a.turns.Take(ctx, func() {
 		s.Pods, s.Frontends = a.graph.PodEndpoints.Len(), a.graph.Frontends.Len()
 		for _, l := range a.loops.all {
@@ -215,9 +232,4 @@ func (a *node) serviceList() []ServiceStatus {
 	}
 	slices.SortStableFunc(out, func(a, b ServiceStatus) int { return strings.Compare(a.Service, b.Service) })
 	return out
-}
-
-// metrics are the agent's own; those of tables and Go come with ask.Debug.
-func (a *node) metrics() []prometheus.Collector {
-	return []prometheus.Collector{a.loops.outcomes}
 }
