@@ -13,6 +13,8 @@ import (
 	"sync"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // layout is LAYOUT of bpf/maps.h: it counts up when a key, a value or what
@@ -180,11 +182,33 @@ func Cleanup(bpffs string) error {
 		return err
 	}
 	root := filepath.Join(bpffs, "waggle")
-	// links first: no program shall run without its maps' rows
-	for _, folder := range []string{filepath.Join(root, "links"), root} {
-		if err := os.RemoveAll(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove %s: %w", folder, err)
-		}
+	if err := detachAll(root); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(root); err != nil {
+		return fmt.Errorf("remove %s: %w", root, err)
 	}
 	return nil
+}
+
+// detachAll ends all links below a folder. A link whose pin is removed ends too,
+// but only a while later.
+func detachAll(root string) error {
+	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		l, err := link.LoadPinnedLink(path, nil)
+		if err != nil {
+			return nil // a map, or a program
+		}
+		defer l.Close()
+		if err := l.Detach(); err != nil && !errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, unix.ENOLINK) {
+			return fmt.Errorf("detach %s: %w", path, err)
+		}
+		return nil
+	})
 }

@@ -1,0 +1,31 @@
+package datapath
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+)
+
+// What the programs answer.
+const (
+	Next     = -1
+	Dropped  = 2
+	Redirect = 7
+)
+
+// RunProgram gives a packet to a program as if it came by a device. It returns
+// the program's answer and the packet that it leaves.
+func (n *Node) RunProgram(name string, index int, mark uint32, packet []byte) (int32, []byte, uint32, error) {
+	programs := map[string]*ebpf.Program{
+		"from_pod": n.objects.FromPod, "to_pod": n.objects.ToPod, "from_uplink": n.objects.FromUplink, "to_uplink": n.objects.ToUplink,
+	}
+	var skb, after [48]uint32 // struct __sk_buff
+	skb[2], skb[10] = mark, uint32(index)
+	out := make([]byte, len(packet)+256)
+	options := &ebpf.RunOptions{Data: packet, DataOut: out, Context: &skb, ContextOut: &after}
+	answer, err := programs[name].Run(options)
+	if err != nil {
+		return 0, nil, 0, fmt.Errorf("run %s: %w", name, err)
+	}
+	return int32(answer), options.DataOut, after[2], nil
+}
