@@ -223,7 +223,12 @@ type labEnvoy struct {
 func (n *labNode) startEnvoy() *labEnvoy {
 	n.t.Helper()
 	n.envoys++
-	name := fmt.Sprintf("envoy-%d", n.envoys)
+	return n.startEnvoyIn(fmt.Sprintf("envoy-%d", n.envoys))
+}
+
+// startEnvoyIn starts one in a cgroup, by name.
+func (n *labNode) startEnvoyIn(name string) *labEnvoy {
+	n.t.Helper()
 	e := &labEnvoy{node: n, dir: filepath.Join(n.dir, name), cgroup: filepath.Join(n.Root, name), gone: make(chan struct{})}
 	n.must("make a folder", os.MkdirAll(e.dir, 0o700))
 	bootstrap := filepath.Join(e.dir, "bootstrap.json")

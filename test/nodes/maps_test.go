@@ -115,6 +115,7 @@ func (n *labNode) loadPods(l *lab) {
 		if other == n.Node {
 			id = 1
 		}
+		n.isKnown(other.gateway4(), id)
 		n.isKnown(other.Addr4, id)
 		n.isKnown(other.Addr6, id)
 		n.isKnown(other.Ingress4, 8)

@@ -185,7 +185,7 @@ static inline int service_backend(struct addr *dst, __be16 *port)
 static inline int allowed(__u32 mark, const struct addr *src, const struct addr *dst, __be16 port)
 {
 	struct question q = { .port = port, .proto = IPPROTO_TCP };
-	struct answer a;
+	struct answer a = { .action = ACTION_ALLOW };
 
 	if ((mark & MARK_MASK) != MARK_FROM_PROXY)
 		return 1;
@@ -193,7 +193,10 @@ static inline int allowed(__u32 mark, const struct addr *src, const struct addr 
 	ask(&q, INGRESS, endpoint_at(dst));
 	q.identity[INGRESS] = proxy_identity(mark, src);
 	q.identity[EGRESS] = identity_of(dst);
-	judge(&q, &a);
+	judge_side(&q, &a, EGRESS);
+	if (a.action == ACTION_DENY)
+		return 0;
+	judge_side(&q, &a, INGRESS);
 	return a.action != ACTION_DENY;
 }
 

@@ -47,6 +47,20 @@ int from_pod(struct __sk_buff *skb)
 	return begin(skb, f, SCOPE_INTERNAL);
 }
 
+// A verdict leads to the proxy what has passed the node's routing.
+static inline int proxy_at_pod(struct __sk_buff *skb, struct flow *f, __u16 k)
+{
+	int verdict;
+
+	if (!initial_syn(&f->p)) // the proxy cannot enter what is under way
+		return drop(skb, &f->p, &f->at, DROP_POLICY);
+	conn_fill(f);
+	f->c.flags = CONN_PROXY;
+	f->c.proxy = k;
+	verdict = proxy_open(skb, &f->p, &f->at, &f->c);
+	return verdict ? verdict : bounce(skb);
+}
+
 // A connection from the node's stack: of its own processes, which may always
 // talk to its pods, or from a device that is not ours.
 static inline int to_pod_new(struct __sk_buff *skb, struct flow *f)
@@ -60,7 +74,7 @@ static inline int to_pod_new(struct __sk_buff *skb, struct flow *f)
 			return drop(skb, &f->p, &f->at, DROP_INVALID);
 		reason = judge_new(f, &a);
 		if (!reason && a.action == ACTION_PROXY)
-			reason = DROP_POLICY; // the proxy cannot enter here
+			return proxy_at_pod(skb, f, a.proxy);
 		if (reason)
 			return drop(skb, &f->p, &f->at, reason);
 	}
@@ -80,6 +94,8 @@ static inline int to_pod_known(struct __sk_buff *skb, struct flow *f, struct con
 
 	if (f->p.kind == PACKET_FLOW)
 		conn_touch(&f->p, c, f->now);
+	if (c->flags & CONN_PROXY)
+		return bounce(skb);
 	if (!revisions_hold(f, c)) {
 		err = renew(f, c);
 		if (err)

@@ -107,17 +107,12 @@ global int judge_side(const struct question *q nonnull, struct answer *a nonnull
 	return 0;
 }
 
-// Both sides must allow it; the side that began is asked first. A proxy that
-// the source's policy names comes before one that the destination's names.
+// Both sides must allow it; the side that began is asked first. If its policy
+// leads to the proxy, the other side is asked when the proxy connects.
 static inline void judge(struct question *q, struct answer *a)
 {
-	struct answer ingress = { .action = ACTION_ALLOW };
-
 	*a = (struct answer){ .action = ACTION_ALLOW };
 	judge_side(q, a, EGRESS);
-	if (a->action == ACTION_DENY)
-		return;
-	judge_side(q, &ingress, INGRESS);
-	if (ingress.action == ACTION_DENY || a->action == ACTION_ALLOW)
-		*a = ingress;
+	if (a->action == ACTION_ALLOW)
+		judge_side(q, a, INGRESS);
 }

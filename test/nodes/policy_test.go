@@ -1,0 +1,132 @@
+package nodes
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// TestDenied: who may not gets 403 at once, in each of the three places where
+// it is found out: at the client's SYN, where Envoy connects, and on the
+// backend's node.
+func TestDenied(t *testing.T) {
+	l := redirectedLab(t)
+	inBothFamilies(t, func(t *testing.T, family int) {
+		forbidden := func(what string, from *Machine, url string) {
+			t.Helper()
+			r := from.Get(t, url)
+			wantStatus(t, what, r, 403)
+			if r.Body != "Access denied\r\n" {
+				t.Errorf("%s: the body is %q", what, r.Body)
+			}
+		}
+		gateway := "http://" + netip.AddrPortFrom(pick(family, balanced4, balanced6), 80).String() + "/"
+
+		l.n1.verdict(idA, egress, idB, 80, toProxy, kDenied)
+		forbidden("at the SYN", &l.a.Machine, url(l.b.Addr(family), "/"))
+
+		l.n1.verdict(idA, egress, idB, 80, toProxy, kPass)
+		l.n1.verdict(idA, egress, idD, 80, toProxy, kPass)
+		l.n1.verdict(idB, ingress, idA, 80, deny, 0)
+		forbidden("where Envoy connects, this node's pod", &l.a.Machine, url(l.b.Addr(family), "/"))
+		l.n1.verdict(idB, ingress, 8, 80, deny, 0)
+		l.n2.verdict(idD, ingress, 8, 80, deny, 0)
+		for range 4 { // b is here, d is there
+			forbidden("where Envoy connects for a Gateway", l.Client, gateway)
+		}
+
+		l.n2.verdict(idD, ingress, idA, 80, deny, 0)
+		forbidden("on the backend's node", &l.a.Machine, url(l.d.Addr(family), "/"))
+
+		l.n1.noVerdict(idB, ingress, idA, 80)
+		l.n1.noVerdict(idB, ingress, 8, 80)
+		l.n2.noVerdict(idD, ingress, 8, 80)
+		l.n2.noVerdict(idD, ingress, idA, 80)
+		wantStatus(t, "allowed again", l.a.Get(t, url(l.d.Addr(family), "/")), 200)
+		wantStatus(t, "the Gateway, allowed again", l.Client.Get(t, gateway), 200)
+
+		// a backend that is away stays what it is: 503
+		r := l.a.Get(t, "http://"+netip.AddrPortFrom(l.d.Addr(family), 81).String()+"/")
+		if r.Status == 403 {
+			t.Errorf("a closed port is answered with 403")
+		}
+	})
+}
+
+// TestDeniedWithoutProxy: who is no proxy gets no answer.
+func TestDeniedWithoutProxy(t *testing.T) {
+	l := newLab(t)
+	l.n2.verdict(idD, ingress, idA, 80, deny, 0)
+	r := l.a.Dial(t, DialRequest{Address: netip.AddrPortFrom(l.d.Addr4, 80).String(), Timeout: 700 * time.Millisecond})
+	if r.Error == "" || r.Refused || r.Took < 700*time.Millisecond {
+		t.Errorf("a denied pod learnt something: %+v", r)
+	}
+}
+
+// TestRevocation: connections that stand are ended on both legs when a verdict
+// is taken back, and nothing hangs.
+func TestRevocation(t *testing.T) {
+	l := redirectedLab(t)
+	l.n1.verdict(idA, egress, idB, 80, toProxy, kPass)
+	inBothFamilies(t, func(t *testing.T, family int) {
+		b, session := l.b.Addr(family), "kept "+t.Name()
+		get := func() FetchResult {
+			return l.a.Fetch(t, FetchRequest{URL: url(b, "/"), Session: session})
+		}
+		wantStatus(t, "before", get(), 200)
+
+		// Envoy's connection to the backend: the next request is denied
+		l.n1.verdict(idB, ingress, idA, 80, deny, 0)
+		l.n1.destroy(1, func(local, remote netip.AddrPort) bool {
+			return local.Addr() == l.a.Addr(family) && remote == netip.AddrPortFrom(b, 80)
+		})
+		r := get()
+		wantStatus(t, "after the backend refused", r, 403)
+		if r.Dials != 1 {
+			t.Errorf("the client has connected %d times", r.Dials)
+		}
+		l.n1.noVerdict(idB, ingress, idA, 80)
+		wantStatus(t, "allowed again", get(), 200)
+
+		// the client's connection: it comes again, to the listener that denies
+		l.n1.verdict(idA, egress, idB, 80, toProxy, kDenied)
+		l.n1.destroy(1, func(local, remote netip.AddrPort) bool {
+			return remote.Addr() == l.a.Addr(family) && local == netip.AddrPortFrom(b, 80)
+		})
+		r = get()
+		wantStatus(t, "after the client was refused", r, 403)
+		if r.Dials != 2 {
+			t.Errorf("the client has connected %d times, want 2", r.Dials)
+		}
+		l.n1.verdict(idA, egress, idB, 80, toProxy, kPass)
+	})
+}
+
+// destroy ends connections and checks that there were some.
+func (n *labNode) destroy(atLeast int, match func(local, remote netip.AddrPort) bool) {
+	n.t.Helper()
+	ended, err := n.link.DestroyConnections(match)
+	n.must("destroy connections", err)
+	if ended < atLeast {
+		n.t.Errorf("%d connections were destroyed, want %d", ended, atLeast)
+	}
+}
+
+// TestReservedPorts: a pod that uses the proxy's source ports is refused, for
+// redirected destinations and others; a proxy of another node is not.
+func TestReservedPorts(t *testing.T) {
+	l := redirectedLab(t)
+	l.n1.verdict(idA, egress, idB, 80, toProxy, kPass)
+	inBothFamilies(t, func(t *testing.T, family int) {
+		for i, server := range []*Pod{l.b, l.d} {
+			at := netip.AddrPortFrom(server.Addr(family), 80).String()
+			shift := 10*i + family // no port twice: the first use lingers
+			for from, want := range map[int]bool{60999 - shift: false, 61000 + shift: true, 64999 - shift: true, 65000 + shift: false} {
+				r := l.a.Dial(t, DialRequest{Address: at, LocalPort: from})
+				if r.Refused != want || r.Refused != (r.Error != "") {
+					t.Errorf("a:%d to %s: %+v, want refused %t", from, at, r, want)
+				}
+			}
+		}
+	})
+}
