@@ -53,6 +53,10 @@ bench-routes: tools build ## routes at scale: start, edits, memory, no failed re
 bench-hop: tools build ## CPU per request beside a hand-written Envoy, nginx and HAProxy
 	go run ./test/bench hop
 
+.PHONY: e2e-node
+e2e-node: sandbox ## end-to-end tests on a cluster with Waggle alone; FAMILIES=ipv4,ipv6 or ipv6
+	FAMILIES='$(FAMILIES)' NODES='$(NODES)' FLAGS='$(FLAGS)' KEEP='$(KEEP)' RUN='$(RUN)' test/e2e/node.sh
+
 .PHONY: fuzz
 fuzz: tools ## every fuzz target, five minutes each
 	go test -run '^$$' -fuzz '^FuzzManifest$$' -fuzztime 5m -fuzzminimizetime 10x -parallel 2 ./internal/manifest
