@@ -2,6 +2,7 @@ package datapath
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/cilium/ebpf"
 )
@@ -12,6 +13,21 @@ const (
 	Dropped  = 2
 	Redirect = 7
 )
+
+// Age makes every connection look as if its last packet was that long ago.
+func (n *Node) Age(by time.Duration) error {
+	keys, values := []nodeConnKey{}, []nodeConn{}
+	_, _, err := n.connections(func(key nodeConnKey, c nodeConn) bool {
+		c.Seen -= uint64(by)
+		keys, values = append(keys, key), append(values, c)
+		return false
+	})
+	if err != nil {
+		return err
+	}
+	_, err = n.objects.Conntrack.BatchUpdate(keys, values, nil)
+	return err
+}
 
 // RunProgram gives a packet to a program as if it came by a device. It returns
 // the program's answer and the packet that it leaves.

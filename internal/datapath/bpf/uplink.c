@@ -117,12 +117,17 @@ int to_uplink(struct __sk_buff *skb)
 {
 	struct flow *f = flow_new(HOOK_TO_UPLINK, EGRESS);
 	struct conn *c;
-	int verdict;
+	int verdict, err;
 
 	if (!f)
 		return TCX_DROP;
-	if ((mark_of(skb) & MARK_MASK) == MARK_ANSWER || parse(skb, &f->p))
+	if ((mark_of(skb) & MARK_MASK) == MARK_ANSWER)
 		return TCX_NEXT;
+	err = parse(skb, &f->p);
+	if (err == PARSE_STACK)
+		return TCX_NEXT;
+	if (err) // a pod's address must not get out for that
+		return endpoint_at(&f->p.key.src) ? drop(skb, &f->p, &f->at, err) : TCX_NEXT;
 	verdict = proxy_to_uplink(skb, &f->p, &f->at);
 	if (verdict != PROXY_NOT)
 		return verdict;

@@ -1,0 +1,156 @@
+package datapath_test
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waggle-mesh/waggle/internal/datapath"
+	"github.com/waggle-mesh/waggle/internal/model"
+	"github.com/waggle-mesh/waggle/test/nodes"
+)
+
+// What was silent for its time is not used any more, and collected.
+func TestCollect(t *testing.T) {
+	b := newLab(t, true).benches()[0]
+	path := b.paths[0]
+	b.passes(t, "TCP", b.a, tcp(b.at(b.a, 40000), b.service, syn))
+	b.passes(t, "TCP's answer", b.b, tcp(b.at(b.b, 8080), b.at(b.a, 40000), syn|ack))
+	b.passes(t, "UDP", b.a, udp(b.at(b.a, 40000), b.service, []byte("x")))
+	collect := func(what string, entries, removed int) {
+		t.Helper()
+		got, err := path.Collect()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Entries != entries || got.Removed != removed || got.Limit != 262144 {
+			t.Errorf("%s: %+v, want %d entries, %d removed", what, got, entries, removed)
+		}
+	}
+	collect("fresh", 4, 0)
+	if err := path.Age(time.Minute + time.Second); err != nil {
+		t.Fatal(err)
+	}
+	// an answer to what nobody asks any more is a connection of its own
+	if got := b.passes(t, "a late answer", b.b, udp(b.at(b.b, 8080), b.at(b.a, 40000), []byte("x"))); got.src != b.at(b.b, 8080) {
+		t.Errorf("a late answer is still the Service's: %+v", got)
+	}
+	if err := path.Age(time.Minute + time.Second); err != nil {
+		t.Fatal(err)
+	}
+	collect("old datagrams", 2, 3)
+	b.passes(t, "TCP goes on", b.a, tcp(b.at(b.a, 40000), b.service, ack))
+	b.passes(t, "and ends", b.a, tcp(b.at(b.a, 40000), b.service, fin|ack))
+	if err := path.Age(time.Minute + time.Second); err != nil {
+		t.Fatal(err)
+	}
+	collect("ended", 0, 2)
+}
+
+// A conversation in datagrams leaves a backend that serves no more.
+func TestBackendLeaves(t *testing.T) {
+	for _, b := range newLab(t, true).benches() {
+		client := netip.AddrPortFrom(b.Client.Addr(b.family), 5000)
+		node := netip.AddrPortFrom(b.Nodes[0].Addr(b.family), 30080)
+		ask := func(want netip.AddrPort) {
+			t.Helper()
+			answer, frame, reason := b.run(t, "from_uplink", b.Nodes[0].Uplink, udp(client, node, []byte("x")))
+			if answer != datapath.Redirect {
+				t.Fatalf("answer %d, reason %d", answer, reason)
+			}
+			if got := look(t, frame); got.dst != want || got.src != client {
+				t.Errorf("became %s -> %s, want it for %s", got.src, got.dst, want)
+			}
+		}
+		ask(b.at(b.b, 8080))
+		b.serve(service{host: 1, nodePort: 30080, backends: []nodes.Machine{b.a.Machine}})
+		ask(b.at(b.a, 8080))
+		b.serve(service{host: 1, nodePort: 30080, backends: []nodes.Machine{b.b.Machine, b.a.Machine}})
+		ask(b.at(b.a, 8080)) // it stays where it is
+	}
+}
+
+// An unconnected socket keeps its backend as long as that serves.
+func TestDatagramsStay(t *testing.T) {
+	l := newLab(t, true)
+	s := service{host: 1, nodePort: 30080, backends: []nodes.Machine{l.b.Machine, l.d.Machine}}
+	l.serve(s)
+	const script = `
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(3)
+for i in range(20):
+    s.sendto(b"x", ("10.96.0.1", 80))
+    print(s.recvfrom(100)[0].decode().split()[0])
+`
+	var all []string
+	for range 8 {
+		servers := strings.Fields(l.a.Run(t, "python3", "-c", script))
+		if n := len(slices.Compact(slices.Sorted(slices.Values(servers)))); n != 1 || len(servers) != 20 {
+			t.Errorf("one socket was answered by %v", servers)
+		}
+		all = append(all, servers[0])
+	}
+	if slices.Sort(all); len(slices.Compact(all)) != 2 {
+		t.Errorf("eight sockets were all answered by %v", all)
+	}
+}
+
+// Where no port of the node's is left, a connection is dropped; another
+// destination has the same ports again.
+func TestPortsRunOut(t *testing.T) {
+	g := nodes.New(t)
+	n := g.Nodes[0]
+	p := n.AddPod(t, "a")
+	l := &lab{Ground: g, t: t, a: p}
+	n.Do(t, func() (err error) {
+		l.paths[0], err = datapath.Open(datapath.Options{
+			BPFFS: n.BPFFS, Cgroup: n.Root, Uplink: "eth0", IPv4: n.Addr4, IPv6: n.Addr6,
+			Ports: datapath.Ports{SNAT: datapath.PortRange{First: 20000, Last: 20003}},
+		})
+		return err
+	})
+	t.Cleanup(func() { l.paths[0].Close() })
+	l.must(l.paths[0].Endpoints().Update(context.Background(), endpointOf(p, idA)))
+	for _, family := range []int{4, 6} {
+		b := bench{lab: l, family: family}
+		one := netip.AddrPortFrom(g.Client.Addr(family), 80)
+		var used []uint16
+		for i := range uint16(4) {
+			answer, frame, _ := b.run(t, "to_uplink", n.Uplink, udp(b.at(p, 40000+i), one, []byte("x")))
+			got := look(t, frame)
+			if answer != datapath.Next || got.src.Addr() != n.Addr(family) || slices.Contains(used, got.src.Port()) {
+				t.Errorf("connection %d: answer %d, from %s, others have %v", i, answer, got.src, used)
+			}
+			used = append(used, got.src.Port())
+		}
+		if answer, _, reason := b.run(t, "to_uplink", n.Uplink, udp(b.at(p, 40010), one, []byte("x"))); answer != datapath.Dropped || reason != 167 {
+			t.Errorf("a fifth connection: answer %d, reason %d", answer, reason)
+		}
+		other := netip.AddrPortFrom(g.Client.Addr(family), 81)
+		if answer, _, reason := b.run(t, "to_uplink", n.Uplink, udp(b.at(p, 40010), other, []byte("x"))); answer != datapath.Next {
+			t.Errorf("to another port: answer %d, reason %d", answer, reason)
+		}
+	}
+}
+
+// Traffic that stays in the cluster keeps its source.
+func TestClusterIsNotMasqueraded(t *testing.T) {
+	for _, b := range newLab(t, true).benches() {
+		p := udp(b.at(b.a, 40000), netip.AddrPortFrom(b.other, 80), []byte("x"))
+		_, frame, _ := b.run(t, "to_uplink", b.Nodes[0].Uplink, p)
+		if got := look(t, frame); got.src != b.at(b.a, 40000) {
+			t.Errorf("to another pod: from %s", got.src)
+		}
+		if err := b.paths[0].Identities().Delete(context.Background(), model.IPIdentity{Prefix: netip.PrefixFrom(b.other, b.other.BitLen())}.Key()); err != nil {
+			t.Fatal(err)
+		}
+		_, frame, _ = b.run(t, "to_uplink", b.Nodes[0].Uplink, p) // the range of its node's pods remains
+		if got := look(t, frame); got.src != b.at(b.a, 40000) {
+			t.Errorf("to another pod, by range: from %s", got.src)
+		}
+	}
+}
