@@ -20,6 +20,7 @@ type catalog struct {
 type file struct {
 	path      string
 	stamp     stamp
+	look      int // of the watcher's, the last in which the file was there
 	documents []placed
 	claims    []*claim
 	// broken are the reasons why the file's newest content is not used.
@@ -100,12 +101,6 @@ func (c *catalog) remove(path string, batch *Batch) {
 		delete(c.files, path)
 		c.exchange(before, nil, batch)
 	}
-}
-
-// has tells whether the file at path is known in the version of s.
-func (c *catalog) has(path string, s stamp) bool {
-	f := c.files[path]
-	return f != nil && f.stamp == s
 }
 
 // below lists the files at or below a path.

@@ -53,14 +53,16 @@ func (f *Feed) Load(paths ...string) (Batch, error) {
 		}
 		f.roots = append(f.roots, root{path: path, file: !info.IsDir()})
 	}
-	found := f.scan(func(string) {})
+	found := map[string]struct{}{}
+	everything := newWalk(func(path string, _ stamp) { found[path] = struct{}{} })
+	everything.roots(f.roots)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.unreadable = found.problems
+	f.unreadable = everything.problems
 	var batch Batch
-	f.readFiles(slices.Sorted(maps.Keys(found.files)), &batch)
+	f.readFiles(slices.Sorted(maps.Keys(found)), &batch)
 	for path := range f.catalog.files {
-		if _, there := found.files[path]; !there {
+		if _, there := found[path]; !there {
 			f.catalog.remove(path, &batch)
 		}
 	}
@@ -89,22 +91,6 @@ func (f *Feed) Position(ref model.Ref) (file string, line int, ok bool) {
 		at = e.claims[0]
 	}
 	return at.file.path, at.line, true
-}
-
-// scan finds the files below the roots, and tells visit of each directory
-// that has some or could have.
-func (f *Feed) scan(visit func(directory string)) *walk {
-	w := newWalk()
-	w.visit = visit
-	for _, r := range f.roots {
-		if r.file {
-			visit(filepath.Dir(r.path))
-			w.file(r.path)
-		} else {
-			w.directory(r.path)
-		}
-	}
-	return w
 }
 
 // readFiles reads files, in order, and adds what changes to batch. A file

@@ -33,7 +33,7 @@ func (r *reading) open() {
 	}
 	if err != nil {
 		if info, failed := os.Stat(r.path); failed == nil {
-			r.stamp = stampOf(info) // not to be tried again before it changes
+			r.stamp = stampOf(info.Sys().(*syscall.Stat_t)) // not to be tried again before it changes
 		}
 		r.err = reason(err)
 		return
@@ -66,7 +66,7 @@ func (r *reading) text() ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fs.ErrNotExist
 	}
-	r.stamp = stampOf(info)
+	r.stamp = stampOf(info.Sys().(*syscall.Stat_t))
 	text := make([]byte, 0, min(info.Size(), maxFile)+1)
 	for len(text) <= maxFile {
 		if len(text) == cap(text) {

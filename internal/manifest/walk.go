@@ -7,47 +7,53 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // stamp tells versions of a file apart without reading it.
 type stamp struct {
-	modified, changed time.Time
+	modified, changed syscall.Timespec
 	size              int64
 	inode, device     uint64
 	links             uint64 // names of the file
 }
 
-func stampOf(info fs.FileInfo) stamp {
-	s := stamp{modified: info.ModTime(), size: info.Size()}
-	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.inode, s.device, s.links = sys.Ino, uint64(sys.Dev), uint64(sys.Nlink)
-		s.changed = time.Unix(sys.Ctim.Sec, sys.Ctim.Nsec)
-	}
-	return s
+func stampOf(s *syscall.Stat_t) stamp {
+	return stamp{modified: s.Mtim, changed: s.Ctim, size: s.Size, inode: s.Ino, device: uint64(s.Dev), links: uint64(s.Nlink)}
 }
 
-// walk looks for manifests in directories.
+// walk looks for manifests in directories. All of thousands of files are
+// looked at now and then, so it makes no more of a file than its path.
 type walk struct {
-	files    map[string]stamp
-	problems []Problem // what cannot be looked at
+	found    func(path string, s stamp)
 	visit    func(directory string)
+	problems []Problem          // what cannot be looked at
 	seen     map[[2]uint64]bool // directories by device and inode: links may go in circles
+	status   syscall.Stat_t     // what was looked at last
 
 	stay   bool // links to directories are not followed, but noted:
 	linked bool // there is one
 }
 
-func newWalk() *walk {
-	return &walk{files: map[string]stamp{}, seen: map[[2]uint64]bool{}, visit: func(string) {}}
+func newWalk(found func(path string, s stamp)) *walk {
+	return &walk{found: found, visit: func(string) {}, seen: map[[2]uint64]bool{}}
+}
+
+// roots looks at what was given to Load.
+func (w *walk) roots(all []root) {
+	for _, r := range all {
+		if r.file {
+			w.visit(filepath.Dir(r.path))
+			w.file(r.path)
+		} else {
+			w.directory(r.path)
+		}
+	}
 }
 
 func (w *walk) directory(path string) {
-	info, err := os.Stat(path)
-	if err == nil {
-		s := stampOf(info)
-		identity := [2]uint64{s.device, s.inode}
-		if !info.IsDir() || w.seen[identity] {
+	if w.stat(path) == nil {
+		identity := [2]uint64{uint64(w.status.Dev), w.status.Ino}
+		if !w.is(syscall.S_IFDIR) || w.seen[identity] {
 			return
 		}
 		w.seen[identity] = true
@@ -75,14 +81,24 @@ func (w *walk) directory(path string) {
 }
 
 func (w *walk) file(path string) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
+	if err := w.stat(path); err != nil {
 		w.problem(path, err)
-	case info.Mode().IsRegular():
-		w.files[path] = stampOf(info)
+	} else if w.is(syscall.S_IFREG) {
+		w.found(path, stampOf(&w.status))
 	}
 }
+
+// stat is os.Stat into status.
+func (w *walk) stat(path string) error {
+	for {
+		if err := syscall.Stat(path, &w.status); !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
+// is tells whether what was looked at last is of a type, S_IF* of inode(7).
+func (w *walk) is(t uint32) bool { return w.status.Mode&syscall.S_IFMT == t }
 
 func (w *walk) problem(path string, err error) {
 	if _, gone := os.Lstat(path); errors.Is(gone, fs.ErrNotExist) {

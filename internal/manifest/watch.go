@@ -11,19 +11,22 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/waggle-mesh/waggle/internal/manifest/inotify"
 )
 
 const (
 	// rescanInterval is how often everything is looked at, for what inotify
 	// does not tell: files that are never closed, network file systems, links
 	// to files elsewhere.
-	rescanInterval = 5 * time.Second
+	rescanInterval = 10 * time.Second
 	// rescanShare is how many times as long as it takes to look at everything
-	// nothing is looked at: of many files, half a percent of a CPU.
-	rescanShare = 200
+	// nothing is looked at: of many files, a thousandth of a CPU.
+	rescanShare = 1000
 	// grace is how long a file may be away before its objects go: programs
 	// that replace a file by deleting and writing it leave such a gap.
 	grace = 100 * time.Millisecond
@@ -42,11 +45,11 @@ func (f *Feed) watch(ctx context.Context, tick <-chan time.Time) (<-chan Batch, 
 	if err != nil {
 		return nil, err
 	}
-	events := make(chan []event)
+	events := make(chan []inotify.Event)
 	var reader sync.WaitGroup
 	reader.Go(func() { // until the file is closed
 		for {
-			batch, err := w.inotify.read()
+			batch, err := w.inotify.Read()
 			if err != nil {
 				return
 			}
@@ -61,16 +64,17 @@ func (f *Feed) watch(ctx context.Context, tick <-chan time.Time) (<-chan Batch, 
 	go func() {
 		defer close(out)
 		w.run(ctx, events, tick, out)
-		w.inotify.file.Close()
+		w.inotify.Close()
 		reader.Wait()
 	}()
 	return out, nil
 }
 
-// watcher follows files. One goroutine owns it.
+// watcher follows files. One goroutine owns it. It alone changes the feed's
+// catalog, so it needs the lock for that, and not to look something up.
 type watcher struct {
 	feed    *Feed
-	inotify *inotify
+	inotify *inotify.Instance
 	pending Batch
 	news    bool // there is something to send, if only an empty Batch
 
@@ -80,12 +84,13 @@ type watcher struct {
 	// last looked at. They are read when they look the same twice.
 	restless map[string]stamp
 	rested   time.Time // when everything may be looked at again
+	look     int       // how often everything was looked at
 }
 
 // newWatcher watches all directories and catches up with what has changed
 // since they were read.
 func (f *Feed) newWatcher() (*watcher, error) {
-	n, err := newInotify()
+	n, err := inotify.New()
 	if err != nil {
 		return nil, err
 	}
@@ -93,14 +98,14 @@ func (f *Feed) newWatcher() (*watcher, error) {
 	w.expired = time.NewTimer(grace)
 	w.expired.Stop()
 	if err := w.rescan(true); errors.Is(err, unix.ENOSPC) {
-		n.file.Close()
+		n.Close()
 		return nil, fmt.Errorf("%w: sysctl fs.inotify.max_user_watches is too small", err)
 	}
 	return w, nil
 }
 
 // run follows events until ctx ends.
-func (w *watcher) run(ctx context.Context, events <-chan []event, tick <-chan time.Time, out chan<- Batch) {
+func (w *watcher) run(ctx context.Context, events <-chan []inotify.Event, tick <-chan time.Time, out chan<- Batch) {
 	defer w.expired.Stop()
 	for {
 		send := out
@@ -148,28 +153,28 @@ func (w *watcher) read(paths map[string]struct{}) {
 }
 
 // follow acts on events that came together.
-func (w *watcher) follow(events []event) {
+func (w *watcher) follow(events []inotify.Event) {
 	paths := map[string]struct{}{}
 	missed := false
 	for i, e := range events {
-		directory, known := w.inotify.paths[e.watch]
-		path := filepath.Join(directory, e.name)
+		directory, known := w.inotify.Directory(e.Watch)
+		path := filepath.Join(directory, e.Name)
 		switch {
-		case e.is(unix.IN_Q_OVERFLOW):
+		case e.Is(unix.IN_Q_OVERFLOW):
 			missed = true
-		case e.is(unix.IN_IGNORED):
-			w.inotify.ended(e.watch)
+		case e.Is(unix.IN_IGNORED):
+			w.inotify.Ended(e.Watch)
 		case !known:
-		case e.is(unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_UNMOUNT):
+		case e.Is(unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_UNMOUNT):
 			missed = missed || w.isRoot(directory)
-		case hidden(e.name):
+		case hidden(e.Name):
 			// A ConfigMap volume changes all its files by renaming a link.
-			if strings.HasPrefix(e.name, "..") && !e.is(unix.IN_ISDIR) {
+			if strings.HasPrefix(e.Name, "..") && !e.Is(unix.IN_ISDIR) {
 				missed = w.lookInto(directory, paths) || missed
 			}
-		case e.is(unix.IN_DELETE | unix.IN_MOVED_FROM):
-			w.gone(path, e.is(unix.IN_ISDIR), renamed(e, events[i:]), paths)
-		case e.is(unix.IN_ISDIR):
+		case e.Is(unix.IN_DELETE | unix.IN_MOVED_FROM):
+			w.gone(path, e.Is(unix.IN_ISDIR), renamed(e, events[i:]), paths)
+		case e.Is(unix.IN_ISDIR):
 			missed = w.lookInto(path, paths) || missed
 		default:
 			missed = w.appeared(path, e, paths) || missed
@@ -182,9 +187,9 @@ func (w *watcher) follow(events []event) {
 }
 
 // renamed tells whether e is one half of a rename to a name that is followed.
-func renamed(e event, rest []event) bool {
-	return e.is(unix.IN_MOVED_FROM) && slices.ContainsFunc(rest, func(to event) bool {
-		return to.is(unix.IN_MOVED_TO) && to.cookie == e.cookie && (isManifest(to.name) || to.is(unix.IN_ISDIR) && !hidden(to.name))
+func renamed(e inotify.Event, rest []inotify.Event) bool {
+	return e.Is(unix.IN_MOVED_FROM) && slices.ContainsFunc(rest, func(to inotify.Event) bool {
+		return to.Is(unix.IN_MOVED_TO) && to.Cookie == e.Cookie && (isManifest(to.Name) || to.Is(unix.IN_ISDIR) && !hidden(to.Name))
 	})
 }
 
@@ -197,8 +202,8 @@ func (w *watcher) gone(path string, directory, renamed bool, paths map[string]st
 	if w.feed.catalog.files[path] == nil {
 		files = nil // an editor's temporary file, most often
 	}
-	if directory || w.inotify.watches[path] != 0 { // or a link to a directory
-		w.inotify.forget(path)
+	if directory || w.inotify.Watches(path) { // or a link to a directory
+		w.inotify.Forget(path)
 		files = w.feed.catalog.below(path)
 	}
 	for _, file := range files {
@@ -230,16 +235,16 @@ func (w *watcher) expire() {
 
 // appeared is told of a new or written entry that is no directory, and tells
 // whether it is a link to one, so that everything must be looked at.
-func (w *watcher) appeared(path string, e event, paths map[string]struct{}) bool {
-	if e.is(unix.IN_CREATE) {
+func (w *watcher) appeared(path string, e inotify.Event, paths map[string]struct{}) bool {
+	if e.Is(unix.IN_CREATE) {
 		// A file that was opened to be written will be closed; a link is
 		// there at once.
 		info, err := os.Lstat(path)
-		if err != nil || info.Mode().IsRegular() && stampOf(info).links < 2 {
+		if err != nil || info.Mode().IsRegular() && stampOf(info.Sys().(*syscall.Stat_t)).links < 2 {
 			return false
 		}
 	}
-	if e.is(unix.IN_CREATE|unix.IN_MOVED_TO) && isDirectory(path) {
+	if e.Is(unix.IN_CREATE|unix.IN_MOVED_TO) && isDirectory(path) {
 		return w.below(path)
 	}
 	if w.wanted(path) {
@@ -261,18 +266,15 @@ func (w *watcher) lookInto(directory string, paths map[string]struct{}) bool {
 		}
 		return false
 	}
-	found := newWalk()
-	found.stay = true
-	found.visit = func(path string) { _ = w.inotify.add(path) } // or it is rescanned
-	found.directory(directory)
-	w.feed.mu.Lock()
-	defer w.feed.mu.Unlock()
-	for path, s := range found.files {
-		if !w.feed.catalog.has(path, s) {
+	below := newWalk(func(path string, s stamp) {
+		if f := w.feed.catalog.files[path]; f == nil || f.stamp != s {
 			paths[path] = struct{}{}
 		}
-	}
-	return found.linked
+	})
+	below.stay = true
+	below.visit = func(path string) { _ = w.inotify.Add(path) } // or it is rescanned
+	below.directory(directory)
+	return below.linked
 }
 
 // rescan looks at everything. What is not as it was read is read at once if
@@ -281,16 +283,19 @@ func (w *watcher) lookInto(directory string, paths map[string]struct{}) bool {
 func (w *watcher) rescan(missed bool) error {
 	var failure error
 	watch := func(directory string) {
-		if err := w.inotify.add(directory); err != nil && failure == nil {
+		if err := w.inotify.Add(directory); err != nil && failure == nil {
 			failure = err
 		}
 	}
-	found := w.feed.scan(watch)
+	w.look++
 	paths := map[string]struct{}{}
-	w.feed.mu.Lock()
-	for path, s := range found.files {
-		emptied := s.size == 0 && w.feed.catalog.files[path] != nil // a writer's first step
-		if w.feed.catalog.has(path, s) {
+	everything := newWalk(func(path string, s stamp) {
+		f := w.feed.catalog.files[path]
+		emptied := s.size == 0 && f != nil // a writer's first step
+		if f != nil {
+			f.look = w.look
+		}
+		if f != nil && f.stamp == s {
 			delete(w.restless, path)
 		} else if missed && !emptied || w.restless[path] == s {
 			delete(w.restless, path)
@@ -298,15 +303,18 @@ func (w *watcher) rescan(missed bool) error {
 		} else {
 			w.restless[path] = s
 		}
-	}
-	for path := range w.feed.catalog.files {
-		if _, there := found.files[path]; !there {
+	})
+	everything.visit = watch
+	everything.roots(w.feed.roots)
+	for path, f := range w.feed.catalog.files {
+		if f.look != w.look {
 			delete(w.restless, path)
 			w.leave(path)
 		}
 	}
-	if !slices.Equal(w.feed.unreadable, found.problems) {
-		w.feed.unreadable, w.news = found.problems, true
+	w.feed.mu.Lock()
+	if !slices.Equal(w.feed.unreadable, everything.problems) {
+		w.feed.unreadable, w.news = everything.problems, true
 	}
 	w.feed.mu.Unlock()
 	w.read(paths)

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/waggle-mesh/waggle/internal/manifest/inotify"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -264,7 +265,7 @@ func TestWatchOverflow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer watcher.inotify.file.Close()
+	defer watcher.inotify.Close()
 	limit, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
 	if err != nil {
 		t.Fatal(err)
@@ -284,11 +285,11 @@ func TestWatchOverflow(t *testing.T) {
 	write(t, "a.yaml", service("a", 81))
 	write(t, "c.yaml", service("c", 80))
 	for overflow := false; !overflow; {
-		batch, err := watcher.inotify.read()
+		batch, err := watcher.inotify.Read()
 		if err != nil {
 			t.Fatal(err)
 		}
-		overflow = slices.ContainsFunc(batch, func(e event) bool { return e.is(unix.IN_Q_OVERFLOW) })
+		overflow = slices.ContainsFunc(batch, func(e inotify.Event) bool { return e.Is(unix.IN_Q_OVERFLOW) })
 		watcher.follow(batch)
 	}
 	w.apply(t, watcher.pending)
