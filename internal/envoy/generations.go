@@ -97,6 +97,7 @@ func (g *Generations) Arrived(base uint16, p *os.Process) error {
 	defer g.mu.Unlock()
 	if old := g.living[base]; old != nil {
 		if old.proc.Pid == p.Pid && !old.ended() {
+			g.ring() // it may be there again after what is active was lost
 			return nil
 		}
 		g.forget(old)

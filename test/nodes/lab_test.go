@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/waggle-mesh/waggle/internal/datapath"
+	"github.com/waggle-mesh/waggle/internal/datapath/redirect"
 	"github.com/waggle-mesh/waggle/internal/envoy"
 	"github.com/waggle-mesh/waggle/internal/link"
 	"github.com/waggle-mesh/waggle/internal/render"
@@ -62,7 +63,7 @@ type labNode struct {
 	*Node
 	t           *testing.T
 	path        *datapath.Node
-	proxy       *datapath.Proxy
+	proxy       *redirect.Proxy
 	link        *link.Node
 	ads         *xds.Server
 	generations *envoy.Generations
@@ -122,7 +123,7 @@ func (n *labNode) openPath() {
 				return err
 			}
 		}
-		n.proxy, err = n.path.OpenProxy(datapath.ProxyOptions{
+		n.proxy, err = redirect.Open(n.path, redirect.Options{
 			Node4: n.Addr4, Node6: n.Addr6, Ingress4: n.Ingress4, Ingress6: n.Ingress6,
 		})
 		return err
@@ -144,7 +145,7 @@ func (n *labNode) serveEnvoys() {
 			return a.Current, a.Previous, err
 		},
 		SetActive: func(current, previous uint16) error {
-			return n.proxy.SetActive(datapath.Active{Current: current, Previous: previous})
+			return n.proxy.SetActive(redirect.Active{Current: current, Previous: previous})
 		},
 		Served: n.served, Acknowledged: n.acknowledged, Covers: n.proxy.Covers, Admin: adminOf,
 		Event: func(reason, _ string) {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/waggle-mesh/waggle/internal/datapath"
+	"github.com/waggle-mesh/waggle/internal/datapath/redirect"
 )
 
 // Tests write the maps' entries themselves: what the agent makes of Services
@@ -166,7 +166,7 @@ func (n *labNode) listening(ks ...uint16) {
 		live, err := n.proxy.Listening(active.Current)
 		n.must("read who listens", err)
 		for _, k := range ks {
-			if live[k] != (datapath.Families{IPv4: true, IPv6: true}) {
+			if live[k] != (redirect.Families{IPv4: true, IPv6: true}) {
 				return false
 			}
 		}

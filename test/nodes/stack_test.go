@@ -99,7 +99,7 @@ func TestHostSocketOnSamePort(t *testing.T) {
 // TestAdopted: listeners of an Envoy that was there before the programs are
 // found; an agent that has lost all pins finds them, too.
 func TestAdopted(t *testing.T) {
-	l, _ := n1Lab(t)
+	l, e := n1Lab(t)
 	redirectAll(l)
 	before, err := l.n1.proxy.Listening(10000)
 	l.n1.must("list listeners", err)
@@ -112,6 +112,7 @@ func TestAdopted(t *testing.T) {
 	redirectAll(l)
 	cgroup := l.n1.cgroups[10000]
 	l.n1.must("attach again", l.n1.ns.do(func() error { _, err := l.n1.proxy.Attach(cgroup); return err }))
+	l.n1.must("tell that it is there", l.n1.generations.Arrived(10000, e.Process))
 	after, err := l.n1.proxy.Listening(10000)
 	l.n1.must("list listeners", err)
 	if len(after) != len(before) || len(after) == 0 {

@@ -1,4 +1,4 @@
-package datapath
+package redirect
 
 import (
 	"encoding/binary"
@@ -63,7 +63,7 @@ func (p *Proxy) generation(cgroup uint64) (Generation, error) {
 		}
 		taken[g.Base] = true
 	}
-	for _, base := range ProxyBases {
+	for _, base := range Bases {
 		if !taken[base] {
 			return Generation{Base: base, Cgroup: cgroup}, nil
 		}
@@ -93,7 +93,7 @@ func (p *Proxy) forget() error {
 			continue
 		}
 		for program := range generationPrograms {
-			if err := os.Remove(filepath.Join(p.node.links(), g.pin(program))); err != nil && !os.IsNotExist(err) {
+			if err := os.Remove(filepath.Join(p.node.LinkPins, g.pin(program))); err != nil && !os.IsNotExist(err) {
 				return fmt.Errorf("remove link of an Envoy that is gone: %w", err)
 			}
 		}
@@ -128,7 +128,7 @@ func (p *Proxy) serve(g Generation, path string) error {
 // takeOver finds the generations that an earlier process has served, and gives
 // them this one's programs.
 func (p *Proxy) takeOver() error {
-	entries, err := os.ReadDir(p.node.links())
+	entries, err := os.ReadDir(p.node.LinkPins)
 	if err != nil {
 		return fmt.Errorf("list pinned links: %w", err)
 	}

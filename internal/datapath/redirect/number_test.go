@@ -1,4 +1,4 @@
-package datapath
+package redirect
 
 import (
 	"errors"
@@ -61,16 +61,16 @@ func TestNumbersSkipTakenPorts(t *testing.T) {
 func TestNumbersExhausted(t *testing.T) {
 	n := openNumbers(t, filepath.Join(t.TempDir(), "numbers"))
 	var names []string
-	for i := range proxyNumbers {
+	for i := range numbers {
 		names = append(names, fmt.Sprintf("l%04d", i))
 	}
 	got, err := n.Assign(names, nobody)
-	if !errors.Is(err, ErrProxyPortsExhausted) || len(got) != proxyNumbers-1 {
+	if !errors.Is(err, ErrPortsExhausted) || len(got) != numbers-1 {
 		t.Fatalf("%d listeners have numbers, %v", len(got), err)
 	}
 	seen := map[uint16]bool{}
 	for k := range maps.Values(got) {
-		if k == 0 || k >= proxyNumbers || seen[k] {
+		if k == 0 || k >= numbers || seen[k] {
 			t.Fatalf("number %d", k)
 		}
 		seen[k] = true

@@ -1,4 +1,4 @@
-package datapath
+package redirect
 
 import (
 	"errors"
@@ -17,7 +17,7 @@ type listenerKey struct {
 
 // listenerKeys are the listeners' entries. Sockets come and go meanwhile.
 func (p *Proxy) listenerKeys() ([]listenerKey, error) {
-	m := p.maps["listeners"]
+	m := p.node.Maps["listeners"]
 	var keys []listenerKey
 	var key listenerKey
 	var from any
@@ -47,7 +47,7 @@ func (p *Proxy) Listening(base uint16) (map[uint16]Families, error) {
 	}
 	out := map[uint16]Families{}
 	for _, key := range keys {
-		if key.Port <= base || key.Port >= base+proxyNumbers {
+		if key.Port <= base || key.Port >= base+numbers {
 			continue
 		}
 		f := out[key.Port-base]
@@ -86,7 +86,7 @@ type activeValue struct{ Cur, Prev uint32 }
 // Active reads which generations are used.
 func (p *Proxy) Active() (Active, error) {
 	var v activeValue
-	if err := p.maps["active"].Lookup(uint32(0), &v); err != nil {
+	if err := p.node.Maps["active"].Lookup(uint32(0), &v); err != nil {
 		return Active{}, fmt.Errorf("read the active generation: %w", err)
 	}
 	return Active{uint16(v.Cur), uint16(v.Prev)}, nil
@@ -95,7 +95,7 @@ func (p *Proxy) Active() (Active, error) {
 // SetActive changes which generations are used, from the next connection on.
 func (p *Proxy) SetActive(a Active) error {
 	v := activeValue{uint32(a.Current), uint32(a.Previous)}
-	if err := p.maps["active"].Put(uint32(0), v); err != nil {
+	if err := p.node.Maps["active"].Put(uint32(0), v); err != nil {
 		return fmt.Errorf("set the active generation: %w", err)
 	}
 	return nil
@@ -126,7 +126,7 @@ func (p *Proxy) RemoveNodePort(at netip.AddrPort) error {
 }
 
 func (p *Proxy) nodePort(at netip.AddrPort, do func(*ebpf.Map, nodePortKey) error) error {
-	m, err := ebpf.LoadPinnedMap(filepath.Join(p.node.maps, "node_ports"), nil)
+	m, err := ebpf.LoadPinnedMap(filepath.Join(p.node.MapPins, "node_ports"), nil)
 	if err != nil {
 		return fmt.Errorf("open node_ports: %w", err)
 	}

@@ -1,4 +1,4 @@
-package datapath
+package redirect
 
 import (
 	"bufio"
@@ -14,12 +14,12 @@ import (
 	"sync"
 )
 
-// proxyNumbers is PROXIES of bpf/maps.h: logical numbers are below it.
-const proxyNumbers = 5000
+// numbers is PROXIES of bpf/maps.h: logical numbers are below it.
+const numbers = 5000
 
-// ErrProxyPortsExhausted says that every logical number is given away, or its
+// ErrPortsExhausted says that every logical number is given away, or its
 // port taken by another process of the node.
-var ErrProxyPortsExhausted = errors.New("no port is left for another proxy listener")
+var ErrPortsExhausted = errors.New("no port is left for another proxy listener")
 
 // Numbers gives Envoy's listeners their logical numbers k. They are kept in a
 // file, so that a restarted agent gives each the same.
@@ -45,11 +45,11 @@ func OpenNumbers(path string) (*Numbers, error) {
 			continue
 		}
 		k, err := strconv.ParseUint(number, 10, 16)
-		if !ok || err != nil || k == 0 || k >= proxyNumbers || n.used[uint16(k)] {
+		if !ok || err != nil || k == 0 || k >= numbers || n.used[uint16(k)] {
 			return nil, fmt.Errorf("read the numbers of proxy listeners: line %d of %s is none: %q", i+1, path, line)
 		}
 		n.by[name], n.used[uint16(k)] = uint16(k), true
-		n.next = max(n.next, uint16(k)%(proxyNumbers-1)+1)
+		n.next = max(n.next, uint16(k)%(numbers-1)+1)
 	}
 	return n, nil
 }
@@ -58,7 +58,7 @@ func OpenNumbers(path string) (*Numbers, error) {
 // takes back the numbers of all other names. A number that was taken back is
 // the last to be given again: connections to its listener may still begin.
 // taken tells which ports processes of the node listen on, other than Envoy.
-// Names that get none are missing in the result, with ErrProxyPortsExhausted.
+// Names that get none are missing in the result, with ErrPortsExhausted.
 func (n *Numbers) Assign(names []string, taken func(port uint16) bool) (map[string]uint16, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -72,7 +72,7 @@ func (n *Numbers) Assign(names []string, taken func(port uint16) bool) (map[stri
 		}
 		k := n.free(taken)
 		if k == 0 {
-			exhausted = ErrProxyPortsExhausted
+			exhausted = ErrPortsExhausted
 			continue
 		}
 		n.by[name], n.used[k], changed = k, true, true
@@ -102,12 +102,12 @@ func (n *Numbers) takeBack(kept []string) (changed bool) {
 
 // free finds the next number of which nobody has a port; 0: none.
 func (n *Numbers) free(taken func(port uint16) bool) uint16 {
-	for range proxyNumbers {
+	for range numbers {
 		k := n.next
-		if n.next++; n.next == proxyNumbers {
+		if n.next++; n.next == numbers {
 			n.next = 1
 		}
-		if !n.used[k] && !taken(ProxyBases[0]+k) && !taken(ProxyBases[1]+k) {
+		if !n.used[k] && !taken(Bases[0]+k) && !taken(Bases[1]+k) {
 			return k
 		}
 	}

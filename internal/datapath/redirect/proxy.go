@@ -1,4 +1,4 @@
-package datapath
+package redirect
 
 import (
 	"errors"
@@ -12,13 +12,15 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+
+	"github.com/waggle-mesh/waggle/internal/datapath"
 )
 
-//go:generate go tool bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel -tags linux -cflags "-mcpu=v3 -Wall -Werror -Wno-unused-function -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu" envoy bpf/envoy.c
+//go:generate go tool bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel -tags linux -cflags "-mcpu=v3 -Wall -Werror -Wno-unused-function -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu" envoy ../bpf/envoy.c
 
-// ProxyBases are where the two generations of Envoy have their listeners: k is
+// Bases are where the two generations of Envoy have their listeners: k is
 // at base + k. There are never three.
-var ProxyBases = [2]uint16{10000, 15000}
+var Bases = [2]uint16{10000, 15000}
 
 // Marks of sockets, SO_MARK. The identity that an upstream connection speaks
 // for stands above them, from bit 16; 0: that of its source address.
@@ -38,17 +40,16 @@ var ErrTwoGenerations = errors.New("two Envoys are served already, the oldest mu
 // stay when the process ends. Its methods may be called from any goroutine;
 // those that say so, from a thread in the node's network namespace.
 type Proxy struct {
-	node    *Node
-	maps    map[string]*ebpf.Map // the node's, by name
-	options ProxyOptions
+	node    datapath.Shared
+	options Options
 
 	mu          sync.Mutex
 	generations []Generation
 }
 
-// ProxyOptions are what the programs around Envoy know of the node. An invalid
+// Options are what the programs around Envoy know of the node. An invalid
 // address: none of that family.
-type ProxyOptions struct {
+type Options struct {
 	Node4, Node6       netip.Addr // the node's own
 	Ingress4, Ingress6 netip.Addr // on lo, identity 8
 	// CgroupRoot is where cgroup2 is mounted; empty: as /proc/mounts says.
@@ -61,20 +62,18 @@ type Generation struct {
 	Cgroup uint64 // inode, also its number in BPF
 }
 
-// OpenProxy replaces the programs around Envoys that an earlier process has
-// left, and attaches what is missing. It is called after the node's Commit, in
-// the node's network namespace.
-func (n *Node) OpenProxy(o ProxyOptions) (*Proxy, error) {
+// Open replaces the programs around Envoys that an earlier process has left,
+// and attaches what is missing. It is called after the node's Commit, in the
+// node's network namespace.
+func Open(n *datapath.Node, o Options) (*Proxy, error) {
 	var err error
-	if o.CgroupRoot, err = mountPoint(o.CgroupRoot, cgroup2); err != nil {
+	if o.CgroupRoot, err = datapath.CgroupMount(o.CgroupRoot); err != nil {
 		return nil, err
 	}
-	m := n.objects.nodeMaps
-	p := &Proxy{node: n, options: o, maps: map[string]*ebpf.Map{
-		"active": m.Active, "backends": m.Backends, "conntrack": m.Conntrack, "dark": m.Dark, "endpoints": m.Endpoints,
-		"events": m.Events, "fragments": m.Fragments, "frontends": m.Frontends, "ipcache": m.Ipcache, "listeners": m.Listeners,
-		"metrics": m.Metrics, "policy": m.Policy, "sets": m.Sets, "settings": m.Settings,
-	}}
+	p := &Proxy{options: o}
+	if p.node, err = n.Shared(); err != nil {
+		return nil, err
+	}
 	c, err := p.load(nil, "pick_listener")
 	if err != nil {
 		return nil, err
@@ -106,7 +105,7 @@ func (p *Proxy) load(constants map[string]any, programs ...string) (*ebpf.Collec
 		}
 	}
 	shared := map[string]*ebpf.Map{}
-	for name, m := range p.maps {
+	for name, m := range p.node.Maps {
 		if s := spec.Maps[name]; s != nil {
 			s.MaxEntries = m.MaxEntries()
 			shared[name] = m
@@ -117,7 +116,7 @@ func (p *Proxy) load(constants map[string]any, programs ...string) (*ebpf.Collec
 		return nil, err
 	}
 	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
-		Maps: ebpf.MapOptions{PinPath: p.node.maps}, MapReplacements: shared,
+		Maps: ebpf.MapOptions{PinPath: p.node.MapPins}, MapReplacements: shared,
 	})
 	var rejected *ebpf.VerifierError
 	if errors.As(err, &rejected) {
@@ -131,12 +130,9 @@ func (p *Proxy) load(constants map[string]any, programs ...string) (*ebpf.Collec
 
 // constants sets those of the node, of the proxy, and more.
 func (p *Proxy) constants(spec *ebpf.CollectionSpec, more map[string]any) error {
-	all, err := p.node.options.constants(0)
-	if err != nil {
-		return err
-	}
-	all["cfg_node_v4"], all["cfg_node_v6"] = addrFrom(p.options.Node4), addrFrom(p.options.Node6)
-	all["cfg_ingress_v4"], all["cfg_ingress_v6"] = addrFrom(p.options.Ingress4), addrFrom(p.options.Ingress6)
+	all := maps.Clone(p.node.Constants)
+	all["cfg_node_v4"], all["cfg_node_v6"] = addr16(p.options.Node4), addr16(p.options.Node6)
+	all["cfg_ingress_v4"], all["cfg_ingress_v6"] = addr16(p.options.Ingress4), addr16(p.options.Ingress6)
 	maps.Copy(all, more)
 	for name, value := range all {
 		if v := spec.Variables[name]; v != nil { // the compiler leaves out what is not used
@@ -148,15 +144,18 @@ func (p *Proxy) constants(spec *ebpf.CollectionSpec, more map[string]any) error 
 	return nil
 }
 
+// addr16 is an address as the maps have it; zeros if it is invalid.
+func addr16(a netip.Addr) [16]byte {
+	if !a.IsValid() {
+		return [16]byte{}
+	}
+	return a.As16()
+}
+
 // attach replaces the program of a pinned link, or makes the link.
 func (p *Proxy) attach(name string, prog *ebpf.Program, attach func(*ebpf.Program) (link.Link, error)) error {
-	path := filepath.Join(p.node.links(), name)
-	if done, err := replace(path, prog); done || err != nil {
-		return err
-	}
-	l, err := attach(prog)
-	if err != nil {
+	if err := datapath.AttachPinned(filepath.Join(p.node.LinkPins, name), prog, attach); err != nil {
 		return fmt.Errorf("attach %s: %w", name, err)
 	}
-	return pinLink(l, path)
+	return nil
 }
