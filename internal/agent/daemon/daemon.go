@@ -122,7 +122,10 @@ func Run(ctx context.Context, o Options) error {
 	for _, l := range a.loops.all {
 		parts.Go(func() { l.run(life) })
 	}
-	return stopped(ctx, a.serve(ctx, failed))
+	err = a.serve(ctx, failed)
+	end() // and nobody writes any more, before the next agent may
+	parts.Wait()
+	return stopped(ctx, err)
 }
 
 // stopped leaves out the error of having been told to stop.
@@ -272,7 +275,7 @@ func (a *node) serve(ctx context.Context, failed <-chan error) error {
 	var err error
 	a.cni, err = cni.Open(ctx, cni.Options{
 		Socket: a.options.cniSocket(), State: a.options.cniState(), Addresses: a.pool, Devices: a.link,
-		Attach: a.attach, Detach: a.detach, Log: a.log,
+		Attach: a.attach, Detach: a.detach, Attached: a.attached, Log: a.log,
 	})
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/waggle-mesh/waggle/internal/model"
@@ -86,6 +87,18 @@ func (a *node) detach(ctx context.Context, e model.PodEndpoint) error {
 		}
 	}
 	return a.datapath.DetachPod(e.Index)
+}
+
+// attached tells what is wrong with an endpoint's programs.
+func (a *node) attached(e model.PodEndpoint) error {
+	pods, err := a.datapath.Pods()
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(pods, e.Index) {
+		return fmt.Errorf("no programs are attached to %s", e.Interface)
+	}
+	return nil
 }
 
 func (a *node) wait(key string, w *waiter) {
