@@ -142,7 +142,7 @@ func (s *services) setNumber(row model.Frontend, set string) (uint32, error) {
 	if row.Redirect != "" {
 		return 0, nil
 	}
-	number, ok := s.names.numbers[nameSet+set]
+	number, ok := s.names.find(nameSet, set)
 	if _, written := s.sets[number]; !ok || !written {
 		return 0, fmt.Errorf("frontend %s: its backends are not written yet", row.Address)
 	}
@@ -192,7 +192,7 @@ func (b BackendSets) Update(_ context.Context, row model.BackendSet) (struct{}, 
 func (b BackendSets) Delete(_ context.Context, key string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	number, ok := b.names.numbers[nameSet+key]
+	number, ok := b.names.find(nameSet, key)
 	if !ok {
 		return nil
 	}
@@ -209,7 +209,7 @@ func (b BackendSets) Prune(_ context.Context, keys []string) error {
 	defer b.mu.Unlock()
 	wanted := map[uint32]bool{}
 	for _, key := range keys {
-		if number, ok := b.names.numbers[nameSet+key]; ok {
+		if number, ok := b.names.find(nameSet, key); ok {
 			wanted[number] = true
 			b.setKeys[number] = key
 		}

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"strings"
+	"sync"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -12,10 +12,13 @@ import (
 
 // names are the numbers by which maps call what has a name: sets of backends,
 // Services, rules. They are in a map themselves, so that a new agent, and
-// commands without one, read them.
+// commands without one, read them. A number goes when nothing holds it.
 type names struct {
+	mu      sync.Mutex
 	table   *ebpf.Map
 	numbers map[string]uint32
+	texts   map[uint32]string
+	holders map[uint32]int
 	next    uint32
 }
 
@@ -27,12 +30,12 @@ const (
 )
 
 func readNames(table *ebpf.Map) (*names, error) {
-	n := &names{table: table, numbers: map[string]uint32{}, next: 1}
+	n := &names{table: table, numbers: map[string]uint32{}, texts: map[uint32]string{}, holders: map[uint32]int{}, next: 1}
 	var number uint32
 	var name nodeName
 	rows := table.Iterate()
 	for rows.Next(&number, &name) {
-		n.numbers[name.String()] = number
+		n.numbers[name.String()], n.texts[number] = number, name.String()
 		n.next = max(n.next, number+1)
 	}
 	if err := rows.Err(); err != nil {
@@ -47,9 +50,19 @@ func (n nodeName) String() string {
 	return string(text)
 }
 
+// find is the number that a name has.
+func (n *names) find(kind, name string) (uint32, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	number, ok := n.numbers[kind+name]
+	return number, ok
+}
+
 // of is the number of a name, a new one if it has none. Names longer than the
 // map's are cut; their numbers last as long as the agent.
 func (n *names) of(kind, name string) (uint32, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	name = kind + name
 	if number, ok := n.numbers[name]; ok {
 		return number, nil
@@ -59,38 +72,38 @@ func (n *names) of(kind, name string) (uint32, error) {
 	for {
 		number := n.next
 		n.next++
-		err := n.table.Update(number, text, ebpf.UpdateNoExist)
-		if errors.Is(err, ebpf.ErrKeyExist) || number == 0 {
+		if _, taken := n.texts[number]; taken || number == 0 {
 			continue
 		}
-		if err != nil {
+		if err := n.table.Put(number, text); err != nil {
 			return 0, fmt.Errorf("number %s: %w", name, err)
 		}
-		n.numbers[name] = number
+		n.numbers[name], n.texts[number] = number, name
 		return number, nil
 	}
 }
 
-// drop forgets a name; its number is not used again before all others were.
-func (n *names) drop(kind, name string) error {
-	number, ok := n.numbers[kind+name]
-	if !ok {
-		return nil
-	}
-	if err := remove(n.table, number); err != nil {
-		return fmt.Errorf("forget the number of %s: %w", name, err)
-	}
-	delete(n.numbers, kind+name)
-	return nil
+// hold says that an entry of a map has the number.
+func (n *names) hold(number uint32) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.holders[number]++
 }
 
-// dropNumber forgets whatever has a number.
-func (n *names) dropNumber(kind string, number uint32) error {
-	for name, other := range n.numbers {
-		if other == number {
-			return n.drop(kind, strings.TrimPrefix(name, kind))
-		}
+// release takes a hold back; the last one forgets the name. Its number is not
+// used again before all others were.
+func (n *names) release(number uint32) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.holders[number]--; n.holders[number] > 0 {
+		return nil
 	}
+	delete(n.holders, number)
+	if err := remove(n.table, number); err != nil {
+		return fmt.Errorf("forget the name %s: %w", n.texts[number], err)
+	}
+	delete(n.numbers, n.texts[number])
+	delete(n.texts, number)
 	return nil
 }
 

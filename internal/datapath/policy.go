@@ -17,11 +17,17 @@ type policies struct {
 	node      *Node
 	names     *names
 	endpoints map[nodeAddr]nodeEndpoint // as in the map
-	verdicts  map[string]nodePolicyKey  // by row
+	verdicts  map[string]verdict        // by row, as in the map
 	rows      map[string]model.Verdict  // that were written
 	pods      map[string]model.PodEndpoint
 	listeners map[string]uint16
 	revision  uint32
+	stale     map[uint32]bool // endpoints whose verdicts changed, but not yet their revision
+}
+
+type verdict struct {
+	key   nodePolicyKey
+	value nodePolicy
 }
 
 // Endpoints writes the pods of the node.
@@ -35,8 +41,8 @@ type Identities struct{ node *Node }
 
 func readPolicies(n *Node, names *names) (*policies, error) {
 	p := &policies{
-		node: n, names: names, endpoints: map[nodeAddr]nodeEndpoint{}, verdicts: map[string]nodePolicyKey{},
-		rows: map[string]model.Verdict{}, pods: map[string]model.PodEndpoint{},
+		node: n, names: names, endpoints: map[nodeAddr]nodeEndpoint{}, verdicts: map[string]verdict{},
+		rows: map[string]model.Verdict{}, pods: map[string]model.PodEndpoint{}, stale: map[uint32]bool{},
 	}
 	var addr nodeAddr
 	var endpoint nodeEndpoint
@@ -52,7 +58,8 @@ func readPolicies(n *Node, names *names) (*policies, error) {
 	var value nodePolicy
 	rows = n.objects.Policy.Iterate()
 	for rows.Next(&key, &value) {
-		p.verdicts[key.row()] = key
+		p.verdicts[key.row()] = verdict{key, value}
+		p.names.hold(value.Rule)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read policy: %w", err)
@@ -184,19 +191,30 @@ func (p *policies) writeVerdict(row model.Verdict) error {
 		value.Proxy = p.listeners[row.Listener] // 0: nobody listens, which drops
 	}
 	p.rows[row.Key()] = row
-	var old nodePolicy
-	if err := p.node.objects.Policy.Lookup(key, &old); err == nil && old == value {
-		return nil
+	old, was := p.verdicts[row.Key()]
+	if was && old.value == value {
+		return p.bump(key.Endpoint)
 	}
+	p.stale[key.Endpoint] = true
 	if err := p.node.objects.Policy.Put(key, value); err != nil {
 		return fmt.Errorf("write verdict of endpoint %d: %w", row.Endpoint, err)
 	}
-	p.verdicts[row.Key()] = key
+	p.verdicts[row.Key()] = verdict{key, value}
+	p.names.hold(rule)
+	if was {
+		if err := p.names.release(old.value.Rule); err != nil {
+			return err
+		}
+	}
 	return p.bump(key.Endpoint)
 }
 
-// bump gives an endpoint a new revision.
+// bump gives an endpoint a new revision, if its verdicts changed since it got
+// the last.
 func (p *policies) bump(id uint32) error {
+	if !p.stale[id] {
+		return nil
+	}
 	addrs := map[nodeAddr]bool{}
 	var value nodeEndpoint
 	for addr, e := range p.endpoints {
@@ -205,6 +223,7 @@ func (p *policies) bump(id uint32) error {
 		}
 	}
 	if len(addrs) == 0 {
+		delete(p.stale, id)
 		return nil
 	}
 	revision, err := p.next()
@@ -218,6 +237,7 @@ func (p *policies) bump(id uint32) error {
 		}
 		p.endpoints[addr] = value
 	}
+	delete(p.stale, id)
 	return nil
 }
 
@@ -226,19 +246,31 @@ func (v Verdicts) Delete(_ context.Context, key string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.rows, key)
-	return v.removeVerdict(key)
+	if err := v.removeVerdict(key); err != nil {
+		return err
+	}
+	for id := range v.stale { // a removal that went half way
+		if err := v.bump(id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *policies) removeVerdict(row string) error {
-	key, ok := p.verdicts[row]
+	old, ok := p.verdicts[row]
 	if !ok {
 		return nil
 	}
-	if err := remove(p.node.objects.Policy, key); err != nil {
-		return fmt.Errorf("remove verdict of endpoint %d: %w", key.Endpoint, err)
+	if err := remove(p.node.objects.Policy, old.key); err != nil {
+		return fmt.Errorf("remove verdict of endpoint %d: %w", old.key.Endpoint, err)
 	}
+	p.stale[old.key.Endpoint] = true
 	delete(p.verdicts, row)
-	return p.bump(key.Endpoint)
+	if err := p.names.release(old.value.Rule); err != nil {
+		return err
+	}
+	return p.bump(old.key.Endpoint)
 }
 
 // Prune takes back all verdicts that are in no row.

@@ -38,6 +38,7 @@ func readServices(n *Node, names *names) (*services, error) {
 		s.entries[key] = value
 		s.byRow[rowKey(key, value)] = append(s.byRow[rowKey(key, value)], key)
 		s.refs[value.Set]++
+		s.names.hold(value.Id)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read frontends: %w", err)
@@ -58,6 +59,7 @@ func (s *services) readSets() error {
 			}
 		}
 		s.sets[number] = slots
+		s.names.hold(number)
 	}
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("read sets of backends: %w", err)
@@ -76,12 +78,13 @@ func (s *services) put(key nodeFrontendKey, value nodeFrontend) error {
 	}
 	s.entries[key] = value
 	s.refs[value.Set]++
+	s.names.hold(value.Id)
 	if was {
 		s.forget(key, old)
 	}
 	s.byRow[rowKey(key, value)] = append(s.byRow[rowKey(key, value)], key)
 	if was {
-		return s.release(old.Set)
+		return s.release(old)
 	}
 	return nil
 }
@@ -96,7 +99,7 @@ func (s *services) drop(key nodeFrontendKey) error {
 	}
 	delete(s.entries, key)
 	s.forget(key, old)
-	return s.release(old.Set)
+	return s.release(old)
 }
 
 func (s *services) forget(key nodeFrontendKey, value nodeFrontend) {
@@ -107,9 +110,13 @@ func (s *services) forget(key nodeFrontendKey, value nodeFrontend) {
 	}
 }
 
-// release takes back a reference to a set, which goes with the last one if it
-// has no row any more.
-func (s *services) release(set uint32) error {
+// release takes back an entry's references: to the Service's name, and to the
+// set, which goes with the last one if it has no row any more.
+func (s *services) release(old nodeFrontend) error {
+	if err := s.names.release(old.Id); err != nil {
+		return err
+	}
+	set := old.Set
 	s.refs[set]--
 	if s.refs[set] > 0 {
 		return nil
@@ -134,7 +141,7 @@ func (s *services) removeSet(number uint32) error {
 		return err
 	}
 	delete(s.sets, number)
-	return s.names.dropNumber(nameSet, number)
+	return s.names.release(number)
 }
 
 func (s *services) removeSlots(set uint32, from, to int) error {
@@ -164,6 +171,9 @@ func (s *services) writeSet(number uint32, backends []nodeBackend) error {
 		if err := s.node.objects.Sets.Put(number, nodeSet{Count: uint32(len(slots))}); err != nil {
 			return fmt.Errorf("write set %d: %w", number, err)
 		}
+	}
+	if !was {
+		s.names.hold(number)
 	}
 	s.sets[number] = slots
 	if err := s.removeSlots(number, len(slots), len(old)); err != nil {

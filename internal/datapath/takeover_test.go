@@ -354,7 +354,7 @@ func TestOutputs(t *testing.T) {
 	}
 	settle(t, path.Frontends(), nil, redirected.Key(), frontend("10.96.0.1:80", model.ClusterIP, one).Key())
 	settle(t, path.BackendSets(), nil, one.Key(), three.Key())
-	for _, table := range []string{"frontends", "backends", "sets"} {
+	for _, table := range []string{"frontends", "backends", "sets", "names"} {
 		if got := rowsOf(t, path, table); len(got) > 0 {
 			t.Errorf("%s left: %v", table, got)
 		}
