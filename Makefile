@@ -57,6 +57,10 @@ bench-hop: tools build ## CPU per request beside a hand-written Envoy, nginx and
 e2e-node: sandbox ## end-to-end tests on a cluster with Waggle alone; FAMILIES=ipv4,ipv6 or ipv6
 	FAMILIES='$(FAMILIES)' NODES='$(NODES)' FLAGS='$(FLAGS)' KEEP='$(KEEP)' RUN='$(RUN)' test/e2e/node.sh
 
+.PHONY: nodes-long
+nodes-long: tools ## ten replacements of Envoy under every kind of load: no request fails
+	WAGGLE_REPLACEMENTS=10 go test -count=1 -timeout 20m -v -run 'TestReplace$$' ./test/nodes
+
 .PHONY: fuzz
 fuzz: tools ## every fuzz target, five minutes each
 	go test -run '^$$' -fuzz '^FuzzManifest$$' -fuzztime 5m -fuzzminimizetime 10x -parallel 2 ./internal/manifest

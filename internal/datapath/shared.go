@@ -12,6 +12,7 @@ type Shared struct {
 	Maps      map[string]*ebpf.Map // by name
 	MapPins   string               // folder of the maps' pins
 	LinkPins  string               // folder of the links' pins
+	Cgroup    string               // below which pods and the node's processes are
 	Constants map[string]any       // the programs' cfg_ variables
 }
 
@@ -22,7 +23,7 @@ func (n *Node) Shared() (Shared, error) {
 		return Shared{}, err
 	}
 	m := n.objects.nodeMaps
-	return Shared{MapPins: n.maps, LinkPins: n.links(), Constants: maps.Clone(constants), Maps: map[string]*ebpf.Map{
+	return Shared{MapPins: n.maps, LinkPins: n.links(), Cgroup: n.options.Cgroup, Constants: maps.Clone(constants), Maps: map[string]*ebpf.Map{
 		"active": m.Active, "backends": m.Backends, "conntrack": m.Conntrack, "dark": m.Dark, "endpoints": m.Endpoints,
 		"events": m.Events, "fragments": m.Fragments, "frontends": m.Frontends, "ipcache": m.Ipcache, "listeners": m.Listeners,
 		"metrics": m.Metrics, "policy": m.Policy, "sets": m.Sets, "settings": m.Settings,

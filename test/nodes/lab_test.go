@@ -28,6 +28,8 @@ type lab struct {
 	n1, n2 *labNode
 	// a, c and e are clients, b and d servers; e and d are on n2.
 	a, c, b, e, d *Pod
+
+	sockmap bool
 }
 
 // Identities of the lab's pods.
@@ -37,9 +39,11 @@ const (
 )
 
 // newLab makes the lab; nothing runs in it but servers at :80 of b and d.
-func newLab(t *testing.T) *lab {
+func newLab(t *testing.T) *lab { return newLabWith(t, false) }
+
+func newLabWith(t *testing.T, sockmap bool) *lab {
 	g := New(t)
-	l := &lab{Ground: g}
+	l := &lab{Ground: g, sockmap: sockmap}
 	l.a, l.c, l.b = g.Nodes[0].AddPod(t, "a"), g.Nodes[0].AddPod(t, "c"), g.Nodes[0].AddPod(t, "b")
 	l.e, l.d = g.Nodes[1].AddPod(t, "e"), g.Nodes[1].AddPod(t, "d")
 	l.b.Serve(t, ServeRequest{Address: ":80"})
@@ -62,6 +66,7 @@ func familyOf(a netip.Addr) int {
 type labNode struct {
 	*Node
 	t           *testing.T
+	sockmap     bool
 	path        *datapath.Node
 	proxy       *redirect.Proxy
 	link        *link.Node
@@ -76,7 +81,7 @@ type labNode struct {
 }
 
 func newLabNode(t *testing.T, l *lab, i int) *labNode {
-	n := &labNode{Node: l.Nodes[i], t: t, cgroups: map[uint16]string{}}
+	n := &labNode{Node: l.Nodes[i], t: t, sockmap: l.sockmap, cgroups: map[uint16]string{}}
 	n.dir = filepath.Join(l.Dir, n.Name)
 	n.openLink()
 	n.openPath()
@@ -124,7 +129,7 @@ func (n *labNode) openPath() {
 			}
 		}
 		n.proxy, err = redirect.Open(n.path, redirect.Options{
-			Node4: n.Addr4, Node6: n.Addr6, Ingress4: n.Ingress4, Ingress6: n.Ingress6,
+			Node4: n.Addr4, Node6: n.Addr6, Ingress4: n.Ingress4, Ingress6: n.Ingress6, Sockmap: n.sockmap,
 		})
 		return err
 	})

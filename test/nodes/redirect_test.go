@@ -35,8 +35,9 @@ func wantStatus(t *testing.T, what string, r FetchResult, status int) {
 }
 
 // redirectedLab has Envoy on both nodes; every redirected Service answers.
-func redirectedLab(t *testing.T) *lab {
-	l := newLab(t)
+func redirectedLab(t *testing.T) *lab { return withEnvoys(newLab(t)) }
+
+func withEnvoys(l *lab) *lab {
 	for _, n := range []*labNode{l.n1, l.n2} {
 		n.serve(l)
 		n.services(l)

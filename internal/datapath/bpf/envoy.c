@@ -3,7 +3,7 @@
 // connection (sk_lookup, the node's network namespace), which sockets are its
 // listeners (sock_ops, the proxy's cgroup), where its own connections may go
 // (connect, the same). Those of the cgroup are loaded once per generation.
-#include "proxy.h"
+#include "sockmap.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -17,20 +17,6 @@ struct {
 	__type(key, struct node_port_key);
 	__type(value, __u32);
 } node_ports SEC(".maps");
-
-// One load of a field: clang would compute addresses into the context for two,
-// which the verifier refuses.
-#define LOAD(field) ({ __u32 loaded = (field); asm volatile("" : "+r"(loaded)); loaded; })
-
-static inline void load_addr(struct addr *a, __u32 a0, __u32 a1, __u32 a2, __u32 a3)
-{
-	a->a[0] = a0;
-	a->a[1] = a1;
-	a->a[2] = a2;
-	a->a[3] = a3;
-}
-
-#define LOAD_ADDR(a, field) load_addr(a, LOAD((field)[0]), LOAD((field)[1]), LOAD((field)[2]), LOAD((field)[3]))
 
 // --- sk_lookup ---------------------------------------------------------------
 

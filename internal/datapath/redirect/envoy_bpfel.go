@@ -187,6 +187,14 @@ type envoySlotKey struct {
 	Slot uint32
 }
 
+type envoyStreamKey struct {
+	_      structs.HostLayout
+	Local  envoyAddr
+	Remote envoyAddr
+	Lport  uint16
+	Rport  uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -208,11 +216,14 @@ const (
 	envoyMapPolicy           = "policy"
 	envoyMapSets             = "sets"
 	envoyMapSettings         = "settings"
+	envoyMapStreams          = "streams"
 	envoyProgAdopt           = "adopt"
 	envoyProgPickListener    = "pick_listener"
 	envoyProgProxyConnect4   = "proxy_connect4"
 	envoyProgProxyConnect6   = "proxy_connect6"
 	envoyProgProxyListen     = "proxy_listen"
+	envoyProgStreamOpened    = "stream_opened"
+	envoyProgStreamSend      = "stream_send"
 	envoyVarCfgBase          = "cfg_base"
 	envoyVarCfgCgroup        = "cfg_cgroup"
 	envoyVarCfgDark          = "cfg_dark"
@@ -277,6 +288,8 @@ type envoyProgramSpecs struct {
 	ProxyConnect4 *ebpf.ProgramSpec `ebpf:"proxy_connect4"`
 	ProxyConnect6 *ebpf.ProgramSpec `ebpf:"proxy_connect6"`
 	ProxyListen   *ebpf.ProgramSpec `ebpf:"proxy_listen"`
+	StreamOpened  *ebpf.ProgramSpec `ebpf:"stream_opened"`
+	StreamSend    *ebpf.ProgramSpec `ebpf:"stream_send"`
 }
 
 // envoyMapSpecs contains maps before they are loaded into the kernel.
@@ -300,6 +313,7 @@ type envoyMapSpecs struct {
 	Policy    *ebpf.MapSpec `ebpf:"policy"`
 	Sets      *ebpf.MapSpec `ebpf:"sets"`
 	Settings  *ebpf.MapSpec `ebpf:"settings"`
+	Streams   *ebpf.MapSpec `ebpf:"streams"`
 }
 
 // envoyVariableSpecs contains global variables before they are loaded into the kernel.
@@ -360,6 +374,7 @@ type envoyMaps struct {
 	Policy    *ebpf.Map `ebpf:"policy"`
 	Sets      *ebpf.Map `ebpf:"sets"`
 	Settings  *ebpf.Map `ebpf:"settings"`
+	Streams   *ebpf.Map `ebpf:"streams"`
 }
 
 func (m *envoyMaps) Close() error {
@@ -381,6 +396,7 @@ func (m *envoyMaps) Close() error {
 		m.Policy,
 		m.Sets,
 		m.Settings,
+		m.Streams,
 	)
 }
 
@@ -414,6 +430,8 @@ type envoyPrograms struct {
 	ProxyConnect4 *ebpf.Program `ebpf:"proxy_connect4"`
 	ProxyConnect6 *ebpf.Program `ebpf:"proxy_connect6"`
 	ProxyListen   *ebpf.Program `ebpf:"proxy_listen"`
+	StreamOpened  *ebpf.Program `ebpf:"stream_opened"`
+	StreamSend    *ebpf.Program `ebpf:"stream_send"`
 }
 
 func (p *envoyPrograms) Close() error {
@@ -423,6 +441,8 @@ func (p *envoyPrograms) Close() error {
 		p.ProxyConnect4,
 		p.ProxyConnect6,
 		p.ProxyListen,
+		p.StreamOpened,
+		p.StreamSend,
 	)
 }
 

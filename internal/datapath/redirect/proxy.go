@@ -54,6 +54,9 @@ type Options struct {
 	Ingress4, Ingress6 netip.Addr // on lo, identity 8
 	// CgroupRoot is where cgroup2 is mounted; empty: as /proc/mounts says.
 	CgroupRoot string
+	// Sockmap hands data between pods of this node and Envoy from socket to
+	// socket. A verdict that is taken back must then end its connections.
+	Sockmap bool
 }
 
 // Generation is an Envoy that is served: by its cgroup, with its port base.
@@ -90,6 +93,9 @@ func Open(n *datapath.Node, o Options) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.accelerate(); err != nil {
+		return nil, err
+	}
 	return p, p.takeOver()
 }
 
@@ -111,7 +117,9 @@ func (p *Proxy) load(constants map[string]any, programs ...string) (*ebpf.Collec
 			shared[name] = m
 		}
 	}
-	spec.Maps["node_ports"].Pinning = ebpf.PinByName
+	for _, name := range []string{"node_ports", "streams"} {
+		spec.Maps[name].Pinning = ebpf.PinByName
+	}
 	if err := p.constants(spec, constants); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,41 @@
+package redirect
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// sockmapLink is the pin of what enters sockets into the map.
+const sockmapLink = "stream_opened"
+
+// accelerate hands data between pods and the proxy from socket to socket, or
+// stops doing so for new connections.
+func (p *Proxy) accelerate() error {
+	if !p.options.Sockmap {
+		err := os.Remove(filepath.Join(p.node.LinkPins, sockmapLink))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove link: %w", err)
+		}
+		return nil
+	}
+	c, err := p.load(nil, "stream_opened", "stream_send")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	err = link.RawAttachProgram(link.RawAttachProgramOptions{
+		Target: c.Maps["streams"].FD(), Program: c.Programs["stream_send"], Attach: ebpf.AttachSkMsgVerdict,
+	})
+	if err != nil {
+		return fmt.Errorf("attach stream_send to its sockets: %w", err)
+	}
+	return p.attach(sockmapLink, c.Programs["stream_opened"], func(prog *ebpf.Program) (link.Link, error) {
+		return link.AttachCgroup(link.CgroupOptions{Path: p.node.Cgroup, Attach: ebpf.AttachCGroupSockOps, Program: prog})
+	})
+}
