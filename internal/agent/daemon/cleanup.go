@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/waggle-mesh/waggle/internal/datapath"
 	"github.com/waggle-mesh/waggle/internal/link"
@@ -27,5 +31,21 @@ func Cleanup(o Options) error {
 		}
 		defer held.Close()
 	}
-	return errors.Join(o.CNI.Uninstall(), link.Remove(nil), datapath.Cleanup(o.BPFFS), os.RemoveAll(o.StateDir))
+	return errors.Join(o.CNI.Uninstall(), link.Remove(nil), datapath.Cleanup(o.BPFFS), empty(o.StateDir))
+}
+
+// empty removes what is in a directory, and the directory unless something is
+// mounted there.
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	if failed := os.Remove(dir); failed != nil && !errors.Is(failed, unix.EBUSY) {
+		err = errors.Join(err, failed)
+	}
+	return err
 }
