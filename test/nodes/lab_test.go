@@ -277,6 +277,7 @@ func (n *labNode) runEnvoy() *labEnvoy {
 		n.must("read who is active", err)
 		return now.Current != before.Current || before.Current != 0 && n.baseOf(e) == now.Current
 	})
+	n.listening(kPass) // with the base of one that has died it was active from the start
 	return e
 }
 

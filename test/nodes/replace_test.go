@@ -11,14 +11,16 @@ import (
 	"time"
 )
 
-// mixedLoad is every kind of client that a replacement of Envoy could hurt.
-func mixedLoad(t *testing.T, l *lab, stream time.Duration) []*Load {
+// mixedLoad is every kind of client that a replacement of Envoy could hurt,
+// at usual rates or times as many requests.
+func mixedLoad(t *testing.T, l *lab, stream time.Duration, times float64) []*Load {
 	b4, b6, d6 := url(l.b.Addr4, "/"), url(l.b.Addr6, "/"), url(l.d.Addr6, "/")
 	gateway := func(a netip.Addr, path string) string {
 		return "https://" + netip.AddrPortFrom(a, nodePortTLS).String() + path
 	}
 	from := func(m *Machine, requests ...LoadRequest) (all []*Load) {
 		for _, r := range requests {
+			r.Rate *= times
 			all = append(all, m.StartLoad(t, r))
 		}
 		return all
@@ -71,7 +73,11 @@ func TestReplace(t *testing.T) {
 	}
 	l, old := n1Lab(t)
 	redirectAll(l)
-	loads := mixedLoad(t, l, 3*time.Second)
+	more := 1.0
+	if times >= 10 {
+		more = 3.5 // 100,000 requests
+	}
+	loads := mixedLoad(t, l, 3*time.Second, more)
 	for i := range times {
 		started := time.Now()
 		fresh := l.n1.runEnvoy()
