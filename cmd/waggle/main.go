@@ -1,4 +1,5 @@
-// Command waggle turns Kubernetes manifests into a running Envoy.
+// Command waggle is the agent of a node, the plugin that it installs, what asks
+// them, and `waggle run`, which serves manifests without a cluster.
 package main
 
 import (
@@ -38,7 +39,8 @@ func root() *cobra.Command {
 		Short: "A service mesh without sidecars",
 		Long: `Waggle routes requests by Kubernetes' Gateway API, with a stock Envoy.
 
-Without a cluster it serves a directory of manifests on this machine:`,
+"waggle agent" gives the pods of a Kubernetes node their network. Without a cluster
+Waggle serves a directory of manifests on this machine:`,
 		Example: `  waggle run examples/canary          serve it
   waggle status                       look at what is served
   waggle analyze examples/canary      say what is wrong, without serving it`,
