@@ -75,7 +75,14 @@ func TestMemberKilled(t *testing.T) {
 	b.run("kill", "n2")
 	b.run("kubectl", "wait", "--for=condition=Ready=Unknown", "node/n2", "--timeout=30s") // 50 s, were it Kubernetes' own
 	b.run("start", "n2")
-	b.run("kubectl", "wait", "--for=condition=Ready", "node/n2", "--timeout=60s")
+	b.run("wait")
+	if ready := b.run("kubectl", "get", "node", "n2", "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`); ready != "True" {
+		t.Errorf("after wait, Ready of n2 is %s", ready)
+	}
+	b.run("kill", "n2")
+	b.run("start", "n2")
+	b.run("wait") // the API server has not noticed that it was away
+	b.run("exec", "n2", "curl", "-sSf", "http://127.0.0.1:10248/healthz")
 	b.run("kill", "cp")
 	b.run("start", "cp")
 	b.works()
@@ -89,6 +96,18 @@ func TestMemberKilled(t *testing.T) {
 	b.works()
 	b.run("down")
 	b.nothingLeft()
+}
+
+// Whoever answers ARP for a LoadBalancer address gets what is sent to it.
+func TestAnnounced(t *testing.T) {
+	b := newBox(t, "announced")
+	b.run("up", "-nodes", "2", "-lb-mode", "announced", "-lb-cidr", "172.18.77.0/24")
+	b.run("exec", "n2", "ip", "address", "add", "172.18.77.140/32", "dev", "eth0")
+	url := "http://172.18.77.140:10256/healthz" // kube-proxy's, on every address of its node
+	b.run("exec", "ext", "curl", "-sSf", "-m", "10", url)
+	if out, err := exec.Command("curl", "-sSf", "-m", "10", url).CombinedOutput(); err != nil {
+		t.Errorf("from the machine: %v %s", err, out)
+	}
 }
 
 // Ending a program brings it back; stopping it keeps it away.

@@ -103,7 +103,11 @@ type embryo struct {
 
 // spawn starts a member's process 1 in new namespaces.
 func spawn(p *plan.Plan, name string) (*embryo, error) {
-	for _, d := range []string{filepath.Dir(p.Log(name, "init")), filepath.Dir(p.State(name, "init"))} {
+	states := filepath.Dir(p.State(name, "init"))
+	if err := os.RemoveAll(states); err != nil { // of before a power cut
+		return nil, err
+	}
+	for _, d := range []string{filepath.Dir(p.Log(name, "init")), states} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return nil, err
 		}

@@ -130,7 +130,10 @@ func nodesReady(a *api, p *plan.Plan) error {
 		Items []struct {
 			Metadata struct{ Name string }
 			Status   struct {
-				Conditions []struct{ Type, Status, Message string }
+				Conditions []struct {
+					Type, Status, Message string
+					LastHeartbeatTime     time.Time // whole seconds
+				}
 			}
 		}
 	}
@@ -140,10 +143,15 @@ func nodesReady(a *api, p *plan.Plan) error {
 	ready := map[string]bool{}
 	missing := map[string]string{}
 	for _, n := range nodes.Items {
+		name := n.Metadata.Name
 		for _, s := range n.Status.Conditions {
-			if s.Type == "Ready" {
-				ready[n.Metadata.Name] = s.Status == "True" || p.CNIConf == plan.NoCNI && s.Status == "False"
-				missing[n.Metadata.Name] = s.Message
+			switch {
+			case s.Type != "Ready":
+			case s.LastHeartbeatTime.Before(kubeletStart(p, name)):
+				missing[name] = "its kubelet has just been started"
+			default:
+				ready[name] = s.Status == "True" || p.CNIConf == plan.NoCNI && s.Status == "False"
+				missing[name] = s.Message
 			}
 		}
 	}
@@ -153,6 +161,20 @@ func nodesReady(a *api, p *plan.Plan) error {
 		}
 	}
 	return nil
+}
+
+// kubeletStart is the second in which a node's kubelet was last started: what the
+// node's conditions said before is not to be believed. Zero if it is stopped.
+func kubeletStart(p *plan.Plan, node string) time.Time {
+	g, err := program(p, node, "kubelet")
+	if err == nil && g.State == member.Stopped {
+		return time.Time{}
+	}
+	st, err := os.Stat(p.State(node, "kubelet"))
+	if err != nil { // not yet started
+		return time.Now().Add(time.Hour)
+	}
+	return st.ModTime().Truncate(time.Second)
 }
 
 // crashing finds a program that will not come up by waiting: one that ends again
