@@ -120,8 +120,26 @@ type UnsupportedService struct {
 // Key is the Service's name.
 func (u UnsupportedService) Key() string { return u.Service.String() }
 
-// services makes frontends and sets. Of two Services that claim one address
-// and port the older has it.
+// before orders claims of one address and port, what holds first: an address
+// that the cluster gave before one that whoever writes Services may choose,
+// else an external IP could take a ClusterIP that is yet to be given. Then the
+// older has it.
+func (c claim) before(other claim) int {
+	switch {
+	case c.chosen() != other.chosen():
+		if c.chosen() {
+			return 1
+		}
+		return -1
+	case c.since != other.since:
+		return int(max(-1, min(1, c.since-other.since)))
+	}
+	return strings.Compare(c.Key(), other.Key())
+}
+
+func (c claim) chosen() bool { return c.Kind == model.ExternalIP }
+
+// services makes frontends and sets.
 func (n *NodeGraph) services(g *flow.Graph) {
 	claims := flow.Derive(g, "frontend claims", n.in.Services, flow.Equal[claim],
 		func(_ *flow.Reader, s model.Object[*corev1.Service]) (out []claim) {
@@ -133,13 +151,7 @@ func (n *NodeGraph) services(g *flow.Graph) {
 	byAddress := flow.NewIndex(claims, func(c claim) []string { return []string{c.Frontend.Key()} })
 	n.Frontends = flow.Derive(g, "frontends", flow.Keys(g, "frontend addresses", byAddress), flow.Equal[model.Frontend],
 		func(r *flow.Reader, k flow.KeyRow) []model.Frontend {
-			first := slices.MinFunc(flow.Select(r, byAddress, k.Key()), func(a, b claim) int {
-				if a.since != b.since {
-					return int(max(-1, min(1, a.since-b.since)))
-				}
-				return strings.Compare(a.Key(), b.Key())
-			})
-			return []model.Frontend{first.Frontend}
+			return []model.Frontend{slices.MinFunc(flow.Select(r, byAddress, k.Key()), claim.before).Frontend}
 		})
 
 	bySlice := flow.NewIndex(n.in.EndpointSlices, func(s model.Object[*discoveryv1.EndpointSlice]) []string {

@@ -77,11 +77,16 @@ func (n *NodeGraph) node(_ *flow.Reader, o model.Object[*corev1.Node]) []node {
 		}
 	}
 	for _, name := range []string{annotationIngress4, annotationIngress6} {
-		if ip, err := netip.ParseAddr(out.Have[name]); err == nil {
+		// Beyond its own range a node could give anybody's address away.
+		if ip, err := netip.ParseAddr(out.Have[name]); err == nil && contains(out.PodCIDRs, ip.Unmap()) {
 			out.Ingress = append(out.Ingress, ip.Unmap())
 		}
 	}
 	return []node{out}
+}
+
+func contains(ranges []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(ranges, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // PodCIDRs are the ranges of a node's pods, as far as they can be read.

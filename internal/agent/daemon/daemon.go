@@ -206,7 +206,7 @@ func (a *node) open() (err error) {
 	}
 	addresses := nodeAddresses(a.self)
 	a.link, err = link.Open(link.Options{
-		Addresses: addresses, Uplink: a.options.Uplink, Routers: a.pool.Routers(), Ingress: a.pool.Ingress(), Log: a.log,
+		Addresses: addresses, Uplink: a.options.Uplink, Routers: a.pool.Routers(), PodCIDRs: cidrs, Ingress: a.pool.Ingress(), Log: a.log,
 	})
 	if err != nil {
 		return err
