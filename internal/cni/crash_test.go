@@ -168,7 +168,7 @@ func (n *node) strayProgram(runs *pod) int {
 func rounds(t *testing.T) int {
 	text := os.Getenv("WAGGLE_STORM")
 	if text == "" {
-		return 200
+		return 50
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {

@@ -65,6 +65,7 @@ func TestBackendLeaves(t *testing.T) {
 				t.Errorf("became %s -> %s, want it for %s", got.src, got.dst, want)
 			}
 		}
+		b.serve(service{host: 1, nodePort: 30080, backends: []nodes.Machine{b.b.Machine}})
 		ask(b.at(b.b, 8080))
 		b.serve(service{host: 1, nodePort: 30080, backends: []nodes.Machine{b.a.Machine}})
 		ask(b.at(b.a, 8080))

@@ -74,6 +74,8 @@ type labNode struct {
 	generations *envoy.Generations
 	dir         string // short: sockets are in it
 
+	replacing sync.RWMutex // held by openPath, and read by who uses proxy beside the test
+
 	mu      sync.Mutex
 	cgroups map[uint16]string // of arrived Envoys, by base
 	events  []string
@@ -111,7 +113,10 @@ func (n *labNode) openLink() {
 	n.must("prepare its network", n.link.Prepare())
 }
 
+// openPath starts the agent's data path, or a new one in place of the old.
 func (n *labNode) openPath() {
+	n.replacing.Lock()
+	defer n.replacing.Unlock()
 	n.Do(n.t, func() error {
 		var err error
 		n.path, err = datapath.Open(datapath.Options{
@@ -133,7 +138,22 @@ func (n *labNode) openPath() {
 		})
 		return err
 	})
-	n.t.Cleanup(func() { n.path.Close() })
+	path := n.path
+	n.t.Cleanup(func() { n.closePath(path) })
+}
+
+// closePath ends an agent's data path.
+func (n *labNode) closePath(path *datapath.Node) error {
+	n.replacing.Lock()
+	defer n.replacing.Unlock()
+	return path.Close()
+}
+
+// withProxy is for those that work beside the test, which may replace it.
+func (n *labNode) withProxy(use func(*redirect.Proxy) error) error {
+	n.replacing.RLock()
+	defer n.replacing.RUnlock()
+	return use(n.proxy)
 }
 
 // serveEnvoys serves xDS to the node's Envoys and lets them give way to each
@@ -145,14 +165,20 @@ func (n *labNode) serveEnvoys() {
 	lis, err := xds.Listen(filepath.Join(n.dir, "x", "xds.sock"))
 	n.must("listen for Envoy", err)
 	n.generations = envoy.NewGenerations(envoy.GenerationsOptions{
-		Active: func() (uint16, uint16, error) {
-			a, err := n.proxy.Active()
-			return a.Current, a.Previous, err
+		Active: func() (current, previous uint16, err error) {
+			err = n.withProxy(func(p *redirect.Proxy) error {
+				a, err := p.Active()
+				current, previous = a.Current, a.Previous
+				return err
+			})
+			return current, previous, err
 		},
 		SetActive: func(current, previous uint16) error {
-			return n.proxy.SetActive(redirect.Active{Current: current, Previous: previous})
+			return n.withProxy(func(p *redirect.Proxy) error {
+				return p.SetActive(redirect.Active{Current: current, Previous: previous})
+			})
 		},
-		Served: n.served, Acknowledged: n.acknowledged, Covers: n.proxy.Covers, Admin: adminOf,
+		Served: n.served, Acknowledged: n.acknowledged, Covers: n.covers, Admin: adminOf,
 		Event: func(reason, _ string) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
@@ -175,10 +201,11 @@ func (n *labNode) arrived(p xds.Peer) (xds.Welcome, error) {
 		return xds.Welcome{}, errors.New("this is no Envoy of the lab")
 	}
 	var base uint16
-	err := n.ns.do(func() error {
-		var err error
-		base, err = n.proxy.Attach(p.Cgroup)
-		return err
+	err := n.withProxy(func(proxy *redirect.Proxy) error {
+		return n.ns.do(func() (err error) {
+			base, err = proxy.Attach(p.Cgroup)
+			return err
+		})
 	})
 	if err != nil {
 		return xds.Welcome{}, err
@@ -190,12 +217,23 @@ func (n *labNode) arrived(p xds.Peer) (xds.Welcome, error) {
 }
 
 func (n *labNode) served() ([]uint16, error) {
-	all, err := n.proxy.Generations()
 	var bases []uint16
-	for _, g := range all {
-		bases = append(bases, g.Base)
-	}
+	err := n.withProxy(func(p *redirect.Proxy) error {
+		all, err := p.Generations()
+		for _, g := range all {
+			bases = append(bases, g.Base)
+		}
+		return err
+	})
 	return bases, err
+}
+
+func (n *labNode) covers(base, other uint16) (covered bool, err error) {
+	err = n.withProxy(func(p *redirect.Proxy) error {
+		covered, err = p.Covers(base, other)
+		return err
+	})
+	return covered, err
 }
 
 func (n *labNode) acknowledged(base uint16) bool {

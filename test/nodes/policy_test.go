@@ -31,6 +31,11 @@ func TestDenied(t *testing.T) {
 		forbidden("where Envoy connects, this node's pod", &l.a.Machine, url(l.b.Addr(family), "/"))
 		l.n1.verdict(idB, ingress, 8, 80, deny, 0)
 		l.n2.verdict(idD, ingress, 8, 80, deny, 0)
+		for _, n := range []*labNode{l.n1, l.n2} { // connections that were kept while it was allowed
+			n.destroy(0, func(local, remote netip.AddrPort) bool {
+				return local.Addr() == n.Ingress4 || local.Addr() == n.Ingress6
+			})
+		}
 		for range 4 { // b is here, d is there
 			forbidden("where Envoy connects for a Gateway", l.Client, gateway)
 		}

@@ -105,7 +105,7 @@ func TestAdopted(t *testing.T) {
 	l.n1.must("list listeners", err)
 	l.n1.must("lose all pins", os.RemoveAll(l.n1.BPFFS+"/waggle/links"))
 	l.n1.must("lose all maps", os.RemoveAll(l.n1.BPFFS+"/waggle"))
-	l.n1.must("close", l.n1.path.Close())
+	l.n1.must("close", l.n1.closePath(l.n1.path))
 	l.n1.openPath()
 	l.n1.loadPods(l)
 	l.n1.services(l)
