@@ -182,6 +182,7 @@ func TestErrors(t *testing.T) {
 		if q := lookQuoted(t, got.quoted); q.src != b.at(b.a, 40000) || q.dst != b.service {
 			t.Errorf("the error quotes %s -> %s", q.src, q.dst)
 		}
+		b.drop(t, "an error in the name of a router", 132, b.a, unreachable(b.a.Addr(b.family), arrived))
 		strange := udp(b.at(b.a, 41000), b.at(b.b, 8080), []byte("never sent"))
 		b.drop(t, "an error about nothing", 134, b.b, unreachable(b.b.Addr(b.family), strange))
 		b.drop(t, "an error of another's", 132, b.a, unreachable(b.b.Addr(b.family), arrived))
@@ -192,11 +193,54 @@ func TestNeighbours(t *testing.T) {
 	b := newLab(t, true).benches()[1]
 	multicast := netip.MustParseAddr("ff02::1")
 	for kind, want := range map[byte]int32{135: datapath.Next, 136: datapath.Next, 143: datapath.Next, 134: datapath.Dropped, 137: datapath.Dropped} {
-		p := ip{src: netip.MustParseAddr("fe80::2"), dst: multicast, proto: protoICMPv6, payload: make([]byte, 24)}
+		p := ip{src: netip.MustParseAddr("fe80::2"), dst: multicast, ttl: 255, proto: protoICMPv6, payload: make([]byte, 24)}
+		if kind == 143 {
+			p.ttl = 1
+		}
 		p.payload[0] = kind
 		p.payload = sealed(p.src, p.dst, protoICMPv6, 2, p.payload)
 		if answer, _, _ := b.run(t, "from_pod", b.a.Index, p); answer != want {
 			t.Errorf("type %d: answer %d, want %d", kind, answer, want)
+		}
+		p.ttl = 64
+		if answer, _, _ := b.run(t, "from_pod", b.a.Index, p); answer != datapath.Dropped {
+			t.Errorf("type %d that a router would forward: answer %d, want it dropped", kind, answer)
+		}
+	}
+}
+
+// IGMP stays on its link: it is no way round source check and verdicts.
+func TestMembership(t *testing.T) {
+	b := newLab(t, true).benches()[0]
+	p := ip{src: b.a.Addr4, dst: netip.MustParseAddr("224.0.0.22"), ttl: 1, proto: 2, payload: make([]byte, 16)}
+	if answer, _, _ := b.run(t, "from_pod", b.a.Index, p); answer != datapath.Next {
+		t.Errorf("a report: answer %d, want it passed", answer)
+	}
+	p.ttl, p.dst = 64, b.b.Addr4
+	b.drop(t, "to another pod", 142, b.a, p)
+	p.src = b.b.Addr4
+	b.drop(t, "from another pod's address", 132, b.a, p)
+}
+
+// A SYN that is sent again leaves from the port of the first: the answer to
+// that one may be under way.
+func TestSYNAgain(t *testing.T) {
+	l := newLab(t, true)
+	s := service{host: 2, nodePort: 30082, backends: []nodes.Machine{l.d.Machine}}
+	l.serve(s)
+	for _, family := range []int{4, 6} {
+		b := bench{lab: l, family: family}
+		client := netip.AddrPortFrom(l.Client.Addr(family), 40000)
+		again := func() netip.AddrPort {
+			t.Helper()
+			answer, frame, reason := b.run(t, "from_uplink", l.Nodes[0].Uplink, tcp(client, netip.AddrPortFrom(l.Nodes[0].Addr(family), 30082), syn))
+			if answer != datapath.Redirect {
+				t.Fatalf("SYN: answer %d, reason %d", answer, reason)
+			}
+			return look(t, frame).src
+		}
+		if first, second := again(), again(); first != second || first.Addr() != l.Nodes[0].Addr(family) {
+			t.Errorf("the first SYN left from %s, the second from %s", first, second)
 		}
 	}
 }

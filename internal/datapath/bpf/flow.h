@@ -60,7 +60,8 @@ static inline int decrement_ttl(struct __sk_buff *skb, struct packet *p)
 					  bpf_htons(ttl << 8), 2))
 		return -1;
 	p->ttl = ttl;
-	return bpf_skb_store_bytes(skb, at, &ttl, 1, 0);
+	// IPv6 has no checksum to follow it: a device's sum of the whole packet would go wrong
+	return bpf_skb_store_bytes(skb, at, &ttl, 1, p->v6 ? BPF_F_RECOMPUTE_CSUM : 0);
 }
 
 // Into the pod's network namespace, past the stack of the node and past

@@ -33,6 +33,12 @@ struct packet {
 // Answers of parse() beside 0 and drop reasons.
 #define PARSE_STACK 1 // ARP, neighbour discovery: none of our business
 
+// What IGMP (RFC 2236), listener discovery (RFC 2710) and neighbour discovery
+// (RFC 4861) send with: no router forwards it, and nobody believes it with
+// another one. Without that they would carry anything anywhere, unjudged.
+#define MEMBERSHIP_TTL 1
+#define NEIGHBOUR_TTL 255
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
@@ -223,9 +229,10 @@ static inline int parse_icmp(struct __sk_buff *skb, struct packet *p)
 	}
 	if (p->icmp >= ICMPV6_DEST_UNREACH && p->icmp <= ICMPV6_PARAMPROB)
 		return parse_error_v6(skb, p);
-	// listener discovery, router and neighbour discovery, redirect
-	if ((p->icmp >= 130 && p->icmp <= 137) || p->icmp == 143)
-		return PARSE_STACK;
+	if ((p->icmp >= 130 && p->icmp <= 132) || p->icmp == 143) // listener discovery
+		return p->ttl == MEMBERSHIP_TTL ? PARSE_STACK : DROP_FORBIDDEN_ICMP6;
+	if (p->icmp >= 133 && p->icmp <= 137) // router and neighbour discovery, redirect
+		return p->ttl == NEIGHBOUR_TTL ? PARSE_STACK : DROP_FORBIDDEN_ICMP6;
 	return load_ports(skb, p->l4, &p->key);
 }
 
@@ -306,7 +313,7 @@ global int parse_v4(struct __sk_buff *skb, struct packet *p nonnull)
 	p->more = !!(offset & 0x2000);
 	p->id = ip.id;
 	if (ip.protocol == IPPROTO_IGMP)
-		return PARSE_STACK;
+		return ip.ttl == MEMBERSHIP_TTL ? PARSE_STACK : DROP_UNKNOWN_L4;
 	return parse_l4(skb, p);
 }
 

@@ -214,13 +214,28 @@ static inline void conn_fill(struct flow *f)
 	f->at.endpoint = f->c.endpoint;
 }
 
+// Takes the port of the node that an earlier SYN of the connection got: the
+// backend's answer to that one may still come.
+static inline int nat_again(struct flow *f)
+{
+	struct conn *c = conn_find(&f->p.key, f->now);
+
+	if (!c || c->flags & CONN_FIN || !(c->flags & CONN_NODE) || !(c->flags & CONN_DNAT) ||
+	    !addr_equal(&c->dst, &f->c.dst) || c->dport != f->c.dport)
+		return 0;
+	f->c.flags |= CONN_SNAT | CONN_NODE;
+	f->c.src = c->src;
+	f->c.sport = c->sport;
+	return 1;
+}
+
 // A backend of another node gets the connection from this node, so that its
 // answers come back here. A pod that is its own backend gets it from the
 // Service's address.
 static inline int open(struct flow *f, int remote)
 {
 	if (remote)
-		return nat_open(&f->p, &f->c);
+		return nat_again(f) ? conn_open(&f->p.key, &f->c, 0) : nat_open(&f->p, &f->c);
 	if (same_pod(f) && f->c.flags & CONN_DNAT) {
 		f->c.flags |= CONN_SNAT;
 		f->c.src = f->p.key.dst;

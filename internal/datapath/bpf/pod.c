@@ -30,6 +30,8 @@ int from_pod(struct __sk_buff *skb)
 	f->at.endpoint = f->src.id;
 	if (err)
 		return drop(skb, &f->p, &f->at, err);
+	if (f->p.kind == PACKET_ERROR && !addr_equal(&f->p.from, &f->p.key.src)) // a pod is no router of others' packets
+		return drop(skb, &f->p, &f->at, DROP_INVALID_SOURCE_IP);
 	if (reserved_port(&f->p))
 		return drop_reserved(skb, &f->p, &f->at);
 	if (proxy_reply(skb, &f->p))
