@@ -18,6 +18,7 @@ import (
 type Feed struct {
 	bindings bindings
 	roots    []root
+	onMany   func()
 
 	mu         sync.Mutex
 	catalog    catalog
@@ -68,6 +69,13 @@ func (f *Feed) Load(paths ...string) (Batch, error) {
 	}
 	return batch, nil
 }
+
+// many documents are worth all processors.
+const many = 100
+
+// OnMany sets what is called before many documents are decoded at once. It must be called
+// before Watch.
+func (f *Feed) OnMany(call func()) { f.onMany = call }
 
 // Problems gives what is wrong with the files as they were last read, in
 // order of file and line.
@@ -124,6 +132,9 @@ func (f *Feed) decode(tasks []*reading) {
 				jobs = append(jobs, func() { r.placed[i].document = f.bindings.read(r.chunks[i].text) })
 			}
 		}
+	}
+	if len(jobs) >= many && f.onMany != nil {
+		f.onMany()
 	}
 	var next atomic.Int64
 	work := func() {

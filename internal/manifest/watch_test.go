@@ -346,3 +346,32 @@ func TestWatchRootComesBack(t *testing.T) {
 	for range batches {
 	}
 }
+
+// TestWatchMany tells of many documents at once, and not of an edit.
+func TestWatchMany(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "a.yaml", service("a", 80))
+	f := &followed{world: newWorld(), t: t, tick: make(chan time.Time)}
+	f.load(t, ".")
+	told := 0
+	f.OnMany(func() { told++ })
+	watcher, err := f.newWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watcher.inotify.Close()
+	write(t, "a.yaml", service("a", 81))
+	_ = watcher.rescan(true)
+	if told != 0 {
+		t.Errorf("told %d times of an edit", told)
+	}
+	var text strings.Builder
+	for i := range many {
+		text.WriteString("---\n" + service(fmt.Sprintf("s%d", i), 80))
+	}
+	write(t, "b.yaml", text.String())
+	_ = watcher.rescan(true)
+	if told != 1 {
+		t.Errorf("told %d times of %d documents", told, many)
+	}
+}

@@ -64,7 +64,7 @@ func Run(ctx context.Context, o Options) error {
 // run is Run with the state directory to itself.
 func run(ctx context.Context, o Options, paths envoy.Paths) error {
 	m := &mesh{options: o, graph: NewGraph(GraphOptions{PortOffset: o.PortOffset, RouteTables: o.RouteTables}),
-		server: xds.NewServer(o.Log), asked: make(ask.Turns), started: time.Now(), read: true}
+		server: xds.NewServer(o.Log), asked: make(ask.Turns), thrift: newThrift(), started: time.Now(), read: true}
 	pool, err := newLoopback(paths.Dir, o.Address)
 	if err != nil {
 		return err
@@ -149,6 +149,7 @@ type mesh struct {
 	asked   ask.Turns                     // of the graph's owner
 	life    context.Context               // of the graph\'s owner
 	started time.Time
+	thrift  *thrift
 
 	published bool // the first full state has gone out
 	read      bool // files have been read since tell
@@ -158,6 +159,8 @@ type mesh struct {
 // own is the goroutine that owns the graph: it drains what came in, commits,
 // publishes. What comes meanwhile is merged by waiting.
 func (m *mesh) own(ctx context.Context, pool *loopback) error {
+	defer m.thrift.end()
+	m.graph.feed.OnMany(m.thrift.spend)
 	batches, err := m.graph.feed.Watch(ctx)
 	if err != nil {
 		return fmt.Errorf("watch manifests: %w", err)
@@ -218,7 +221,7 @@ func (m *mesh) commit() (until time.Time) {
 	}
 	if !m.published {
 		m.published = true
-		saveMemory()
+		m.thrift.spend()
 		m.server.Ready()
 	}
 	m.tell()

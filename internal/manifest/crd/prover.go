@@ -221,7 +221,7 @@ func (p *prover) obeys(x any) bool {
 	if p.unsound != nil {
 		return false
 	}
-	result, _, err := p.rules.Eval(&self{value: common.UnstructuredToVal(x, p.cel)})
+	result, _, err := p.rules.Eval(&self{value: valueOf(x, p.cel)})
 	return err == nil && result == types.True
 }
 
