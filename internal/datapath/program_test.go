@@ -222,6 +222,19 @@ func TestMembership(t *testing.T) {
 	b.drop(t, "from another pod's address", 132, b.a, p)
 }
 
+// A packet from outside with the node's own address is not the node's.
+func TestNodeFromOutside(t *testing.T) {
+	b := newLab(t, true).benches()[0]
+	enforce := endpointOf(b.b, idB)
+	enforce.EnforceIngress = true
+	b.must(b.paths[0].Endpoints().Update(context.Background(), enforce))
+	b.must(b.paths[0].Verdicts().Update(context.Background(), model.Verdict{Endpoint: enforce.ID, Direction: model.Ingress, Identity: model.IdentityHost, Action: model.Allow}))
+	forged := tcp(netip.AddrPortFrom(b.Nodes[0].Addr4, 40000), b.at(b.b, 8080), syn)
+	if answer, _, reason := b.run(t, "from_uplink", b.Nodes[0].Uplink, forged); answer != datapath.Dropped || reason != 133 {
+		t.Errorf("answer %d, reason %d, want it denied", answer, reason)
+	}
+}
+
 // A SYN that is sent again leaves from the port of the first: the answer to
 // that one may be under way.
 func TestSYNAgain(t *testing.T) {

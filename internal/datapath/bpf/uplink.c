@@ -56,6 +56,8 @@ int from_uplink(struct __sk_buff *skb)
 	if (endpoint_at(sender(&f->p)))
 		return drop(skb, &f->p, &f->at, DROP_INVALID_SOURCE_IP);
 	f->at.src_identity = identity_of(sender(&f->p));
+	if (f->at.src_identity == ID_HOST) // who says so here is somebody else
+		f->at.src_identity = ID_WORLD;
 	if (!initial_syn(&f->p)) {
 		c = conn_find(&f->p.key, f->now);
 		if (c)
