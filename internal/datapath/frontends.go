@@ -137,9 +137,10 @@ func (s *services) entriesFrom(row model.Frontend) ([]frontendEntry, error) {
 	return entries, nil
 }
 
-// setNumber is the number of a set that is in the maps.
+// setNumber is the number of a set that is in the maps. A redirected Service
+// may have none; the proxy's own connections to it need one.
 func (s *services) setNumber(row model.Frontend, set string) (uint32, error) {
-	if row.Redirect != "" {
+	if set == "" {
 		return 0, nil
 	}
 	number, ok := s.names.find(nameSet, set)

@@ -333,12 +333,12 @@ func TestOutputs(t *testing.T) {
 
 	path = openNodeOnly(t, n)
 	one = set("one", "10.0.0.3:80", "10.0.0.4:80") // 3 was at slot 2 and has to move
-	redirected := model.Frontend{Address: netip.MustParseAddrPort("10.96.0.3:80"), Protocol: model.TCP, Kind: model.ClusterIP, Service: one.Service, Port: 80, Redirect: "listener"}
+	redirected := model.Frontend{Address: netip.MustParseAddrPort("10.96.0.3:80"), Protocol: model.TCP, Kind: model.ClusterIP, Service: one.Service, Port: 80, Internal: one.Key(), Redirect: "listener"}
 	settle(t, path.BackendSets(), []model.BackendSet{one, three}) // two is still referred to
 	settle(t, path.Frontends(), []model.Frontend{frontend("10.96.0.1:80", model.ClusterIP, one), redirected}, "gone")
 	want = []string{
 		"10.96.0.1:80/TCP internal = x/one:80 set 1 [ClusterIP]",
-		"10.96.0.3:80/TCP internal = x/one:80 set 0 [ClusterIP,l7-load-balancer,reject] (L7LB Proxy Port: 0)",
+		"10.96.0.3:80/TCP internal = x/one:80 set 1 [ClusterIP,l7-load-balancer,reject] (L7LB Proxy Port: 0)",
 	}
 	if got := rowsOf(t, path, "frontends"); !slices.Equal(got, want) {
 		t.Errorf("frontends:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -349,7 +349,7 @@ func TestOutputs(t *testing.T) {
 	if err := path.SetListeners(map[string]uint16{"listener": 7}); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := rowsOf(t, path, "frontends")[1], "10.96.0.3:80/TCP internal = x/one:80 set 0 [ClusterIP,l7-load-balancer] (L7LB Proxy Port: 7)"; got != want {
+	if got, want := rowsOf(t, path, "frontends")[1], "10.96.0.3:80/TCP internal = x/one:80 set 1 [ClusterIP,l7-load-balancer] (L7LB Proxy Port: 7)"; got != want {
 		t.Errorf("a live listener: %s, want %s", got, want)
 	}
 	settle(t, path.Frontends(), nil, redirected.Key(), frontend("10.96.0.1:80", model.ClusterIP, one).Key())
