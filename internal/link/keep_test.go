@@ -30,11 +30,13 @@ route flush proto 88
 addr flush dev lo label lo:waggle
 -6 addr flush dev lo deprecated`)
 	wrong := []sysctl{{"net/ipv4/conf/up0/rp_filter", "1"}, {"net/ipv4/conf/" + host + "/rp_filter", "2"},
+		{"net/ipv4/tcp_fwmark_accept", "1"}, {"net/ipv4/fwmark_reflect", "1"}, {"net/ipv6/fwmark_reflect", "1"},
 		{"net/ipv4/ip_forward", "0"}, {"net/ipv6/conf/all/forwarding", "0"}}
 	if err := within(g.hosts[0], func() error { return apply(wrong) }); err != nil {
 		t.Fatal(err)
 	}
 	right := append(nodeSettings("up0", g.nodes[0].families), hostEndSettings(host, g.nodes[0].families)...)
+	right = append(right, sysctl{"net/ipv4/tcp_fwmark_accept", "0"}, sysctl{"net/ipv4/fwmark_reflect", "0"}, sysctl{"net/ipv6/fwmark_reflect", "0"})
 	for end := time.Now().Add(20 * time.Second); ; {
 		err := within(g.hosts[0], func() error { return check(right) })
 		after := ours(ip(t, g.hosts[0], look))

@@ -102,7 +102,11 @@ func nodeSettings(uplink string, families []family) []sysctl {
 		settings = append(settings, sysctl{"net/ipv4/ip_forward", "1"},
 			// What the data path gives back to the stack, by lo, may have the
 			// ingress address as its source.
-			sysctl{"net/ipv4/conf/lo/accept_local", "1"})
+			sysctl{"net/ipv4/conf/lo/accept_local", "1"},
+			// Answers to what has the proxy's mark must not have it: the
+			// proxy's rule would lead them back.
+			sysctl{"net/ipv4/tcp_fwmark_accept", "0"},
+			sysctl{"net/ipv4/fwmark_reflect", "0"})
 		for _, device := range []string{"all", "default", uplink} {
 			settings = append(settings, v4Device(device)...)
 		}
@@ -110,7 +114,9 @@ func nodeSettings(uplink string, families []family) []sysctl {
 	if slices.Contains(families, ipv6) {
 		settings = append(settings,
 			sysctl{"net/ipv6/conf/all/disable_ipv6", "0"},
-			sysctl{"net/ipv6/conf/lo/disable_ipv6", "0"})
+			sysctl{"net/ipv6/conf/lo/disable_ipv6", "0"},
+			sysctl{"net/ipv4/tcp_fwmark_accept", "0"}, // of both families
+			sysctl{"net/ipv6/fwmark_reflect", "0"})
 		// A forwarding node stops to listen to router advertisements, and
 		// loses its default route with the last one, unless told otherwise.
 		ra := sysctl{"net/ipv6/conf/" + uplink + "/accept_ra", "2"}
