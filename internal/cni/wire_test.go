@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestStrangers at the socket: what is no request, or half of one, ends that
@@ -77,7 +78,9 @@ func TestTakeOver(t *testing.T) {
 				return
 			default:
 			}
-			conn, err := net.Dial("unix", path)
+			// as the plugin does it: who has found the old socket by its
+			// name may be late, and finds the new one at the next try
+			conn, err := dial(path, time.Second)
 			if err != nil {
 				dialed <- err
 				return
