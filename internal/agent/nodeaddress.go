@@ -35,6 +35,9 @@ func (n node) address() string {
 	return n.Internal[0].String()
 }
 
+// internals are the keys under which other nodes' endpoints name the node.
+func (n node) internals() []string { return texts(n.Internal) }
+
 // internal is where other nodes reach the node, of the family of a if there
 // is one.
 func (n node) internal(a netip.Addr) netip.Addr {
@@ -205,7 +208,7 @@ func (n *NodeGraph) ipIdentities(g *flow.Graph) {
 	all := flow.Union(g, "said of addresses", flow.Equal[said],
 		flow.Derive(g, "said by nodes", n.nodes, flow.Equal[said], n.saidByNode),
 		flow.Derive(g, "said by this node's pods", n.PodEndpoints, flow.Equal[said], n.saidByPod),
-		flow.Derive(g, "said by CiliumEndpoints", n.in.Endpoints, flow.Equal[said], n.saidByEndpoint),
+		flow.Derive(g, "said by CiliumEndpoints", n.in.Endpoints, flow.Equal[said], n.saidByEndpoint(flow.NewIndex(n.nodes, node.internals))),
 		flow.Derive(g, "said by the API server", n.in.EndpointSlices, flow.Equal[said], saidBySlice),
 	)
 	byAddress := flow.NewIndex(all, func(s said) []string { return []string{s.IPIdentity.Key()} })
@@ -266,31 +269,54 @@ func (n *NodeGraph) saidByPod(r *flow.Reader, e model.PodEndpoint) (out []said) 
 	return out
 }
 
-// saidByEndpoint is what other nodes say of their pods.
-func (n *NodeGraph) saidByEndpoint(r *flow.Reader, o model.Object[*ciliumv2.CiliumEndpoint]) (out []said) {
-	status := o.Value.Status
-	if status.Networking == nil {
-		return nil
-	}
-	at, err := netip.ParseAddr(status.Networking.NodeIP)
-	self, _ := flow.Get(r, n.nodes, n.settings.Node)
-	if err != nil || slices.Contains(self.Addresses, at) {
-		return nil
-	}
-	id := model.IdentityInit
-	if status.Identity != nil && status.Identity.ID > 0 && status.Identity.ID <= int64(^uint32(0)) {
-		id = model.Identity(status.Identity.ID)
-	}
-	for _, pair := range status.Networking.Addressing {
-		for _, text := range []string{pair.IPV4, pair.IPV6} {
-			if a, err := netip.ParseAddr(text); err == nil {
-				out = append(out, said{IPIdentity: model.IPIdentity{Prefix: host(a.Unmap()), Identity: id, Cluster: true, Node: at},
-					rank: ofOtherPods, since: o.Value.CreationTimestamp.Unix(), by: model.Join("endpoint", o.Name.String())})
+// saidByEndpoint is what other nodes say of their pods. They are believed about
+// addresses of their own PodCIDRs, and only that there is a pod: else whoever
+// may write CiliumEndpoints could give any address any identity, that of a node
+// too, and have traffic to it leave the cluster unmasqueraded.
+func (n *NodeGraph) saidByEndpoint(byInternal *flow.Index[node]) func(*flow.Reader, model.Object[*ciliumv2.CiliumEndpoint]) []said {
+	return func(r *flow.Reader, o model.Object[*ciliumv2.CiliumEndpoint]) (out []said) {
+		at, id, ok := placeOf(o.Value.Status)
+		if !ok {
+			return nil
+		}
+		var ranges []netip.Prefix
+		for _, of := range flow.Select(r, byInternal, at.String()) {
+			if of.Self {
+				return nil // its devices say more
+			}
+			ranges = append(ranges, of.PodCIDRs...)
+		}
+		for _, pair := range o.Value.Status.Networking.Addressing {
+			for _, text := range []string{pair.IPV4, pair.IPV6} {
+				if a, err := netip.ParseAddr(text); err == nil && contains(ranges, a.Unmap()) {
+					out = append(out, said{IPIdentity: model.IPIdentity{Prefix: host(a.Unmap()), Identity: id, Cluster: true, Node: at},
+						rank: ofOtherPods, since: o.Value.CreationTimestamp.Unix(), by: model.Join("endpoint", o.Name.String())})
+				}
 			}
 		}
+		slices.SortFunc(out, func(a, b said) int { return strings.Compare(a.Key(), b.Key()) })
+		return slices.CompactFunc(out, func(a, b said) bool { return a.Key() == b.Key() })
 	}
-	slices.SortFunc(out, func(a, b said) int { return strings.Compare(a.Key(), b.Key()) })
-	return slices.CompactFunc(out, func(a, b said) bool { return a.Key() == b.Key() })
+}
+
+// placeOf are node and identity of a CiliumEndpoint; init while it has none.
+// False: it says nothing that a pod can be.
+func placeOf(status ciliumv2.EndpointStatus) (at netip.Addr, id model.Identity, ok bool) {
+	if status.Networking == nil {
+		return at, 0, false
+	}
+	at, err := netip.ParseAddr(status.Networking.NodeIP)
+	if err != nil {
+		return at, 0, false
+	}
+	id = model.IdentityInit
+	if i := status.Identity; i != nil && i.ID != int64(model.IdentityInit) {
+		if i.ID < int64(model.FirstPodIdentity) || i.ID > int64(model.LastPodIdentity) {
+			return at, 0, false
+		}
+		id = model.Identity(i.ID)
+	}
+	return at.Unmap(), id, true
 }
 
 // saidBySlice is where the API server is.
