@@ -82,6 +82,16 @@ var (
 		new:   func() *ciliumv2.CiliumEndpoint { return new(ciliumv2.CiliumEndpoint) },
 		keeps: everything,
 	}
+	EnvoyConfigs = Kind[*ciliumv2.CiliumEnvoyConfig]{
+		name: "CiliumEnvoyConfig", group: ciliumv2.GroupVersion, resource: "ciliumenvoyconfigs",
+		new:   func() *ciliumv2.CiliumEnvoyConfig { return new(ciliumv2.CiliumEnvoyConfig) },
+		keeps: everything,
+	}
+	ClusterwideEnvoyConfigs = Kind[*ciliumv2.CiliumClusterwideEnvoyConfig]{
+		name: "CiliumClusterwideEnvoyConfig", group: ciliumv2.GroupVersion, resource: "ciliumclusterwideenvoyconfigs",
+		new:   func() *ciliumv2.CiliumClusterwideEnvoyConfig { return new(ciliumv2.CiliumClusterwideEnvoyConfig) },
+		keeps: everything,
+	}
 )
 
 // everything is kept of what is written back.

@@ -12,7 +12,9 @@ var GroupVersion = schema.GroupVersion{Group: "cilium.io", Version: "v2"}
 // AddToScheme makes a scheme know the types of this package.
 func AddToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion,
+		&CiliumClusterwideEnvoyConfig{}, &CiliumClusterwideEnvoyConfigList{},
 		&CiliumEndpoint{}, &CiliumEndpointList{},
+		&CiliumEnvoyConfig{}, &CiliumEnvoyConfigList{},
 		&CiliumIdentity{}, &CiliumIdentityList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
