@@ -23,6 +23,9 @@ func (s *Server) execute(ctx context.Context, r request, netns *os.File) respons
 	if netns == nil && (r.Command == "ADD" || r.Command == "CHECK") {
 		return response{Error: types.NewError(types.ErrInvalidNetNS, "the request came without a network namespace", "")}
 	}
+	if netns != nil && isOwnNamespace(netns) {
+		return response{Error: types.NewError(types.ErrInvalidNetNS, fmt.Sprintf("CNI_NETNS %s is the node's own network namespace", r.Netns), "")}
+	}
 	var answer response
 	var err error
 	switch r.Command {
@@ -44,6 +47,17 @@ func (s *Server) execute(ctx context.Context, r request, netns *os.File) respons
 		s.options.Log.Warn("pod network", "command", r.Command, "pod", r.Pod, "container", r.Container, "error", err)
 	}
 	return answer
+}
+
+// isOwnNamespace tells whether a pod's namespace is this process's, where the
+// pod's device and default route would be the node's.
+func isOwnNamespace(netns *os.File) bool {
+	pod, err := netns.Stat()
+	if err != nil {
+		return false
+	}
+	own, err := os.Stat("/proc/thread-self/ns/net")
+	return err == nil && os.SameFile(pod, own)
 }
 
 // add is the way of a pod into the network; on every error all is undone.

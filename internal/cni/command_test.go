@@ -102,6 +102,25 @@ func TestAddTwice(t *testing.T) {
 	}
 }
 
+// TestNodesOwnNamespace: a pod's device there would be the node's, and so would
+// its default route.
+func TestNodesOwnNamespace(t *testing.T) {
+	n := newNode(t, dual)
+	n.start()
+	look := func() string { return n.run("ip -o link") + n.run("ip route") + n.run("ip -6 route") }
+	before := look()
+	p := &pod{node: n, container: "c1", netns: n.netns}
+	if err := p.add(); codeOf(err) != types.ErrInvalidNetNS || !strings.Contains(err.Error(), "the node's own") {
+		t.Errorf("add: %v", err)
+	}
+	if after := look(); after != before {
+		t.Errorf("the node has\n%s\nhad\n%s", after, before)
+	}
+	if traces := n.left(); len(traces) > 0 {
+		t.Errorf("left: %q", traces)
+	}
+}
+
 // TestCheckFinds what somebody has broken.
 func TestCheckFinds(t *testing.T) {
 	for what, want := range map[string]string{

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -26,15 +25,14 @@ func newNamespace(t *testing.T) *os.File {
 		err  error
 	}
 	made := make(chan result)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends
+	go lastOnThread(func() {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			made <- result{err: err}
 			return
 		}
 		file, err := os.Open("/proc/thread-self/ns/net")
 		made <- result{file, err}
-	}()
+	})
 	r := <-made
 	if r.err != nil {
 		t.Fatalf("make a network namespace (root is needed): %v", r.err)
