@@ -15,6 +15,7 @@ import (
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/kube/kubetest"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -27,6 +28,15 @@ type world struct {
 	endpoints *flow.Table[model.Object[*ciliumv2.CiliumEndpoint]]
 	source    *Source[*ciliumv2.CiliumEndpoint]
 	changes   []string
+}
+
+func connect(t *testing.T, s *kubetest.Server) *Client {
+	t.Helper()
+	c, err := Connect(Options{Kubeconfig: s.Kubeconfig()}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func newWorld(t *testing.T, c *Client) *world {
@@ -83,43 +93,43 @@ func node(annotations ...string) map[string]any {
 
 // Objects come, change and go; what nobody reads is dropped.
 func TestFeed(t *testing.T) {
-	f := newFake(t)
-	f.put("/api/v1/nodes/n1", node("network.cilium.io/ipv4-Ingress-ip=10.0.1.2", "other=x"))
-	w := newWorld(t, f.client())
+	f := kubetest.New(t)
+	f.Put("/api/v1/nodes/n1", node("network.cilium.io/ipv4-Ingress-ip=10.0.1.2", "other=x"))
+	w := newWorld(t, connect(t, f))
 	w.until("synced", w.feeds.Synced)
 	got, _ := w.nodes.Get("n1")
 	if len(got.Value.Annotations) != 1 || got.Value.ManagedFields != nil || got.Value.Spec.ProviderID != "" || got.Value.Status.Images != nil || got.Value.Spec.PodCIDRs[0] != "10.0.1.0/24" {
 		t.Errorf("the row is %+v", got.Value)
 	}
-	f.put("/api/v1/nodes/n2", node())
+	f.Put("/api/v1/nodes/n2", node())
 	w.until("a second node", func() bool { return w.nodes.Len() == 2 })
-	f.remove("/api/v1/nodes/n1")
+	f.Remove("/api/v1/nodes/n1")
 	w.until("the first is gone", func() bool { return w.nodes.Len() == 1 })
 }
 
 // An API server that ends and comes back is read again within a second and a
 // half of its return, whatever it asks; what has not changed makes no change.
 func TestRestart(t *testing.T) {
-	f := newFake(t)
-	f.put("/api/v1/nodes/n1", node())
-	w := newWorld(t, f.client())
+	f := kubetest.New(t)
+	f.Put("/api/v1/nodes/n1", node())
+	w := newWorld(t, connect(t, f))
 	w.until("synced", w.feeds.Synced)
 	w.changes = nil
 
 	refused := make(chan struct{}, 1000)
-	f.setRefuse(func(w http.ResponseWriter, r *http.Request) bool {
+	f.Refuse(func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("Retry-After", "60")
 		w.WriteHeader(http.StatusServiceUnavailable)
 		refused <- struct{}{}
 		return true
 	})
-	f.server.CloseClientConnections()
+	f.Disconnect()
 	for range 8 {
 		<-refused
 	}
 	w.until("it shows", func() bool { return w.feeds.Kinds()[0].Error != "" })
-	f.put("/api/v1/nodes/n2", node())
-	f.setRefuse(nil)
+	f.Put("/api/v1/nodes/n2", node())
+	f.Refuse(nil)
 	back := time.Now()
 	w.until("a second node", func() bool { return w.nodes.Len() == 2 })
 	if took := time.Since(back); took > 2500*time.Millisecond {
@@ -133,22 +143,22 @@ func TestRestart(t *testing.T) {
 
 // A kind that is not there is off, is on when it appears, and off again.
 func TestMissingKind(t *testing.T) {
-	f := newFake(t)
+	f := kubetest.New(t)
 	missing := func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.Contains(r.URL.Path, "ciliumendpoints") {
-			f.status(w, 404, "NotFound")
+			kubetest.Answer(w, 404, "NotFound")
 			return true
 		}
 		return false
 	}
-	f.setRefuse(missing)
-	f.put("/apis/cilium.io/v2/namespaces/default/ciliumendpoints/web", endpoint("10.0.1.5"))
-	w := newWorld(t, f.client())
+	f.Refuse(missing)
+	f.Put("/apis/cilium.io/v2/namespaces/default/ciliumendpoints/web", endpoint("10.0.1.5"))
+	w := newWorld(t, connect(t, f))
 	w.until("synced without it", func() bool { return w.feeds.Synced() && w.feeds.Kinds()[1].Missing })
-	f.setRefuse(nil)
+	f.Refuse(nil)
 	w.until("it is on", func() bool { return w.endpoints.Len() == 1 && !w.feeds.Kinds()[1].Missing })
-	f.setRefuse(missing)
-	f.server.CloseClientConnections()
+	f.Refuse(missing)
+	f.Disconnect()
 	w.until("it is off", func() bool { return w.endpoints.Len() == 0 && w.feeds.Kinds()[1].Missing })
 }
 
@@ -179,8 +189,8 @@ func newWriter(c *Client, source *Source[*ciliumv2.CiliumEndpoint]) *Writer[row,
 const path = "/apis/cilium.io/v2/namespaces/default/ciliumendpoints"
 
 func TestWriter(t *testing.T) {
-	f := newFake(t)
-	c := f.client()
+	f := kubetest.New(t)
+	c := connect(t, f)
 	w := newWorld(t, c)
 	w.until("synced", w.feeds.Synced)
 	writer, ctx := newWriter(c, w.source), context.Background()
@@ -189,11 +199,11 @@ func TestWriter(t *testing.T) {
 		if _, err := writer.Update(ctx, row{"default/web", ip}); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
-		if got := f.asked(); !slices.Equal(got, want) {
+		if got := f.Asked(); !slices.Equal(got, want) {
 			t.Errorf("%s: requests %q, want %q", what, got, want)
 		}
 		o, _ := Get(ctx, c, Endpoints, model.Name{Namespace: "default", Name: "web"})
-		f.asked()
+		f.Asked()
 		if o.Status.Networking.Addressing[0].IPV4 != ip {
 			t.Errorf("%s: the object is %+v", what, o.Status)
 		}
@@ -205,18 +215,18 @@ func TestWriter(t *testing.T) {
 
 	w.until("the feed has seen it", func() bool {
 		o, ok := w.source.Newest(model.Name{Namespace: "default", Name: "web"})
-		return ok && o.ResourceVersion == f.there[path+"/web"]["metadata"].(map[string]any)["resourceVersion"]
+		return ok && o.ResourceVersion == kubetest.Meta(f.Get(path + "/web"))["resourceVersion"]
 	})
-	f.put(path+"/web", endpoint("10.9.9.9"))
+	f.Put(path+"/web", endpoint("10.9.9.9"))
 	step("others have changed it", "10.0.1.7", "PUT "+path+"/web", "GET "+path+"/web", "PUT "+path+"/web")
-	if f.there[path+"/web"]["metadata"].(map[string]any)["annotations"].(map[string]any)["others"] != "stay" {
+	if kubetest.Meta(f.Get(path + "/web"))["annotations"].(map[string]any)["others"] != "stay" {
 		t.Error("what others wrote is lost")
 	}
-	f.remove(path + "/web")
+	f.Remove(path + "/web")
 	step("others have deleted it", "10.0.1.8", "PUT "+path+"/web", "GET "+path+"/web", "POST "+path)
 
-	if err := writer.Delete(ctx, "default/web"); err != nil || f.there[path+"/web"] != nil {
-		t.Errorf("deleted: %v, %v", err, f.there[path+"/web"])
+	if err := writer.Delete(ctx, "default/web"); err != nil || f.Get(path+"/web") != nil {
+		t.Errorf("deleted: %v, %v", err, f.Get(path+"/web"))
 	}
 	if err := writer.Delete(ctx, "default/nosuch"); err != nil {
 		t.Error(err)
@@ -225,28 +235,28 @@ func TestWriter(t *testing.T) {
 
 // Prune deletes what is ours and has no row.
 func TestPrune(t *testing.T) {
-	f := newFake(t)
-	c := f.client()
-	f.put(path+"/others", endpoint("10.0.1.1"))
+	f := kubetest.New(t)
+	c := connect(t, f)
+	f.Put(path+"/others", endpoint("10.0.1.1"))
 	for _, name := range []string{"wanted", "left"} {
 		o := endpoint("10.0.1.2")
 		delete(o["metadata"].(map[string]any), "annotations")
-		f.put(path+"/"+name, o)
+		f.Put(path+"/"+name, o)
 	}
 	w := newWorld(t, c)
 	w.until("synced", w.feeds.Synced)
 	if err := newWriter(c, w.source).Prune(context.Background(), []string{"default/wanted", "default/new"}); err != nil {
 		t.Fatal(err)
 	}
-	if got := f.asked(); !slices.Equal(got, []string{"DELETE " + path + "/left"}) {
+	if got := f.Asked(); !slices.Equal(got, []string{"DELETE " + path + "/left"}) {
 		t.Errorf("requests %q", got)
 	}
 }
 
 // One event, however often it is said.
 func TestWarn(t *testing.T) {
-	f := newFake(t)
-	c := f.client()
+	f := kubetest.New(t)
+	c := connect(t, f)
 	for range 3 {
 		err := Warn(context.Background(), c, Event{Object: model.Ref{Kind: "Service", Name: model.Name{Namespace: "shop", Name: "web"}},
 			APIVersion: "v1", UID: "u", Reason: "UnsupportedField", Message: "spec.x: no"})
@@ -254,20 +264,14 @@ func TestWarn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	count := 0
-	for p := range f.there {
-		if strings.HasPrefix(p, "/api/v1/namespaces/shop/events/web.") {
-			count++
-		}
-	}
-	if count != 1 {
-		t.Errorf("%d events", count)
+	if all := f.Paths("/api/v1/namespaces/shop/events/web."); len(all) != 1 {
+		t.Errorf("events %q", all)
 	}
 }
 
 func TestErrors(t *testing.T) {
-	f := newFake(t)
-	c := f.client()
+	f := kubetest.New(t)
+	c := connect(t, f)
 	_, err := Get(context.Background(), c, Nodes, model.Name{Name: "nosuch"})
 	if !errors.Is(err, ErrNotFound) || fmt.Sprint(err) != "get Node nosuch: not found" {
 		t.Errorf("error %v", err)

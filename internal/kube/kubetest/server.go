@@ -1,0 +1,359 @@
+// Package kubetest is an API server for tests: objects of any kind, filed by
+// path, with lists, watches, conflicts and preconditions as the real one has
+// them, and whatever else of it a test wants to go wrong. It judges no object,
+// fills in no default and asks nobody who he is.
+package kubetest
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+)
+
+// Object is an object as JSON has it.
+type Object = map[string]any
+
+// Server is the API server.
+type Server struct {
+	t        testing.TB
+	http     *httptest.Server
+	mu       sync.Mutex
+	cond     *sync.Cond
+	log      []change
+	there    map[string]Object
+	refuse   func(http.ResponseWriter, *http.Request) bool
+	requests []string
+}
+
+// change is an event of a watch.
+type change struct {
+	kind   string
+	path   string
+	object Object
+}
+
+// New starts a server that ends with the test.
+func New(t testing.TB) *Server {
+	s := &Server{t: t, there: map[string]Object{}}
+	s.cond = sync.NewCond(&s.mu)
+	s.http = httptest.NewServer(s)
+	t.Cleanup(func() { s.http.CloseClientConnections(); s.http.Close() })
+	return s
+}
+
+// Kubeconfig writes a file that leads to the server.
+func (s *Server) Kubeconfig() string {
+	s.t.Helper()
+	file := filepath.Join(s.t.TempDir(), "kubeconfig")
+	text := `{"apiVersion": "v1", "kind": "Config", "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c"}}], "clusters": [{"name": "c", "cluster": {"server": "` + s.http.URL + `"}}]}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	return file
+}
+
+// Put files an object under its path, "/api/v1/nodes/n1", which says its name
+// and namespace.
+func (s *Server) Put(path string, object Object) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.store(path, object)
+}
+
+// Remove takes the object of a path away.
+func (s *Server) Remove(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.remove(path)
+}
+
+// Get is the object of a path; nil: there is none. Nobody changes it.
+func (s *Server) Get(path string) Object {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.there[path]
+}
+
+// Paths are those of all objects below a path, sorted.
+func (s *Server) Paths(below string) (out []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for path := range s.there {
+		if strings.HasPrefix(path, below) {
+			out = append(out, path)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Refuse has every request go to refuse first; true: it has answered. Nil ends
+// that.
+func (s *Server) Refuse(refuse func(http.ResponseWriter, *http.Request) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse = refuse
+}
+
+// Disconnect ends all connections, watches too.
+func (s *Server) Disconnect() { s.http.CloseClientConnections() }
+
+// Asked are the requests since the last call that were neither lists nor
+// watches: "PUT /api/v1/nodes/n1".
+func (s *Server) Asked() (out []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out, s.requests = s.requests, nil
+	return out
+}
+
+// store needs the lock.
+func (s *Server) store(path string, object Object) Object {
+	kind, had := "MODIFIED", s.there[path]
+	if had == nil {
+		kind = "ADDED"
+	}
+	meta := Meta(object)
+	parts := strings.Split(path, "/")
+	meta["name"] = parts[len(parts)-1]
+	if at := slices.Index(parts, "namespaces"); at >= 0 && at+2 < len(parts)-1 {
+		meta["namespace"] = parts[at+1]
+	}
+	for name, value := range map[string]any{"uid": fmt.Sprintf("uid-%d", len(s.log)), "creationTimestamp": time.Now().UTC().Format(time.RFC3339)} {
+		if had != nil {
+			value = Meta(had)[name]
+		}
+		if meta[name] == nil {
+			meta[name] = value
+		}
+	}
+	s.log = append(s.log, change{kind, path, object})
+	meta["resourceVersion"] = strconv.Itoa(len(s.log))
+	s.there[path] = object
+	s.cond.Broadcast()
+	return object
+}
+
+// remove needs the lock.
+func (s *Server) remove(path string) {
+	s.log = append(s.log, change{"DELETED", path, s.there[path]})
+	delete(s.there, path)
+	s.cond.Broadcast()
+}
+
+// Meta is the object's metadata, which it has from then on.
+func Meta(o Object) Object {
+	meta, _ := o["metadata"].(Object)
+	if meta == nil {
+		meta = Object{}
+		o["metadata"] = meta
+	}
+	return meta
+}
+
+// ServeHTTP is the API server's.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	refuse := s.refuse
+	s.mu.Unlock()
+	if refuse != nil && refuse(w, r) {
+		return
+	}
+	slashes := 3 // of /api/v1/nodes
+	if strings.HasPrefix(r.URL.Path, "/apis/") {
+		slashes = 4
+	}
+	collection := strings.Count(r.URL.Path, "/") == slashes
+	switch {
+	case r.Method == http.MethodGet && collection && r.URL.Query().Get("watch") != "":
+		s.watch(w, r)
+	case r.Method == http.MethodGet && collection:
+		s.list(w, r)
+	default:
+		s.one(w, r)
+	}
+}
+
+// matches finds objects by their collection, in whatever namespace.
+func matches(collection, path string) bool {
+	resource := filepath.Base(collection)
+	return strings.HasPrefix(path, strings.TrimSuffix(collection, resource)) && strings.HasSuffix(filepath.Dir(path), "/"+resource)
+}
+
+// selects knows the one field that anybody selects by.
+func selects(r *http.Request, o Object) bool {
+	node, ok := strings.CutPrefix(r.URL.Query().Get("fieldSelector"), "spec.nodeName=")
+	spec, _ := o["spec"].(Object)
+	return !ok || spec["nodeName"] == node
+}
+
+// kinds are the lists' kinds, by resource.
+var kinds = map[string]string{
+	"nodes": "NodeList", "pods": "PodList", "namespaces": "NamespaceList", "services": "ServiceList", "secrets": "SecretList",
+	"endpointslices": "EndpointSliceList", "ciliumendpoints": "CiliumEndpointList", "ciliumidentities": "CiliumIdentityList",
+	"ciliumenvoyconfigs": "CiliumEnvoyConfigList", "ciliumclusterwideenvoyconfigs": "CiliumClusterwideEnvoyConfigList",
+}
+
+func (s *Server) list(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	items := []any{}
+	for path, o := range s.there {
+		if matches(r.URL.Path, path) && selects(r, o) {
+			items = append(items, o)
+		}
+	}
+	resource := filepath.Base(r.URL.Path)
+	parts := strings.Split(strings.TrimSuffix(r.URL.Path, "/"+resource), "/")
+	write(w, 200, Object{"kind": cmp.Or(kinds[resource], "List"), "apiVersion": strings.Join(parts[2:], "/"),
+		"metadata": Object{"resourceVersion": strconv.Itoa(len(s.log))}, "items": items})
+}
+
+func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Get("sendInitialEvents") != "" {
+		Answer(w, 422, "Invalid") // as an API server without this way to list
+		return
+	}
+	at, _ := strconv.Atoi(r.URL.Query().Get("resourceVersion"))
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	w.(http.Flusher).Flush()
+	stop := func() { s.mu.Lock(); s.cond.Broadcast(); s.mu.Unlock() }
+	go func() { <-r.Context().Done(); stop() }()
+	for {
+		s.mu.Lock()
+		for at >= len(s.log) && r.Context().Err() == nil {
+			s.cond.Wait()
+		}
+		news := s.log[min(at, len(s.log)):]
+		var text []byte
+		for _, c := range news {
+			if matches(r.URL.Path, c.path) && selects(r, c.object) {
+				line, _ := json.Marshal(Object{"type": c.kind, "object": c.object})
+				text = append(append(text, line...), '\n')
+			}
+		}
+		s.mu.Unlock()
+		if r.Context().Err() != nil {
+			return
+		}
+		at += len(news)
+		w.Write(text)
+		w.(http.Flusher).Flush()
+	}
+}
+
+// one answers requests for one object.
+func (s *Server) one(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests = append(s.requests, r.Method+" "+r.URL.Path)
+	body, path := s.body(r), r.URL.Path
+	if r.Method == http.MethodPost {
+		path += "/" + Meta(body)["name"].(string)
+	}
+	have := s.there[path]
+	switch {
+	case r.Method == http.MethodPost && have != nil:
+		Answer(w, 409, "AlreadyExists")
+	case r.Method == http.MethodPost:
+		write(w, 201, s.store(path, body))
+	case have == nil:
+		Answer(w, 404, "NotFound")
+	case r.Method == http.MethodGet:
+		write(w, 200, have)
+	case r.Method == http.MethodDelete:
+		if wanted, ok := body["preconditions"].(Object); ok && wanted["uid"] != nil && wanted["uid"] != Meta(have)["uid"] {
+			Answer(w, 409, "Conflict")
+			return
+		}
+		s.remove(path)
+		write(w, 200, Object{"kind": "Status", "apiVersion": "v1", "status": "Success"})
+	case r.Method == http.MethodPatch:
+		write(w, 200, s.store(path, merged(copyOf(have), body)))
+	case Meta(body)["resourceVersion"] != Meta(have)["resourceVersion"]:
+		Answer(w, 409, "Conflict")
+	default:
+		write(w, 200, s.store(path, body))
+	}
+}
+
+// merged is a JSON merge patch (RFC 7386) upon an object.
+func merged(o, patch Object) Object {
+	for name, value := range patch {
+		nested, ok := value.(Object)
+		switch have, _ := o[name].(Object); {
+		case value == nil:
+			delete(o, name)
+		case ok && have != nil:
+			o[name] = merged(have, nested)
+		case ok:
+			o[name] = merged(Object{}, nested)
+		default:
+			o[name] = value
+		}
+	}
+	return o
+}
+
+func copyOf(o Object) (out Object) {
+	text, _ := json.Marshal(o)
+	json.Unmarshal(text, &out)
+	return out
+}
+
+// protobuf reads what clients send of Kubernetes' own kinds.
+var protobuf = func() runtime.Decoder {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme} {
+		if err := add(s); err != nil {
+			panic(err)
+		}
+	}
+	return serializer.NewCodecFactory(s).UniversalDeserializer()
+}()
+
+// body reads an object, in whichever encoding.
+func (s *Server) body(r *http.Request) Object {
+	body := Object{}
+	text, err := io.ReadAll(r.Body)
+	if err == nil && strings.Contains(r.Header.Get("Content-Type"), "protobuf") && r.Method != http.MethodDelete {
+		object, _, err := protobuf.Decode(text, nil, nil)
+		if err != nil {
+			s.t.Error(err)
+		}
+		if text, err = json.Marshal(object); err != nil {
+			s.t.Error(err)
+		}
+	}
+	json.Unmarshal(text, &body)
+	return body
+}
+
+// Answer is a refusal: 404 and "NotFound".
+func Answer(w http.ResponseWriter, code int, reason string) {
+	write(w, code, Object{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code,
+		"message": "the test's API server says: " + reason})
+}
+
+func write(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	json.NewEncoder(w).Encode(v)
+}
