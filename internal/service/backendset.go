@@ -43,13 +43,22 @@ func portName(service *corev1.Service, f model.Frontend) string {
 
 // Backends fills a set with the addresses that the Service's slices have for
 // it: the ready ones or, while there is none, those that are terminating and
-// still serve (KEP-1669). Of a local set both are those of the node.
+// still serve (KEP-1669). Of a local set both are those of the node. A slice
+// with the label service.kubernetes.io/headless is for DNS alone.
 func Backends(set SetOf, node string, endpointSlices []*discoveryv1.EndpointSlice) model.BackendSet {
 	out := set.BackendSet
+	endpointSlices = slices.DeleteFunc(slices.Clone(endpointSlices), func(s *discoveryv1.EndpointSlice) bool {
+		return hasLabel(s.Labels, corev1.IsHeadlessService)
+	})
 	out.Backends = pick(endpointSlices, set.PortName, set.Protocol, func(e discoveryv1.Endpoint, a netip.Addr) bool {
 		return model.FamilyOf(a) == set.Family && (!set.Local || e.NodeName != nil && *e.NodeName == node)
 	})
 	return out
+}
+
+func hasLabel(labels map[string]string, name string) bool {
+	_, ok := labels[name]
+	return ok
 }
 
 // pick gives the usable endpoints of a port: sorted, without duplicates.

@@ -11,8 +11,10 @@ import (
 )
 
 // Frontends are the addresses and ports at which a Service answers, in the
-// order of their keys. A headless Service and one of type ExternalName have
-// none, and neither has a port whose protocol is not supported.
+// order of their keys. A headless Service, one of type ExternalName, and one
+// that has a label for another proxy (service.kubernetes.io/service-proxy-name)
+// or for DNS alone (service.kubernetes.io/headless) have none, and neither has a
+// port whose protocol is not supported.
 //
 // Who asks from within the cluster gets every backend of an address that is
 // meant for the outside, also under externalTrafficPolicy Local, as with
@@ -30,6 +32,10 @@ func Frontends(name model.Name, service *corev1.Service) []model.Frontend {
 	return slices.CompactFunc(out, func(a, b model.Frontend) bool { return a.Key() == b.Key() })
 }
 
+// labelServiceProxyName is on Services that another proxy than the cluster's
+// default one implements. No package of Kubernetes' API names it.
+const labelServiceProxyName = "service.kubernetes.io/service-proxy-name"
+
 // place is an address of a Service.
 type place struct {
 	address netip.Addr
@@ -40,6 +46,9 @@ type place struct {
 // first.
 func places(service *corev1.Service) []place {
 	spec := service.Spec
+	if hasLabel(service.Labels, labelServiceProxyName) || hasLabel(service.Labels, corev1.IsHeadlessService) {
+		return nil
+	}
 	if spec.Type == corev1.ServiceTypeExternalName || spec.ClusterIP == corev1.ClusterIPNone || spec.ClusterIP == "" {
 		return nil
 	}

@@ -13,6 +13,9 @@ func Unsupported(service *corev1.Service) []string {
 	if spec.Type == corev1.ServiceTypeExternalName || spec.ClusterIP == corev1.ClusterIPNone {
 		return nil // is for DNS alone
 	}
+	if hasLabel(service.Labels, labelServiceProxyName) {
+		return nil // is another's
+	}
 	var out []string
 	say := func(field, format string, args ...any) { out = append(out, field+": "+fmt.Sprintf(format, args...)) }
 	for i, p := range spec.Ports {
