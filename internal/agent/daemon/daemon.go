@@ -44,6 +44,7 @@ type node struct {
 	restored bool // the links of pods that run are in their table
 
 	self     *corev1.Node // as it was at the start
+	place    agent.Place  // self's
 	pool     *ipam.Pool
 	link     *link.Node
 	datapath *datapath.Node
@@ -95,7 +96,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := a.answer(life, &parts, failed); err != nil {
 		return err
 	}
-	if err := a.awaitPodCIDRs(ctx); err != nil {
+	if err := a.awaitPlace(ctx); err != nil {
 		return stopped(ctx, err)
 	}
 	if err := a.open(); err != nil {
@@ -110,6 +111,11 @@ func Run(ctx context.Context, o Options) error {
 	parts.Go(a.own)
 	parts.Go(func() {
 		if err := a.link.Keep(life); err != nil {
+			failed <- err
+		}
+	})
+	parts.Go(func() {
+		if err := a.keepPlace(life); err != nil {
 			failed <- err
 		}
 	})
@@ -175,7 +181,7 @@ func (a *node) serve(ctx context.Context, failed <-chan error) error {
 		return err
 	}
 	a.enter(Phase{})
-	a.log.Info("pods can start", "node", a.options.Node, "pods", len(a.cni.Endpoints()), "podCIDRs", agent.PodCIDRs(a.self))
+	a.log.Info("pods can start", "node", a.options.Node, "pods", len(a.cni.Endpoints()), "podCIDRs", a.place.PodCIDRs)
 	serving, end := context.WithCancel(ctx)
 	defer end()
 	done := make(chan error, 1)

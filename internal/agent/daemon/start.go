@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -17,7 +16,6 @@ import (
 	"github.com/waggle-mesh/waggle/internal/ipam"
 	"github.com/waggle-mesh/waggle/internal/kube"
 	"github.com/waggle-mesh/waggle/internal/link"
-	"github.com/waggle-mesh/waggle/internal/model"
 )
 
 // connect prepares the feeds and the tables they write to.
@@ -38,42 +36,15 @@ func (a *node) connect() (err error) {
 	return nil
 }
 
-// awaitPodCIDRs waits until the node has ranges for its pods.
-func (a *node) awaitPodCIDRs(ctx context.Context) error {
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for told := ""; ; {
-		waiting := "for the API server to tell of node " + a.options.Node
-		if self, ok := a.sources.nodes.Newest(model.Name{Name: a.options.Node}); ok {
-			a.self = self
-			if len(agent.PodCIDRs(self)) > 0 {
-				return nil
-			}
-			waiting = "for spec.podCIDRs of node " + a.options.Node + ": is the controller manager run with --allocate-node-cidrs?"
-		}
-		if waiting != told {
-			a.log.Info("waiting " + waiting)
-			a.enter(Phase{Waiting: waiting})
-			told = waiting
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // open takes over, or makes, what is on the node.
 func (a *node) open() (err error) {
 	a.enter(Phase{Waiting: "for the data path to load"})
-	cidrs := agent.PodCIDRs(a.self)
-	if a.pool, err = ipam.New(cidrs); err != nil {
+	if a.pool, err = ipam.New(a.place.PodCIDRs); err != nil {
 		return fmt.Errorf("use spec.podCIDRs of node %s: %w", a.options.Node, err)
 	}
-	addresses := nodeAddresses(a.self)
+	addresses := a.place.Addresses
 	a.link, err = link.Open(link.Options{
-		Addresses: addresses, Uplink: a.options.Uplink, Routers: a.pool.Routers(), PodCIDRs: cidrs, Ingress: a.pool.Ingress(), Log: a.log,
+		Addresses: addresses, Uplink: a.options.Uplink, Routers: a.pool.Routers(), PodCIDRs: a.place.PodCIDRs, Ingress: a.pool.Ingress(), Log: a.log,
 	})
 	if err != nil {
 		return err
@@ -93,16 +64,6 @@ func (a *node) open() (err error) {
 	}
 	a.datapath, err = datapath.Open(o)
 	return err
-}
-
-// nodeAddresses are those that other nodes know, the first of a family first.
-func nodeAddresses(self *corev1.Node) (out []netip.Addr) {
-	for _, a := range self.Status.Addresses {
-		if ip, err := netip.ParseAddr(a.Address); err == nil && a.Type == corev1.NodeInternalIP {
-			out = append(out, ip.Unmap())
-		}
-	}
-	return out
 }
 
 // endpointsOutput is the name of the Output of PodEndpoints.
@@ -171,4 +132,3 @@ func (a *node) catchUp(ctx context.Context) error {
 	}
 	return nil
 }
-

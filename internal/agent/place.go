@@ -1,0 +1,50 @@
+package agent
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// Place is what a node's data path is built on.
+type Place struct {
+	PodCIDRs  []netip.Prefix // where its pods' addresses are from
+	Addresses []netip.Addr   // as other nodes know it; at least one of each PodCIDR's family
+}
+
+// PlaceOf reads a node's object. What is still to come is said as "for …", and
+// by whom; empty: nothing.
+func PlaceOf(o *corev1.Node) (p Place, awaited string) {
+	p.PodCIDRs = PodCIDRs(o)
+	for _, a := range o.Status.Addresses {
+		if ip, err := netip.ParseAddr(a.Address); err == nil && a.Type == corev1.NodeInternalIP {
+			p.Addresses = append(p.Addresses, ip.Unmap())
+		}
+	}
+	if len(p.PodCIDRs) == 0 {
+		return p, "for spec.podCIDRs of node " + o.Name + ": is the controller manager run with --allocate-node-cidrs?"
+	}
+	for _, cidr := range p.PodCIDRs {
+		family := model.FamilyOf(cidr.Addr())
+		if !slices.ContainsFunc(p.Addresses, func(a netip.Addr) bool { return model.FamilyOf(a) == family }) {
+			return p, fmt.Sprintf("for an InternalIP of family %s in status.addresses of node %s, as its PodCIDR %s is: kubelet (--node-ip) or the cloud provider sets it",
+				family, o.Name, cidr)
+		}
+	}
+	return p, ""
+}
+
+// Equal tells whether nothing differs, the order of addresses included: the
+// first of each family is the source of what leaves the cluster.
+func (p Place) Equal(other Place) bool {
+	return slices.Equal(p.PodCIDRs, other.PodCIDRs) && slices.Equal(p.Addresses, other.Addresses)
+}
+
+// String names the ranges and the addresses.
+func (p Place) String() string {
+	return fmt.Sprintf("PodCIDRs %v, addresses %v", p.PodCIDRs, p.Addresses)
+}

@@ -1,0 +1,34 @@
+package agent
+
+import (
+	"fmt"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+func TestPlaceOf(t *testing.T) {
+	for _, c := range []struct {
+		cidrs, addresses []string
+		want, awaited    string
+	}{
+		{[]string{"10.0.1.0/24"}, []string{"172.18.0.1", "192.0.2.1"}, "PodCIDRs [10.0.1.0/24], addresses [172.18.0.1 192.0.2.1]", ""},
+		{[]string{"10.0.1.0/24", "fd00::/64"}, []string{"172.18.0.1", "fc00::1"}, "PodCIDRs [10.0.1.0/24 fd00::/64], addresses [172.18.0.1 fc00::1]", ""},
+		{nil, []string{"172.18.0.1"}, "", "for spec.podCIDRs of node n1: is the controller manager run with --allocate-node-cidrs?"},
+		{[]string{"10.0.1.0/24"}, nil, "",
+			"for an InternalIP of family IPv4 in status.addresses of node n1, as its PodCIDR 10.0.1.0/24 is: kubelet (--node-ip) or the cloud provider sets it"},
+		{[]string{"10.0.1.0/24", "fd00::/64"}, []string{"172.18.0.1"}, "",
+			"for an InternalIP of family IPv6 in status.addresses of node n1, as its PodCIDR fd00::/64 is: kubelet (--node-ip) or the cloud provider sets it"},
+	} {
+		o := &corev1.Node{Spec: corev1.NodeSpec{PodCIDRs: c.cidrs}}
+		o.Name = "n1"
+		o.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeHostName, Address: "n1"}, {Type: corev1.NodeExternalIP, Address: "203.0.113.1"}}
+		for _, a := range c.addresses {
+			o.Status.Addresses = append(o.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: a})
+		}
+		p, awaited := PlaceOf(o)
+		if awaited != c.awaited || awaited == "" && fmt.Sprint(p) != c.want {
+			t.Errorf("%v, %v: %s, waits %q\nwant %s, %q", c.cidrs, c.addresses, p, awaited, c.want, c.awaited)
+		}
+	}
+}
