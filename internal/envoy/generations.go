@@ -36,6 +36,9 @@ type GenerationsOptions struct {
 	// Settle is how long the old one is left alone after it got its last new
 	// connection: they wait in its queues. Zero: 1 s.
 	Settle time.Duration
+	// Heir is how long one that is to end waits for a successor before it
+	// drains without one. Zero: 10 s.
+	Heir time.Duration
 	// DrainTime is Envoy's own (--drain-time-s), over which it asks clients
 	// to leave. Limit is how long it may live in all while connections do
 	// not end. Zero: 5 s, 30 s.
@@ -83,7 +86,7 @@ func NewGenerations(o GenerationsOptions, log *slog.Logger) *Generations {
 	for _, d := range []struct {
 		at    *time.Duration
 		usual time.Duration
-	}{{&o.Patience, 30 * time.Second}, {&o.Settle, time.Second}, {&o.DrainTime, 5 * time.Second}, {&o.Limit, 30 * time.Second}} {
+	}{{&o.Patience, 30 * time.Second}, {&o.Settle, time.Second}, {&o.Heir, 10 * time.Second}, {&o.DrainTime, 5 * time.Second}, {&o.Limit, 30 * time.Second}} {
 		if *d.at == 0 {
 			*d.at = d.usual
 		}
@@ -132,34 +135,71 @@ func (g *Generations) forget(old *generation) {
 	delete(g.living, old.base)
 }
 
+// Standing is how an Envoy stands.
+type Standing struct {
+	PID     int
+	Base    uint16
+	Arrived time.Time
+	Active  bool // it gets new connections
+	Drained bool // it may end
+}
+
+// Envoys are those that have arrived and live, in the order of their bases.
+func (g *Generations) Envoys() []Standing {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	current, _, _ := g.o.Active()
+	var all []Standing
+	for _, one := range g.living {
+		if !one.ended() {
+			all = append(all, Standing{one.proc.Pid, one.base, one.arrived, one.base == current, one.isDrained()})
+		}
+	}
+	slices.SortFunc(all, func(a, b Standing) int { return int(a.Base) - int(b.Base) })
+	return all
+}
+
 // WaitDrained returns when an Envoy may be ended: it was replaced and is idle,
-// or its limit has passed. One without a successor drains at once. It is what
-// a pod's preStop waits for.
+// or its limit has passed. One to which no successor comes drains without. It
+// is what a pod's preStop waits for.
 func (g *Generations) WaitDrained(ctx context.Context, pid int) error {
 	g.mu.Lock()
 	var it *generation
-	alone := true
 	for _, one := range g.living {
 		if one.proc.Pid == pid {
 			it = one
-		} else if !one.ended() {
-			alone = false
 		}
-	}
-	if it != nil && alone && it.stop == nil {
-		g.drain(it)
 	}
 	g.mu.Unlock()
 	if it == nil {
 		return fmt.Errorf("wait for Envoy, process %d, to drain: it is none that is served", pid)
 	}
-	select {
-	case <-it.drained:
-		return nil
-	case <-it.gone:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	heir := time.After(g.o.Heir)
+	for {
+		select {
+		case <-it.drained:
+			return nil
+		case <-it.gone:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-heir:
+			g.drainAlone(it)
+		}
+	}
+}
+
+// drainAlone drains an Envoy that has no successor.
+func (g *Generations) drainAlone(it *generation) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, one := range g.living {
+		if one != it && !one.ended() {
+			return // it drains when that one is ready
+		}
+	}
+	if it.stop == nil && g.living[it.base] == it {
+		g.drain(it)
 	}
 }
 

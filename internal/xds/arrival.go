@@ -58,7 +58,7 @@ type arrived struct {
 func (arrived) AuthType() string { return "unix" }
 
 func (d doorkeeper) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	p, err := peerOf(conn)
+	p, err := PeerOf(conn)
 	var w Welcome
 	if err == nil {
 		w, err = d.server.arrival(p)
@@ -92,10 +92,10 @@ func arrivedBy(ctx context.Context) arrived {
 	return arrived{}
 }
 
-// peerOf asks the kernel who is at the other end. The process is opened by its
+// PeerOf asks the kernel who is at the other end. The process is opened by its
 // number, and the kernel's own handle of the peer then tells whether it still
 // lives: if so the number has not passed to another.
-func peerOf(conn net.Conn) (Peer, error) {
+func PeerOf(conn net.Conn) (Peer, error) {
 	socket, ok := conn.(*net.UnixConn)
 	if !ok {
 		return Peer{}, fmt.Errorf("%T is no UNIX socket", conn)
@@ -119,7 +119,7 @@ func peerOf(conn net.Conn) (Peer, error) {
 	if p.Process, err = os.FindProcess(int(cred.Pid)); err != nil {
 		return Peer{}, fmt.Errorf("find process %d: %w", cred.Pid, err)
 	}
-	if p.Cgroup, err = cgroupOf(int(cred.Pid)); err != nil {
+	if p.Cgroup, err = CgroupOf(int(cred.Pid)); err != nil {
 		return Peer{}, err
 	}
 	if err := unix.PidfdSendSignal(pidfd, syscall.Signal(0), nil, 0); err != nil {
@@ -128,9 +128,9 @@ func peerOf(conn net.Conn) (Peer, error) {
 	return p, nil
 }
 
-// cgroupOf reads a process's path in the unified hierarchy. The root is
+// CgroupOf is a process's path in the unified hierarchy. The root is
 // nobody's own: what is attached there meets every process.
-func cgroupOf(pid int) (string, error) {
+func CgroupOf(pid int) (string, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
 		return "", fmt.Errorf("read the cgroup of process %d: %w", pid, err)

@@ -136,7 +136,10 @@ func (n *labNode) openPath() {
 		n.proxy, err = redirect.Open(n.path, redirect.Options{
 			Node4: n.Addr4, Node6: n.Addr6, Ingress4: n.Ingress4, Ingress6: n.Ingress6, Sockmap: n.sockmap,
 		})
-		return err
+		if err != nil {
+			return err
+		}
+		return n.proxy.Start()
 	})
 	path := n.path
 	n.t.Cleanup(func() { n.closePath(path) })

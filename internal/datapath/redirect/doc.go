@@ -1,6 +1,7 @@
 // Package redirect leads connections to the node's Envoys, by their sockets:
 //
-//	Open ──▶ pick_listener in the node's network namespace
+//	Open ──▶ who is there already
+//	Start ─▶ pick_listener in the node's network namespace
 //	Attach ▶ proxy_listen, proxy_connect on an Envoy's cgroup, with a port base
 //	         of its own; listeners that were there before are adopted
 //

@@ -2,8 +2,10 @@ package redirect
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -125,11 +127,10 @@ func (p *Proxy) serve(g Generation, path string) error {
 	return nil
 }
 
-// takeOver finds the generations that an earlier process has served, and gives
-// them this one's programs.
-func (p *Proxy) takeOver() error {
+// find finds the generations that an earlier process has served.
+func (p *Proxy) find() error {
 	entries, err := os.ReadDir(p.node.LinkPins)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("list pinned links: %w", err)
 	}
 	for _, e := range entries {
@@ -145,6 +146,55 @@ func (p *Proxy) takeOver() error {
 			p.generations = append(p.generations, g)
 		}
 	}
+	return p.forget()
+}
+
+// inherit tells maps of a new layout who is active, and the listeners of all
+// generations: whoever looks into them first finds what the old ones have.
+func (p *Proxy) inherit() error {
+	folders, err := filepath.Glob(filepath.Join(filepath.Dir(p.node.MapPins), "maps-*"))
+	if err != nil {
+		return fmt.Errorf("list maps: %w", err)
+	}
+	for _, folder := range folders {
+		if folder == p.node.MapPins {
+			continue
+		}
+		if err := p.inheritActive(filepath.Join(folder, "active")); err != nil {
+			return err
+		}
+		for _, g := range p.generations {
+			if err := p.adopt(g); err != nil {
+				return err
+			}
+		}
+		break
+	}
+	return nil
+}
+
+// inheritActive copies who is active from a pinned map.
+func (p *Proxy) inheritActive(pin string) error {
+	m, err := ebpf.LoadPinnedMap(pin, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open %s: %w", pin, err)
+	}
+	defer m.Close()
+	var v activeValue
+	if err := m.Lookup(uint32(0), &v); err != nil {
+		return fmt.Errorf("read %s: %w", pin, err)
+	}
+	return p.SetActive(Active{uint16(v.Cur), uint16(v.Prev)})
+}
+
+// takeOver gives the generations that an earlier process has served this one's
+// programs.
+func (p *Proxy) takeOver() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if err := p.forget(); err != nil {
 		return err
 	}

@@ -54,6 +54,14 @@ func OpenNumbers(path string) (*Numbers, error) {
 	return n, nil
 }
 
+// Known are all that were given and not taken back, by this process or one
+// before it.
+func (n *Numbers) Known() map[string]uint16 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return maps.Clone(n.by)
+}
+
 // Assign gives each of the names a number, the one it has if it has one, and
 // takes back the numbers of all other names. A number that was taken back is
 // the last to be given again: connections to its listener may still begin.

@@ -65,9 +65,9 @@ type Generation struct {
 	Cgroup uint64 // inode, also its number in BPF
 }
 
-// Open replaces the programs around Envoys that an earlier process has left,
-// and attaches what is missing. It is called after the node's Commit, in the
-// node's network namespace.
+// Open finds the Envoys that an earlier process has served. If the node has new
+// maps that are not used before its Commit, they learn of these Envoys. It is
+// called in the node's network namespace.
 func Open(n *datapath.Node, o Options) (*Proxy, error) {
 	var err error
 	if o.CgroupRoot, err = datapath.CgroupMount(o.CgroupRoot); err != nil {
@@ -77,9 +77,19 @@ func Open(n *datapath.Node, o Options) (*Proxy, error) {
 	if p.node, err = n.Shared(); err != nil {
 		return nil, err
 	}
+	if err := p.find(); err != nil {
+		return nil, err
+	}
+	return p, p.inherit()
+}
+
+// Start replaces the programs around Envoys that an earlier process has left,
+// and attaches what is missing. It is called after the node's Commit, in the
+// node's network namespace.
+func (p *Proxy) Start() error {
 	c, err := p.load(nil, "pick_listener")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer c.Close()
 	err = p.attach("pick_listener", c.Programs["pick_listener"], func(prog *ebpf.Program) (link.Link, error) {
@@ -91,12 +101,12 @@ func Open(n *datapath.Node, o Options) (*Proxy, error) {
 		return link.AttachNetNs(int(ns.Fd()), prog)
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := p.accelerate(); err != nil {
-		return nil, err
+		return err
 	}
-	return p, p.takeOver()
+	return p.takeOver()
 }
 
 // load loads some of the programs around Envoy, on the node's maps.
