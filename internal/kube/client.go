@@ -15,8 +15,10 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 )
@@ -40,12 +42,25 @@ type Client struct {
 	host   string
 }
 
-// scheme has the types that the package reads and writes, and no others: the
-// scheme of client-go would have all of Kubernetes'.
+// groups are the API groups that the package reads and writes.
+var groups = []struct {
+	version schema.GroupVersion
+	add     func(*runtime.Scheme) error
+	custom  bool // of custom resources, which are JSON alone
+}{
+	{corev1.SchemeGroupVersion, corev1.AddToScheme, false},
+	{discoveryv1.SchemeGroupVersion, discoveryv1.AddToScheme, false},
+	{coordinationv1.SchemeGroupVersion, coordinationv1.AddToScheme, false},
+	{ciliumv2.GroupVersion, ciliumv2.AddToScheme, true},
+	{gatewayv1.SchemeGroupVersion, gatewayv1.Install, true},
+}
+
+// scheme has the types of groups, and no others: the scheme of client-go would
+// have all of Kubernetes'.
 var scheme = func() *runtime.Scheme {
 	s := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, ciliumv2.AddToScheme} {
-		if err := add(s); err != nil {
+	for _, group := range groups {
+		if err := group.add(s); err != nil {
 			panic(err)
 		}
 	}
@@ -67,12 +82,12 @@ func Connect(o Options, log *slog.Logger) (*Client, error) {
 		return nil, fmt.Errorf("connect to %s: %w", config.Host, err)
 	}
 	c := &Client{groups: map[schema.GroupVersion]*rest.RESTClient{}, host: config.Host}
-	for _, group := range []schema.GroupVersion{corev1.SchemeGroupVersion, discoveryv1.SchemeGroupVersion, ciliumv2.GroupVersion} {
-		client, err := rest.RESTClientForConfigAndClient(groupConfig(config, group), transport)
+	for _, group := range groups {
+		client, err := rest.RESTClientForConfigAndClient(groupConfig(config, group.version, group.custom), transport)
 		if err != nil {
 			return nil, fmt.Errorf("connect to %s: %w", config.Host, err)
 		}
-		c.groups[group] = client
+		c.groups[group.version] = client
 	}
 	return c, nil
 }
@@ -110,14 +125,14 @@ func configOf(o Options) (*rest.Config, error) {
 const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount/"
 
 // groupConfig is config for one API group.
-func groupConfig(config *rest.Config, group schema.GroupVersion) *rest.Config {
+func groupConfig(config *rest.Config, group schema.GroupVersion, custom bool) *rest.Config {
 	c := rest.CopyConfig(config)
 	c.GroupVersion, c.APIPath = &group, "/apis"
 	c.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	if group == corev1.SchemeGroupVersion {
 		c.APIPath = "/api"
 	}
-	if group != ciliumv2.GroupVersion { // cheaper for both sides; custom resources have it not
+	if !custom { // cheaper for both sides
 		c.ContentType = runtime.ContentTypeProtobuf
 		c.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	}

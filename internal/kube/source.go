@@ -28,8 +28,9 @@ type Table[T any] interface {
 
 // Selection narrows what is read of a kind. The zero Selection is everything.
 type Selection struct {
-	Fields string // as in `kubectl get --field-selector`
-	Labels string // as in `kubectl get --selector`
+	Namespace string // the one to read; empty: all
+	Fields    string // as in `kubectl get --field-selector`
+	Labels    string // as in `kubectl get --selector`
 }
 
 // Pauses of a feed.
@@ -96,7 +97,7 @@ func (s *Source[T]) run(ctx context.Context) {
 
 func (s *Source[T]) list(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	o.FieldSelector, o.LabelSelector = s.only.Fields, s.only.Labels
-	list, err := s.feeds.client.groups[s.kind.group].Get().Resource(s.kind.resource).
+	list, err := s.kind.request(s.feeds.client.groups[s.kind.group].Get(), model.Name{Namespace: s.only.Namespace}).
 		VersionedParams(&o, metav1.ParameterCodec).Do(ctx).Get()
 	return list, s.judge(ctx, err)
 }
@@ -107,7 +108,7 @@ func (s *Source[T]) watch(ctx context.Context, o metav1.ListOptions) (watch.Inte
 	if o.TimeoutSeconds != nil {
 		timeout = time.Duration(*o.TimeoutSeconds) * time.Second
 	}
-	w, err := s.feeds.client.groups[s.kind.group].Get().Resource(s.kind.resource).
+	w, err := s.kind.request(s.feeds.client.groups[s.kind.group].Get(), model.Name{Namespace: s.only.Namespace}).
 		VersionedParams(&o, metav1.ParameterCodec).Timeout(timeout).Watch(ctx)
 	return w, s.judge(ctx, err)
 }

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,8 +21,10 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 )
@@ -143,6 +146,11 @@ func (s *Server) store(path string, object Object) Object {
 			meta[name] = value
 		}
 	}
+	if generation, _ := Meta(had)["generation"].(int); had == nil || !reflect.DeepEqual(copyOf(Object{"": had["spec"]}), copyOf(Object{"": object["spec"]})) {
+		meta["generation"] = generation + 1
+	} else {
+		meta["generation"] = generation
+	}
 	s.log = append(s.log, change{kind, path, object})
 	meta["resourceVersion"] = strconv.Itoa(len(s.log))
 	s.there[path] = object
@@ -159,6 +167,9 @@ func (s *Server) remove(path string) {
 
 // Meta is the object's metadata, which it has from then on.
 func Meta(o Object) Object {
+	if o == nil {
+		return nil
+	}
 	meta, _ := o["metadata"].(Object)
 	if meta == nil {
 		meta = Object{}
@@ -175,11 +186,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if refuse != nil && refuse(w, r) {
 		return
 	}
-	slashes := 3 // of /api/v1/nodes
-	if strings.HasPrefix(r.URL.Path, "/apis/") {
-		slashes = 4
-	}
-	collection := strings.Count(r.URL.Path, "/") == slashes
+	collection := isCollection(r.URL.Path)
 	switch {
 	case r.Method == http.MethodGet && collection && r.URL.Query().Get("watch") != "":
 		s.watch(w, r)
@@ -190,17 +197,35 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// isCollection tells /api/v1/nodes from /api/v1/nodes/n1.
+func isCollection(path string) bool {
+	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	if parts = parts[2:]; strings.HasPrefix(path, "/apis/") {
+		parts = parts[1:]
+	}
+	return len(parts) == 1 || len(parts) == 3 && parts[0] == "namespaces"
+}
+
 // matches finds objects by their collection, in whatever namespace.
 func matches(collection, path string) bool {
 	resource := filepath.Base(collection)
 	return strings.HasPrefix(path, strings.TrimSuffix(collection, resource)) && strings.HasSuffix(filepath.Dir(path), "/"+resource)
 }
 
-// selects knows the one field that anybody selects by.
+// selects knows the one field that anybody selects by, and labels.
 func selects(r *http.Request, o Object) bool {
+	wanted, err := labels.Parse(r.URL.Query().Get("labelSelector"))
+	if err != nil {
+		return false
+	}
+	has := labels.Set{}
+	given, _ := Meta(o)["labels"].(Object)
+	for name, value := range given {
+		has[name] = fmt.Sprint(value)
+	}
 	node, ok := strings.CutPrefix(r.URL.Query().Get("fieldSelector"), "spec.nodeName=")
 	spec, _ := o["spec"].(Object)
-	return !ok || spec["nodeName"] == node
+	return (!ok || spec["nodeName"] == node) && wanted.Matches(has)
 }
 
 // kinds are the lists' kinds, by resource.
@@ -208,6 +233,8 @@ var kinds = map[string]string{
 	"nodes": "NodeList", "pods": "PodList", "namespaces": "NamespaceList", "services": "ServiceList", "secrets": "SecretList",
 	"endpointslices": "EndpointSliceList", "ciliumendpoints": "CiliumEndpointList", "ciliumidentities": "CiliumIdentityList",
 	"ciliumenvoyconfigs": "CiliumEnvoyConfigList", "ciliumclusterwideenvoyconfigs": "CiliumClusterwideEnvoyConfigList",
+	"gatewayclasses": "GatewayClassList", "gateways": "GatewayList", "httproutes": "HTTPRouteList", "referencegrants": "ReferenceGrantList",
+	"envoynodes": "EnvoyNodeList", "leases": "LeaseList",
 }
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {
@@ -268,7 +295,14 @@ func (s *Server) one(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		path += "/" + Meta(body)["name"].(string)
 	}
+	path, status := strings.CutSuffix(path, "/status")
 	have := s.there[path]
+	if status && r.Method == http.MethodPut && have != nil {
+		asked := body
+		body = copyOf(have)
+		Meta(body)["resourceVersion"], Meta(body)["generation"] = Meta(asked)["resourceVersion"], Meta(have)["generation"]
+		body["status"] = asked["status"]
+	}
 	switch {
 	case r.Method == http.MethodPost && have != nil:
 		Answer(w, 409, "AlreadyExists")
@@ -321,7 +355,7 @@ func copyOf(o Object) (out Object) {
 // protobuf reads what clients send of Kubernetes' own kinds.
 var protobuf = func() runtime.Decoder {
 	s := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, coordinationv1.AddToScheme} {
 		if err := add(s); err != nil {
 			panic(err)
 		}
