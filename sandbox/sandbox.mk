@@ -5,12 +5,12 @@
 #   make e2e                   end-to-end tests; KEEP=1 keeps the cluster of a failed run,
 #                              RUN=Bookstore chooses tests, FLAGS as above
 #   make conformance           the Gateway API's suite; ARGS chooses (-run-test=HTTPRouteWeight)
-#   make e2e-services          Kubernetes' own specs of Services; PROXY=nftables|iptables|none,
-#                              SPECS=^DNS picks lines of specs.txt
+#   make e2e-services          Kubernetes' own specs of Services, on Waggle alone, or
+#                              PROXY=nftables; FAMILIES=ipv6; SPECS='Services.*NodePort'
 
 SANDBOX_FOLDER := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 NODES ?= 2
-PROXY ?= nftables
+PROXY ?= waggle
 
 .PHONY: sandbox sandbox-up sandbox-down e2e conformance e2e-services
 
@@ -30,4 +30,4 @@ conformance: sandbox
 	NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' $(SANDBOX_FOLDER)/../test/conformance/run.sh $(ARGS)
 
 e2e-services: sandbox
-	PROXY=$(PROXY) SPECS='$(SPECS)' KEEP='$(KEEP)' $(SANDBOX_FOLDER)/../test/k8s-e2e/run.sh $(ARGS)
+	PROXY=$(PROXY) FAMILIES='$(FAMILIES)' SPECS='$(SPECS)' KEEP='$(KEEP)' $(SANDBOX_FOLDER)/../test/k8s-e2e/run.sh $(ARGS)

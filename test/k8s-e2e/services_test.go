@@ -1,15 +1,18 @@
 // Package k8se2e is Kubernetes' own end-to-end suite, cut down to the specs of
-// [sig-network]: the baseline for whatever serves Services in the sandbox.
+// [sig-network]: what whatever serves Services must pass, in the sandbox.
 //
 // It is a module of its own because k8s.io/kubernetes needs replace directives.
-// run.sh chooses the specs of specs.txt and the cluster.
+// run.sh chooses the specs, by left-out.txt, and the cluster.
 package k8se2e
 
 import (
 	"flag"
 	"os"
+	"regexp"
+	"strings"
 	"testing"
 
+	"github.com/onsi/ginkgo/v2"
 	"k8s.io/kubernetes/test/e2e"
 	"k8s.io/kubernetes/test/e2e/framework"
 	"k8s.io/kubernetes/test/e2e/framework/config"
@@ -32,3 +35,36 @@ func TestMain(m *testing.M) {
 }
 
 func TestServices(t *testing.T) { e2e.RunE2ETests(t) }
+
+// Every line of left-out.txt is a reason for some spec: a line that has lost
+// its specs goes, so that the list says what is missing and no more.
+func TestLeftOut(t *testing.T) {
+	text, err := os.ReadFile("left-out.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, spec := range ginkgo.PreviewSpecs("services").SpecReports {
+		if name := spec.FullText(); strings.Contains(name, "[sig-network]") {
+			names = append(names, name)
+		}
+	}
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		pattern, err := regexp.Compile(line)
+		if err != nil {
+			t.Errorf("left-out.txt: %v", err)
+			continue
+		}
+		found := false
+		for _, name := range names {
+			found = found || pattern.MatchString(name)
+		}
+		if !found {
+			t.Errorf("left-out.txt: none of %d specs is like %q", len(names), line)
+		}
+	}
+}

@@ -1,9 +1,12 @@
 // echoserver answers every request with a description of it, in the text form
-// that the echoserver of Kubernetes' old test images had. Port 8080.
+// that the echoserver of Kubernetes' old test images had. Port 8080. A datagram
+// to that port is answered with its own text behind the host's name. SIGTERM
+// lets requests end that have begun.
 package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"log"
@@ -12,12 +15,41 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 func main() {
-	log.Fatal(http.ListenAndServe(":8080", http.HandlerFunc(echo)))
+	datagrams, err := net.ListenPacket("udp", ":8080")
+	if err != nil {
+		log.Fatal(err)
+	}
+	go answer(datagrams)
+	server := http.Server{Addr: ":8080", Handler: http.HandlerFunc(echo)}
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGTERM)
+	go func() {
+		<-told
+		if err := server.Shutdown(context.Background()); err != nil {
+			log.Print(err)
+		}
+		os.Exit(0)
+	}()
+	log.Fatal(server.ListenAndServe())
+}
+
+func answer(c net.PacketConn) {
+	hostname, _ := os.Hostname()
+	b := make([]byte, 1500)
+	for {
+		n, from, err := c.ReadFrom(b)
+		if err != nil {
+			log.Fatal(err)
+		}
+		_, _ = c.WriteTo(append([]byte(hostname+" "), b[:n]...), from)
+	}
 }
 
 func echo(w http.ResponseWriter, r *http.Request) {

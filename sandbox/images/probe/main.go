@@ -2,7 +2,8 @@
 // it is run (a pod, a node, the external client, the machine) and prints one
 // line of JSON for each, with all that a test may want to know of it.
 //
-//	probe [flags] URL     http, https, or tcp (sends -data, prints what comes back)
+//	probe [flags] URL     http, https, tcp (sends -data, prints what comes back)
+//	                      or udp (the same, one datagram each way)
 //	probe sleep           does nothing until it is killed: for pods to run probe in
 package main
 
@@ -133,7 +134,7 @@ func parse(args []string) (*options, error) {
 	f.Float64Var(&o.rate, "rate", 0, "requests a second, of all workers; 0: as fast as they are answered")
 	f.DurationVar(&o.timeout, "timeout", 5*time.Second, "of one request")
 	f.BoolVar(&o.untilEOF, "until-eof", false, "go on until standard input ends, whatever -n says")
-	f.BoolVar(&o.keepAlive, "keepalive", false, "use a connection again")
+	f.BoolVar(&o.keepAlive, "keepalive", false, "use a connection, or a socket, again")
 	f.BoolVar(&o.insecure, "insecure", false, "trust any certificate")
 	f.BoolVar(&o.http2, "http2", false, "speak HTTP/2: over TLS, or from the start (h2c)")
 	f.BoolVar(&o.follow, "follow", false, "follow redirects")

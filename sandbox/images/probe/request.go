@@ -20,8 +20,12 @@ const maxBody = 64 << 10
 // worker has its own, and with it its own connections.
 func (o *options) requester() func() Result {
 	u, err := url.Parse(o.url)
-	if err == nil && u.Scheme == "tcp" {
+	switch {
+	case err == nil && u.Scheme == "tcp":
 		return func() Result { return o.timed(func(r *Result) error { return o.tcp(u.Host, r) }) }
+	case err == nil && u.Scheme == "udp":
+		e := &exchange{options: o, addr: u.Host}
+		return func() Result { return o.timed(e.once) }
 	}
 	c := &http.Client{Timeout: o.timeout, Transport: o.transport()}
 	if !o.follow {

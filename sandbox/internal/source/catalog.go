@@ -74,10 +74,12 @@ var catalog = []recipe{
 		refs: []string{"registry.k8s.io/gateway-api/echo-advanced:*"}},
 	{name: "glibc-dns", sets: []string{SetKubernetes}, debs: []string{"busybox", "bind9-dnsutils", "libc-bin"}, entry: []string{"/bin/sh"},
 		refs: []string{"registry.k8s.io/e2e-test-images/glibc-dns-testing:*"}},
-	{name: "agnhost", sets: []string{SetKubernetes}, dir: "kube", pkgs: []string{"k8s.io/kubernetes/test/images/agnhost"}, cmd: []string{"pause"},
+	{name: "boom", sets: []string{SetKubernetes}, dir: "kube", pkgs: []string{"k8s.io/kubernetes/test/images/regression-issue-74839"},
+		refs: []string{"registry.k8s.io/e2e-test-images/regression-issue-74839:*"}},
+	{name: "agnhost", sets: []string{SetKubernetes}, cert: true, dir: "kube", pkgs: []string{"k8s.io/kubernetes/test/images/agnhost"}, cmd: []string{"pause"},
 		debs:  []string{"busybox", "curl", "wget", "netcat-openbsd", "bind9-dnsutils", "iproute2", "libc-bin"},
 		refs:  []string{"registry.k8s.io/e2e-test-images/agnhost:*"},
-		files: []image.File{{Dest: "/agnhost-2", Link: "agnhost"}}},
+		files: []image.File{{Dest: "/agnhost-2", Link: "agnhost"}, {Dest: "/localhost.crt", Link: "cert.crt"}, {Dest: "/localhost.key", Link: "cert.key"}}},
 }
 
 func bookinfo(service, version string, env ...string) recipe {

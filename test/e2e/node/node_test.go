@@ -99,27 +99,3 @@ func TestUnsupported(t *testing.T) {
 		t.Errorf("status:\n%s", status)
 	}
 }
-
-// The agent's end and its return cost no request.
-func TestAgentRestart(t *testing.T) {
-	c := e2e.New(t)
-	c.Apply("testdata/web.yaml")
-	c.Wait("deployment/web", "Available")
-	client := c.Client("")
-	client.OK(e2e.Request{URL: "http://web"}, 200)
-	load := client.Load(e2e.Request{URL: "http://web", Rate: 50})
-	c.Kubectl("-n", "kube-system", "delete", "pods", "-l", "k8s-app=cilium", "--wait=true")
-	c.Kubectl("-n", "kube-system", "rollout", "status", "daemonset/cilium", "--timeout=60s")
-	rs := load.Stop()
-	for _, r := range rs {
-		if r.Status != 200 {
-			t.Errorf("a request: %d %s", r.Status, r.Error)
-		}
-	}
-	if len(rs) < 50 {
-		t.Errorf("only %d requests", len(rs))
-	}
-	c.Kubectl("rollout", "restart", "deployment/web")
-	c.Kubectl("rollout", "status", "deployment/web", "--timeout=60s")
-	client.OK(e2e.Request{URL: "http://web"}, 200)
-}

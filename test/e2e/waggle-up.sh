@@ -1,0 +1,20 @@
+#!/bin/sh
+# Brings up a cluster whose pods and Services are Waggle's alone, and waits
+# until names are resolved in it. SANDBOX is the sandbox's program, arguments are
+# flags of "sandbox up", WAGGLE a program that was built before.
+set -eu
+cd "$(dirname "$0")/../.."
+stage=$(mktemp -d)
+trap 'rm -rf "$stage"' EXIT
+if [ -z "${WAGGLE:-}" ]; then
+	WAGGLE=$stage/waggle
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$WAGGLE" ./cmd/waggle
+fi
+"$SANDBOX" up -cni-conf none -kube-proxy none "$@"
+"$SANDBOX" load-image waggle:dev "/waggle=$WAGGLE"
+host=$("$SANDBOX" kubectl get endpointslices -l kubernetes.io/service-name=kubernetes -o 'jsonpath={.items[0].endpoints[0].addresses[0]}')
+sed "s/API_SERVER_HOST/\"$host\"/" deploy/waggle-node.yaml >"$stage/waggle-node.yaml"
+"$SANDBOX" kubectl apply -f api/cilium.io/v2/crds -f "$stage/waggle-node.yaml"
+"$SANDBOX" kubectl -n kube-system rollout status daemonset/cilium --timeout=120s
+"$SANDBOX" kubectl wait --for=condition=Ready nodes --all --timeout=60s
+"$SANDBOX" kubectl -n kube-system rollout status deployment/coredns --timeout=60s
