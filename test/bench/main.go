@@ -1,5 +1,6 @@
 // Command bench measures Waggle against its targets and writes a page of
-// results: `bench routes` many routes, `bench hop` the price of a request.
+// results: `bench routes` many routes, `bench hop` the price of a request,
+// `bench l4` the way of packets through a node.
 // See docs/performance.md.
 package main
 
@@ -15,19 +16,28 @@ import (
 	"time"
 
 	"github.com/waggle-mesh/waggle/test/bench/hop"
+	"github.com/waggle-mesh/waggle/test/bench/l4"
+	"github.com/waggle-mesh/waggle/test/bench/load"
 	"github.com/waggle-mesh/waggle/test/bench/measure"
 	"github.com/waggle-mesh/waggle/test/bench/routes"
+	"github.com/waggle-mesh/waggle/test/nodes"
 )
 
-const usage = "usage: go run ./test/bench routes|hop [flags]; routes -h and hop -h list them"
+const usage = "usage: go run ./test/bench routes|hop|l4 [flags]; -h after the name lists them"
 
 func main() {
+	load.Main() // unless this is the benchmark itself
+	nodes.Main(measureAll)
+}
+
+func measureAll() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 func run(ctx context.Context, args []string) error {
@@ -39,8 +49,10 @@ func run(ctx context.Context, args []string) error {
 		return runRoutes(ctx, args[1:])
 	case "hop":
 		return runHop(ctx, args[1:])
+	case "l4":
+		return runL4(ctx, args[1:])
 	}
-	return fmt.Errorf("%q is neither routes nor hop; %s", args[0], usage)
+	return fmt.Errorf("there is no benchmark %q; %s", args[0], usage)
 }
 
 func runRoutes(ctx context.Context, args []string) error {
@@ -68,7 +80,22 @@ func runHop(ctx context.Context, args []string) error {
 	return f.write("The price of a hop", o.Binaries, func(p *measure.Page) error { return hop.Measure(ctx, o, p) })
 }
 
-// flags are those that both benchmarks have.
+func runL4(ctx context.Context, args []string) error {
+	o := l4.Options{Progress: progress}
+	f := newFlags("l4", &o.Binaries)
+	f.IntVar(&o.Rounds, "rounds", 15, "worlds are made anew for each; targets need 15 or more")
+	f.DurationVar(&o.Slice, "slice", 200*time.Millisecond, "one load on one way at a time; each has two a round")
+	f.Float64Var(&o.Quiet, "quiet", 0.1, "drop rounds in which others take more than this `share` of the machine")
+	f.StringVar(&o.Append, "append", "", "`file` of rounds: those in it count too, and this run's are added")
+	f.StringVar(&o.Kube, "kube", l4.DefaultKube(), "the sandbox's program that is kube-proxy")
+	f.Var((*list)(&o.Ways), "ways", "measure these alone: "+strings.Join(l4.Ways, ","))
+	f.Var((*list)(&o.Kinds), "worlds", "measure these alone: "+strings.Join(l4.Kinds, ","))
+	f.Var((*list)(&o.Loads), "loads", "measure these alone: "+strings.Join(l4.Loads, ","))
+	f.Parse(args)
+	return f.write("The way through a node", o.Binaries, func(p *measure.Page) error { return l4.Measure(ctx, o, p) })
+}
+
+// flags are those that all benchmarks have.
 type flags struct {
 	*flag.FlagSet
 	out string
@@ -117,7 +144,7 @@ func (l *list) Set(words string) error {
 func (f *flags) command() string {
 	var less []string
 	f.Visit(func(set *flag.Flag) {
-		if set.Name != "out" && set.Name != "waggle" && set.Name != "envoy" { // paths of this machine
+		if set.Name != "out" && set.Name != "append" && set.Name != "kube" && set.Name != "waggle" && set.Name != "envoy" { // paths of this machine
 			less = append(less, " -"+set.Name+" "+set.Value.String())
 		}
 	})

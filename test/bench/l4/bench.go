@@ -1,0 +1,107 @@
+// Package l4 measures what the way of packets through a node costs: between
+// pods and to Services, with Waggle's data path, on the same way without it,
+// and with kube-proxy in nftables mode.
+package l4
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waggle-mesh/waggle/test/bench/measure"
+)
+
+// Options say how much is measured.
+type Options struct {
+	Binaries measure.Binaries
+	Rounds   int           // to be added; all worlds are made anew for each
+	Slice    time.Duration // of one load on one way; each has two a round
+	Quiet    float64       // most of the machine that others may take in a round, 0 to 1
+	Append   string        // file of rounds that this run goes on with; empty: none
+	Kube     string        // the program that is kube-proxy
+	Ways     []string      // short names of ways; empty: all
+	Kinds    []string      // of worlds; empty: all
+	Loads    []string      // empty: all
+	Progress func(format string, args ...any)
+}
+
+// bench is a run.
+type bench struct {
+	Options
+}
+
+// of tells rounds that may be counted together.
+func (b *bench) of() string {
+	return fmt.Sprintf("l4 %s %s %s %s", b.Slice, strings.Join(b.Ways, ","), strings.Join(b.Kinds, ","), strings.Join(b.Loads, ","))
+}
+
+func orAll(some, all []string) []string {
+	if len(some) == 0 {
+		return all
+	}
+	return some
+}
+
+// Measure measures everything and writes it to the page.
+func Measure(ctx context.Context, o Options, page *measure.Page) error {
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("network namespaces and BPF need root")
+	}
+	o.Ways, o.Loads = orAll(o.Ways, Ways), orAll(o.Loads, Loads)
+	o.Kinds = orAll(o.Kinds, Kinds)
+	b := &bench{o}
+	if slices.Contains(o.Kinds, kubeProxy) {
+		if err := b.checkKubeProxy(); err != nil {
+			return err
+		}
+	}
+	record, err := measure.OpenRecord(o.Append, b.of())
+	if err != nil {
+		return err
+	}
+	for done, dropped := 0, 0; done < o.Rounds; {
+		round, err := b.round(ctx)
+		if err != nil {
+			return err
+		}
+		if round.Others > o.Quiet && dropped < o.Rounds {
+			dropped++
+			o.Progress("round dropped: others used %.0f %% of the machine", 100*round.Others)
+			continue
+		}
+		if err := record.Add(round); err != nil {
+			return err
+		}
+		done++
+		o.Progress("round %d of %d, others used %.1f %%, %s", done, o.Rounds, 100*round.Others, time.Since(round.Began).Round(time.Second))
+	}
+	if len(record.Rounds) < 2 {
+		return fmt.Errorf("%d rounds are too few for a page", len(record.Rounds))
+	}
+	b.report(page, record)
+	return nil
+}
+
+func (b *bench) checkKubeProxy() error {
+	if err := measure.Installed(map[string]string{"nft": "nftables", "ip": "iproute2"}); err != nil {
+		return err
+	}
+	if _, err := os.Stat(b.Kube); err != nil {
+		return fmt.Errorf("find kube-proxy: %w; `make sandbox && sandbox/bin/sandbox build` makes it", err)
+	}
+	return nil
+}
+
+// DefaultKube is where the sandbox keeps the program that is kube-proxy.
+func DefaultKube() string {
+	cache := os.Getenv("SANDBOX_CACHE")
+	if cache == "" {
+		user, _ := os.UserCacheDir()
+		cache = filepath.Join(user, "waggle-sandbox")
+	}
+	return filepath.Join(cache, "bin", "kube")
+}
