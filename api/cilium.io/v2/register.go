@@ -16,6 +16,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&CiliumEndpoint{}, &CiliumEndpointList{},
 		&CiliumEnvoyConfig{}, &CiliumEnvoyConfigList{},
 		&CiliumIdentity{}, &CiliumIdentityList{},
+		&CiliumLoadBalancerIPPool{}, &CiliumLoadBalancerIPPoolList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
