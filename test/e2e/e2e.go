@@ -202,11 +202,17 @@ func (c *Test) NodeIPs(node string) []string {
 }
 
 // Acceptance finds files of the acceptance scenarios, which lie beside the
-// project or where ACCEPTANCE says. Where there are none it returns none: the
-// project's own examples are tested in any case.
-func Acceptance(pattern string) []string {
-	dir := cmp.Or(os.Getenv("ACCEPTANCE"), filepath.Join(filepath.Dir(Root()), "shared", "acceptance"))
-	files, _ := filepath.Glob(filepath.Join(dir, "seeds", pattern))
+// project or where ACCEPTANCE says. Where there are none it returns none, for
+// tests that have an example of the project's own besides; but what ACCEPTANCE
+// names must have them.
+func Acceptance(t *testing.T, pattern string) []string {
+	t.Helper()
+	given := os.Getenv("ACCEPTANCE")
+	dir := cmp.Or(given, filepath.Join(filepath.Dir(Root()), "shared", "acceptance"))
+	files, err := filepath.Glob(filepath.Join(dir, "seeds", pattern))
+	if err != nil || given != "" && len(files) == 0 {
+		t.Fatalf("ACCEPTANCE=%s has no seeds/%s: %v", given, pattern, err)
+	}
 	return files
 }
 

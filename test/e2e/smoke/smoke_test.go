@@ -31,28 +31,33 @@ func TestBookstore(t *testing.T) {
 // service proxy throws dice: wrong once in 16,000 runs.
 const throws = 1600
 
-// The same, as it was given: its server takes one connection at a time and
-// refuses between two, so that it is the answers that are shared. They come at a
-// rate that gives it time, and with room for one pod that is slower.
-func TestBookstoreAsGiven(t *testing.T) {
-	for _, file := range e2e.Acceptance("bookstore/bookstore.yaml") {
-		c := e2e.In(t, "default")
-		c.Apply(file)
-		c.Wait("deployment/bookstore-v1", "Available")
-		c.Wait("deployment/bookstore-v2", "Available")
-		client := c.Client("")
-		client.Hears("http://bookstore:8080", "v1", "v2")
-		var answers e2e.Responses
-		c.Eventually("enough answers", func() error {
-			got := client.Do(e2e.Request{URL: "http://bookstore:8080", Count: throws / 2, Rate: 100})
-			answers = append(answers, slices.DeleteFunc(got, e2e.Response.Failed)...)
-			if len(answers) < throws {
-				return fmt.Errorf("%d of %d", len(answers), throws)
-			}
-			return nil
-		})
-		c.Shares(answers, map[string]float64{"Response from v1": 50, "Response from v2": 50}, 10)
+// The same with a server that takes one connection at a time and refuses
+// between two, so that it is the answers that are shared. They come at a rate
+// that gives it time, and with room for one pod that is slower.
+func TestBookstoreOneAtATime(t *testing.T) {
+	files := append(e2e.Acceptance(t, "bookstore/bookstore.yaml"), filepath.Join(e2e.Root(), "examples", "bookstore", "bookstore.yaml"))
+	for _, file := range files {
+		t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) { oneAtATime(t, file) })
 	}
+}
+
+func oneAtATime(t *testing.T, file string) {
+	c := e2e.In(t, "default")
+	c.Apply(file)
+	c.Wait("deployment/bookstore-v1", "Available")
+	c.Wait("deployment/bookstore-v2", "Available")
+	client := c.Client("")
+	client.Hears("http://bookstore:8080", "v1", "v2")
+	var answers e2e.Responses
+	c.Eventually("enough answers", func() error {
+		got := client.Do(e2e.Request{URL: "http://bookstore:8080", Count: throws / 2, Rate: 100})
+		answers = append(answers, slices.DeleteFunc(got, e2e.Response.Failed)...)
+		if len(answers) < throws {
+			return fmt.Errorf("%d of %d", len(answers), throws)
+		}
+		return nil
+	})
+	c.Shares(answers, map[string]float64{"Response from v1": 50, "Response from v2": 50}, 10)
 }
 
 // The product page asks two services, one of which asks a third.
