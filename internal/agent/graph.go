@@ -59,6 +59,7 @@ const (
 // Graph is the pipeline.
 type Graph struct {
 	in      Inputs
+	mode    RouteTables
 	hosts   *flow.Table[render.Host]
 	sizes   *flow.Table[size]
 	resized []flow.Change[size]      // since the last Settle
@@ -69,14 +70,31 @@ type Graph struct {
 
 // New adds the pipeline to g.
 func New(g *flow.Graph, in Inputs) *Graph {
-	a := &Graph{in: in, refused: map[string]bool{}, pending: map[string]flow.Change[model.Resource]{}}
-	a.scoped = flow.NewTable(g, "scoped tables", equal[flow.KeyRow])
+	a := newGraph(g, in.RouteTables)
+	a.in = in
 	a.clusters(g)
 	a.loadAssignments(g)
 	a.certificates(g)
-	a.routes(g)
+	a.hosts = flow.Derive(g, "hosts", in.VirtualHosts, render.Host.Equal,
+		func(_ *flow.Reader, v model.VirtualHost) []render.Host {
+			return []render.Host{render.VirtualHost(v)}
+		})
+	a.routes(g, flow.Derive(g, "used route tables", in.Listeners, equal[tableUse],
+		func(_ *flow.Reader, l model.Listener) (out []tableUse) {
+			for _, c := range l.Chains {
+				out = append(out, tableUse{l.Key(), c.Table, l.BindPort})
+			}
+			return out
+		}))
 	a.listeners(g)
 	return a
+}
+
+func newGraph(g *flow.Graph, mode RouteTables) *Graph {
+	return &Graph{
+		mode: mode, refused: map[string]bool{}, pending: map[string]flow.Change[model.Resource]{},
+		scoped: flow.NewTable(g, "scoped tables", equal[flow.KeyRow]),
+	}
 }
 
 // Outcomes takes note of route tables that Envoy refuses as a whole: Settle
@@ -117,9 +135,9 @@ func (a *Graph) Settle() (again bool) {
 
 func (a *Graph) wantsScopes(s size, is bool) bool {
 	switch {
-	case a.in.RouteTables == Plain:
+	case a.mode == Plain:
 		return false
-	case a.in.RouteTables == Scoped, a.refused[s.table]:
+	case a.mode == Scoped, a.refused[s.table]:
 		return true
 	case is:
 		// Where all hosts go at once there is nothing to be served better,
@@ -169,10 +187,7 @@ func (a *Graph) clusters(g *flow.Graph) {
 
 func (a *Graph) loadAssignments(g *flow.Graph) {
 	byEndpoints := flow.NewIndex(a.in.Backends, func(b model.Backend) []string { return []string{b.EndpointsKey()} })
-	byService := flow.NewIndex(a.in.EndpointSlices, func(s model.Object[*discoveryv1.EndpointSlice]) []string {
-		owner := model.Name{Namespace: s.Name.Namespace, Name: s.Value.Labels[discoveryv1.LabelServiceName]}
-		return []string{owner.String()}
-	})
+	byService := slicesByService(a.in.EndpointSlices)
 	endpoints := flow.Derive(g, "endpoints", flow.Keys(g, "service ports", byEndpoints), model.Endpoints.Equal,
 		func(r *flow.Reader, k flow.KeyRow) []model.Endpoints {
 			b, _ := flow.First(r, byEndpoints, k.Key())

@@ -27,6 +27,10 @@ type NodeInputs struct {
 	// Links are the pods of this node as their devices present them, without
 	// identities.
 	Links *flow.Table[model.PodEndpoint]
+	// Redirects lead ports of Services to Envoy, Live are the listeners that
+	// Envoy has. Nil: nothing is led there.
+	Redirects *flow.Table[model.ServiceRedirect]
+	Live      *flow.Table[flow.KeyRow]
 }
 
 // NewNodeInputs makes the tables, empty.
@@ -58,7 +62,7 @@ type NodeSettings struct {
 
 // NodeGraph is the pipeline of a node's data path:
 //
-//	Services, EndpointSlices ─────────────▶ Frontends, BackendSets, Unsupported
+//	Services, EndpointSlices, Redirects ──▶ Frontends, BackendSets, Unsupported
 //	Pods, Namespaces ─▶ labels ─┬─────────▶ Requests ─▶ CiliumIdentities ─┐
 //	              identities ◀──┼─────────────────────────────────────────┘
 //	Links ──────────────────────┴─────────▶ PodEndpoints ─▶ EndpointObjects
@@ -90,6 +94,10 @@ type NodeGraph struct {
 // NewNode adds the pipeline to g.
 func NewNode(g *flow.Graph, in NodeInputs, settings NodeSettings) *NodeGraph {
 	n := &NodeGraph{in: in, settings: settings}
+	if in.Redirects == nil {
+		n.in.Redirects = flow.NewTable(g, "redirects", same[model.ServiceRedirect])
+		n.in.Live = flow.NewTable(g, "live listeners", equal[flow.KeyRow])
+	}
 	n.nodes = flow.Derive(g, "nodes", in.Nodes, same[node], n.node)
 	n.services(g)
 	n.identities(g)
@@ -139,6 +147,24 @@ func (c claim) before(other claim) int {
 
 func (c claim) chosen() bool { return c.Kind == model.ExternalIP }
 
+// redirect is the listener that gets the connections of a frontend. Envoy gets
+// those of a Service with backends from when it can take them, so that nobody
+// is refused meanwhile.
+func (n *NodeGraph) redirect(r *flow.Reader, byService *flow.Index[model.ServiceRedirect], f model.Frontend) string {
+	if f.Protocol != model.TCP {
+		return ""
+	}
+	for _, row := range flow.Select(r, byService, f.Service.String()) {
+		if len(row.Ports) > 0 && !slices.Contains(row.Ports, f.Port) {
+			continue
+		}
+		if _, live := flow.Get(r, n.in.Live, row.Listener); live || row.Alone {
+			return row.Listener
+		}
+	}
+	return ""
+}
+
 // services makes frontends and sets.
 func (n *NodeGraph) services(g *flow.Graph) {
 	claims := flow.Derive(g, "frontend claims", n.in.Services, flow.Equal[claim],
@@ -149,9 +175,12 @@ func (n *NodeGraph) services(g *flow.Graph) {
 			return out
 		})
 	byAddress := flow.NewIndex(claims, func(c claim) []string { return []string{c.Frontend.Key()} })
+	byService := flow.NewIndex(n.in.Redirects, func(r model.ServiceRedirect) []string { return []string{r.Service.String()} })
 	n.Frontends = flow.Derive(g, "frontends", flow.Keys(g, "frontend addresses", byAddress), flow.Equal[model.Frontend],
 		func(r *flow.Reader, k flow.KeyRow) []model.Frontend {
-			return []model.Frontend{slices.MinFunc(flow.Select(r, byAddress, k.Key()), claim.before).Frontend}
+			f := slices.MinFunc(flow.Select(r, byAddress, k.Key()), claim.before).Frontend
+			f.Redirect = n.redirect(r, byService, f)
+			return []model.Frontend{f}
 		})
 
 	bySlice := flow.NewIndex(n.in.EndpointSlices, func(s model.Object[*discoveryv1.EndpointSlice]) []string {

@@ -16,13 +16,19 @@ type size struct {
 
 func (s size) Key() string { return s.table }
 
+// tableUse is a route table that a listener uses.
+type tableUse struct {
+	listener string
+	table    string
+	port     uint16 // that clients name, if they name one
+}
+
+// Key is unique per listener and table.
+func (u tableUse) Key() string { return model.Join(u.listener, u.table) }
+
 // routes renders the route tables. What a table holds is read only where it
 // is served as a whole: in a scoped table, an edit touches its own host.
-func (a *Graph) routes(g *flow.Graph) {
-	a.hosts = flow.Derive(g, "hosts", a.in.VirtualHosts, render.Host.Equal,
-		func(_ *flow.Reader, v model.VirtualHost) []render.Host {
-			return []render.Host{render.VirtualHost(v)}
-		})
+func (a *Graph) routes(g *flow.Graph, used *flow.Table[tableUse]) {
 	byTable := flow.NewIndex(a.hosts, func(h render.Host) []string { return []string{h.Table} })
 	wildcards := flow.NewIndex(a.hosts, func(h render.Host) []string {
 		if isWildcard(h) {
@@ -30,14 +36,8 @@ func (a *Graph) routes(g *flow.Graph) {
 		}
 		return nil
 	})
-	listeners := flow.NewIndex(a.in.Listeners, func(l model.Listener) []string {
-		var tables []string
-		for _, c := range l.Chains {
-			tables = append(tables, c.Table)
-		}
-		return tables
-	})
-	tables := flow.Keys(g, "tables", listeners) // also those without hosts
+	uses := flow.NewIndex(used, func(u tableUse) []string { return []string{u.table} })
+	tables := flow.Keys(g, "tables", uses) // also those without hosts
 	a.sizes = flow.Derive(g, "table sizes", tables, equal[size],
 		func(r *flow.Reader, k flow.KeyRow) []size {
 			return []size{{k.Key(), flow.Count(r, byTable, k.Key())}}
@@ -50,18 +50,18 @@ func (a *Graph) routes(g *flow.Graph) {
 			}
 			return []model.Resource{render.RouteConfiguration(k.Key(), flow.Select(r, byTable, k.Key()))}
 		}))
-	a.scopes(g, listeners)
+	a.scopes(g, uses)
 }
 
 // scopes renders the exact hosts of scoped tables, each by itself.
-func (a *Graph) scopes(g *flow.Graph, listeners *flow.Index[model.Listener]) {
+func (a *Graph) scopes(g *flow.Graph, uses *flow.Index[tableUse]) {
 	a.publish(flow.Derive(g, "scoped hosts", a.hosts, model.Resource.Equal,
 		func(r *flow.Reader, h render.Host) []model.Resource {
 			if isWildcard(h) || !a.isScoped(r, h.Table) {
 				return nil
 			}
-			l, _ := flow.First(r, listeners, h.Table)
-			return render.ScopedHost(h, l.BindPort)
+			use, _ := flow.First(r, uses, h.Table)
+			return render.ScopedHost(h, use.port)
 		}))
 }
 

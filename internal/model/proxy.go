@@ -11,7 +11,10 @@ type ServiceRedirect struct {
 	Service  Name
 	Ports    []uint16 // the Service's, sorted; empty: all
 	Listener string   // the EnvoyListener's name
-	Owner    Ref      // who asks for it; the oldest by name has a port that several ask for
+	// Alone: the Service has no backends of its own. While the listener is
+	// not live it is rejected; others keep their backends until it is.
+	Alone bool
+	Owner Ref // who asks for it
 }
 
 // Key is unique per owner, Service and listener.
@@ -27,11 +30,14 @@ type ProxyResource struct {
 	// KeepSource: Envoy connects to backends from the client's address, else
 	// from the node's ingress address. One for all resources of an object.
 	KeepSource bool
+	// Generated: the operator has made it. Its route tables are made of
+	// fragments.
+	Generated bool
 }
 
 // Equal tells whether r and other are the same version of one resource.
 func (r ProxyResource) Equal(other ProxyResource) bool {
-	return r.KeepSource == other.KeepSource && r.Resource.Equal(other.Resource)
+	return r.KeepSource == other.KeepSource && r.Generated == other.Generated && r.Resource.Equal(other.Resource)
 }
 
 // RouteFragment is a part of a route table: a RouteConfiguration whose virtual

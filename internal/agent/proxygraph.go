@@ -1,0 +1,219 @@
+package agent
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/model"
+	"github.com/waggle-mesh/waggle/internal/render"
+	"github.com/waggle-mesh/waggle/internal/service"
+)
+
+// ProxyInputs are the tables that the pipeline to a node's Envoys reads.
+type ProxyInputs struct {
+	Offers      *flow.Table[Offer]
+	Fragments   *flow.Table[model.RouteFragment]
+	Hosts       *flow.Table[render.Host] // of generated route tables
+	Assignments *flow.Table[model.Assignment]
+	Redirects   *flow.Table[model.ServiceRedirect]
+	Secrets     *flow.Table[model.Object[*corev1.Secret]]
+
+	Services       *flow.Table[model.Object[*corev1.Service]]
+	EndpointSlices *flow.Table[model.Object[*discoveryv1.EndpointSlice]]
+
+	// Numbers are the logical numbers of the listeners in ProxyGraph.Wanted,
+	// which whoever owns the graph gives. A listener without one waits.
+	Numbers *flow.Table[ListenerNumber]
+	// Node is what the node adds to resources.
+	Node render.Node
+	// RouteTables says how route tables are served.
+	RouteTables RouteTables
+}
+
+// Offer is a resource of one object. Several objects may offer the same one.
+type Offer struct {
+	model.ProxyResource
+	Object model.Ref
+}
+
+// Key is unique per object and resource.
+func (o Offer) Key() string { return model.Join(o.ResourceKey.Key(), o.Object.Key()) }
+
+// Equal tells whether o and other are the same version of one offer.
+func (o Offer) Equal(other Offer) bool {
+	return o.Object == other.Object && o.ProxyResource.Equal(other.ProxyResource)
+}
+
+// ListenerNumber is the logical number of a listener, see redirect.Numbers.
+type ListenerNumber struct {
+	Listener string
+	K        uint16
+}
+
+// Key is the listener's name.
+func (n ListenerNumber) Key() string { return n.Listener }
+
+// NewProxyInputs makes the tables that this pipeline alone reads, empty.
+func NewProxyInputs(g *flow.Graph) ProxyInputs {
+	return ProxyInputs{
+		Secrets: objects[*corev1.Secret](g, "Secret"),
+		Numbers: flow.NewTable(g, "listener numbers", flow.Equal[ListenerNumber]),
+	}
+}
+
+// ProxyGraph is the pipeline of a node's Envoys:
+//
+//	Offers ─▶ resources ─┬─ Listeners, with a number ──▶ Listener
+//	                     ├─ Clusters, with a source ───▶ Cluster
+//	                     └─ the others ────────────────▶ as they are
+//	Fragments ───────────┬─────────────────────────────▶ RouteConfiguration
+//	Hosts ───────────────┴─▶ (scoped tables) ──────────▶ ScopedRoute, RouteConfiguration
+//	Assignments ─▶ Services, EndpointSlices ───────────▶ ClusterLoadAssignment
+//
+// Changes, Settle and Outcomes are Graph's.
+type ProxyGraph struct {
+	*Graph
+	// Wanted are the names of the listeners that need a number.
+	Wanted *flow.Table[flow.KeyRow]
+
+	in        ProxyInputs
+	resources *flow.Table[model.ProxyResource]
+}
+
+// NewProxy adds the pipeline to g.
+func NewProxy(g *flow.Graph, in ProxyInputs) *ProxyGraph {
+	p := &ProxyGraph{Graph: newGraph(g, in.RouteTables), in: in}
+	p.merge(g)
+	p.Wanted = flow.Derive(g, "wanted listeners", p.resources, equal[flow.KeyRow],
+		func(_ *flow.Reader, r model.ProxyResource) []flow.KeyRow {
+			if r.Type != model.EnvoyListener || render.IsInternal(r.Resource) {
+				return nil
+			}
+			return []flow.KeyRow{flow.KeyRow(r.Name)}
+		})
+	p.hosts = in.Hosts
+	p.routes(g, p.uses(g))
+	p.fragments(g)
+	p.fit(g)
+	p.assignments(g)
+	return p
+}
+
+// uses finds the generated route tables that listeners use, and the ports of
+// Services that lead to them.
+func (p *ProxyGraph) uses(g *flow.Graph) *flow.Table[tableUse] {
+	byListener := flow.NewIndex(p.in.Redirects, func(r model.ServiceRedirect) []string { return []string{r.Listener} })
+	return flow.Derive(g, "used route tables", p.resources, equal[tableUse],
+		func(r *flow.Reader, offered model.ProxyResource) (out []tableUse) {
+			if offered.Type != model.EnvoyListener || !offered.Generated {
+				return nil
+			}
+			var port uint16
+			if redirect, ok := flow.First(r, byListener, offered.Name); ok && len(redirect.Ports) > 0 {
+				port = redirect.Ports[0]
+			}
+			for _, table := range render.RouteTables(offered.Resource) {
+				out = append(out, tableUse{listener: offered.Name, table: table, port: port})
+			}
+			return out
+		})
+}
+
+// merge makes one resource of all that objects offer under its name: that of
+// the first object. All of them are told what becomes of it.
+func (p *ProxyGraph) merge(g *flow.Graph) {
+	byResource := flow.NewIndex(p.in.Offers, func(o Offer) []string { return []string{o.ResourceKey.Key()} })
+	p.resources = flow.Derive(g, "offered resources", flow.Keys(g, "offered names", byResource), model.ProxyResource.Equal,
+		func(r *flow.Reader, k flow.KeyRow) []model.ProxyResource {
+			offers := flow.Select(r, byResource, k.Key())
+			row := offers[0].ProxyResource
+			row.Owners = nil
+			for _, o := range offers {
+				row.Owners = append(row.Owners, o.Owners...)
+			}
+			slices.SortFunc(row.Owners, model.Ref.Compare)
+			row.Owners = slices.Compact(row.Owners)
+			return []model.ProxyResource{row}
+		})
+}
+
+// fit gives resources what the node adds to them.
+func (p *ProxyGraph) fit(g *flow.Graph) {
+	p.publish(flow.Derive(g, "resources", p.resources, model.Resource.Equal,
+		func(r *flow.Reader, offered model.ProxyResource) []model.Resource {
+			source := render.FromIngress
+			if offered.KeepSource {
+				source = render.FromClient
+			}
+			switch offered.Type {
+			case model.EnvoyListener:
+				if render.IsInternal(offered.Resource) {
+					return []model.Resource{offered.Resource}
+				}
+				number, ok := flow.Get(r, p.in.Numbers, offered.Name)
+				if !ok {
+					return nil
+				}
+				served := render.Scoped(offered.Resource, func(table string) bool { return p.isScoped(r, table) })
+				return []model.Resource{p.in.Node.Listener(served, number.K, source)}
+			case model.Cluster:
+				return []model.Resource{p.in.Node.Cluster(offered.Resource, source)}
+			default:
+				return []model.Resource{offered.Resource}
+			}
+		}))
+}
+
+// fragments publishes route tables that are not made of hosts.
+func (p *ProxyGraph) fragments(g *flow.Graph) {
+	byTable := flow.NewIndex(p.in.Fragments, func(f model.RouteFragment) []string { return []string{f.Table} })
+	p.publish(flow.Derive(g, "user route tables", flow.Keys(g, "user tables", byTable), model.Resource.Equal,
+		func(r *flow.Reader, k flow.KeyRow) []model.Resource {
+			f, _ := flow.First(r, byTable, k.Key())
+			return []model.Resource{{
+				ResourceKey: model.ResourceKey{Type: model.RouteConfiguration, Name: f.Table}, Body: f.Body, Owners: []model.Ref{f.Owner},
+			}}
+		}))
+}
+
+// assignments renders the endpoints that clusters ask for.
+func (p *ProxyGraph) assignments(g *flow.Graph) {
+	byName := flow.NewIndex(p.in.Assignments, func(a model.Assignment) []string { return []string{a.Name} })
+	bySlice := slicesByService(p.in.EndpointSlices)
+	p.publish(flow.Derive(g, "load assignments", flow.Keys(g, "assignments", byName), model.Resource.Equal,
+		func(r *flow.Reader, k flow.KeyRow) []model.Resource {
+			a, _ := flow.First(r, byName, k.Key())
+			owner, _ := flow.Get(r, p.in.Services, a.Service.String())
+			var all []*discoveryv1.EndpointSlice
+			for _, s := range flow.Select(r, bySlice, a.Service.String()) {
+				all = append(all, s.Value)
+			}
+			return []model.Resource{render.Assignment(a.Name, a.Service, endpointsOf(a, owner.Value, all))}
+		}))
+}
+
+// endpointsOf are the addresses behind the ports that an assignment means.
+func endpointsOf(a model.Assignment, owner *corev1.Service, all []*discoveryv1.EndpointSlice) (out []netip.AddrPort) {
+	if owner == nil {
+		return nil
+	}
+	for _, port := range owner.Spec.Ports {
+		if a.Port == "" || a.Port == port.Name || a.Port == strconv.Itoa(int(port.Port)) {
+			out = append(out, service.Endpoints(a.Service, uint16(port.Port), owner, all).Addresses...)
+		}
+	}
+	slices.SortFunc(out, netip.AddrPort.Compare)
+	return slices.Compact(out)
+}
+
+func slicesByService(table *flow.Table[model.Object[*discoveryv1.EndpointSlice]]) *flow.Index[model.Object[*discoveryv1.EndpointSlice]] {
+	return flow.NewIndex(table, func(s model.Object[*discoveryv1.EndpointSlice]) []string {
+		owner := model.Name{Namespace: s.Name.Namespace, Name: s.Value.Labels[discoveryv1.LabelServiceName]}
+		return []string{owner.String()}
+	})
+}
