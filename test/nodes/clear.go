@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -72,7 +73,7 @@ func clearGround(prefix string) error {
 	entries, _ := os.ReadDir(namespaces)
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), prefix+"-") {
-			errs = append(errs, netns.DeleteNamed(e.Name()))
+			errs = append(errs, removeNamespace(e.Name()))
 		}
 	}
 	dir := filepath.Join(groundsDir, prefix)
@@ -83,6 +84,18 @@ func clearGround(prefix string) error {
 		}
 	}
 	return errors.Join(append(errs, os.RemoveAll(dir))...)
+}
+
+// removeNamespace removes one that another process may be at, too.
+func removeNamespace(name string) error {
+	err := netns.DeleteNamed(name)
+	if errors.Is(err, unix.EINVAL) { // unmounted by the other
+		err = os.Remove(filepath.Join(namespaces, name))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // removeCgroup kills what lives in a cgroup and removes it.
