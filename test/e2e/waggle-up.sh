@@ -14,7 +14,7 @@ fi
 "$SANDBOX" load-image waggle:dev "/waggle=$WAGGLE"
 host=$("$SANDBOX" kubectl get endpointslices -l kubernetes.io/service-name=kubernetes -o 'jsonpath={.items[0].endpoints[0].addresses[0]}')
 sed "s/API_SERVER_HOST/\"$host\"/" deploy/waggle-node.yaml >"$stage/waggle-node.yaml"
-"$SANDBOX" kubectl apply -f api/cilium.io/v2/crds -f "$stage/waggle-node.yaml"
+"$SANDBOX" kubectl apply -f chart/waggle/files/crds -f "$stage/waggle-node.yaml"
 "$SANDBOX" kubectl -n kube-system rollout status daemonset/cilium --timeout=120s
 "$SANDBOX" kubectl wait --for=condition=Ready nodes --all --timeout=60s
 "$SANDBOX" kubectl -n kube-system rollout status deployment/coredns --timeout=60s

@@ -10,4 +10,4 @@
 package v2
 
 //go:generate go tool controller-gen object paths=.
-//go:generate go tool controller-gen crd paths=. paths=../v2alpha1 output:crd:dir=crds
+//go:generate go tool controller-gen crd paths=. paths=../v2alpha1 output:crd:dir=../../../chart/waggle/files/crds
