@@ -27,7 +27,6 @@ func (a *node) awaitPlace(ctx context.Context) error {
 			a.enter(Phase{Waiting: waiting})
 			told = waiting
 		}
-		a.feeds.Apply() // or what is fed would pile up; the graph has no other owner yet
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
