@@ -1,0 +1,44 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// TestConfigDir reads flags from files: what the command line says wins, what
+// is no flag is passed over, and what cannot be read is named.
+func TestConfigDir(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"level": "debug\n", "port": "7", "other-command": "x", "..data": "x"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(args ...string) (level string, port int, err error) {
+		c := configDir(&cobra.Command{Use: "test", RunE: func(*cobra.Command, []string) error { return nil }, SilenceErrors: true, SilenceUsage: true})
+		c.Flags().StringVar(&level, "level", "info", "")
+		c.Flags().IntVar(&port, "port", 1, "")
+		c.SetArgs(args)
+		err = c.Execute()
+		return level, port, err
+	}
+	if level, port, err := run("--config-dir", dir, "--port", "8"); level != "debug" || port != 8 || err != nil {
+		t.Errorf("got %s, %d, %v", level, port, err)
+	}
+	if level, _, err := run(); level != "info" || err != nil {
+		t.Errorf("without: %s, %v", level, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "port"), []byte("many"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := run("--config-dir", dir); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "port")) {
+		t.Errorf("a broken file: %v", err)
+	}
+	if _, _, err := run("--config-dir", filepath.Join(dir, "none")); err == nil {
+		t.Error("no directory is no error")
+	}
+}
