@@ -1,6 +1,7 @@
 // Command bench measures Waggle against its targets and writes a page of
 // results: `bench routes` many routes, `bench hop` the price of a request,
-// `bench l4` the way of packets through a node.
+// `bench l4` the way of packets through a node, `bench redirect` the way to
+// Envoy.
 // See docs/performance.md.
 package main
 
@@ -19,11 +20,12 @@ import (
 	"github.com/waggle-mesh/waggle/test/bench/l4"
 	"github.com/waggle-mesh/waggle/test/bench/load"
 	"github.com/waggle-mesh/waggle/test/bench/measure"
+	"github.com/waggle-mesh/waggle/test/bench/redirect"
 	"github.com/waggle-mesh/waggle/test/bench/routes"
 	"github.com/waggle-mesh/waggle/test/nodes"
 )
 
-const usage = "usage: go run ./test/bench routes|hop|l4 [flags]; -h after the name lists them"
+const usage = "usage: go run ./test/bench routes|hop|l4|redirect [flags]; -h after the name lists them"
 
 func main() {
 	load.Main() // unless this is the benchmark itself
@@ -51,6 +53,8 @@ func run(ctx context.Context, args []string) error {
 		return runHop(ctx, args[1:])
 	case "l4":
 		return runL4(ctx, args[1:])
+	case "redirect":
+		return runRedirect(ctx, args[1:])
 	}
 	return fmt.Errorf("there is no benchmark %q; %s", args[0], usage)
 }
@@ -71,8 +75,10 @@ func runHop(ctx context.Context, args []string) error {
 	o := hop.Options{Progress: progress}
 	f := newFlags("hop", &o.Binaries)
 	f.IntVar(&o.Many, "many", 5000, "hosts, and path rules of one host")
-	f.IntVar(&o.Rounds, "rounds", 40, "starts of all proxies, 15 or more for the targets")
-	f.IntVar(&o.Turns, "turns", 15, "turns of all proxies in a round")
+	f.IntVar(&o.Rounds, "rounds", 20, "rounds of all shapes; targets need 15 or more")
+	f.DurationVar(&o.For, "for", 0, "begin no round later than this")
+	f.StringVar(&o.Append, "append", "", "`file` of rounds: those in it count too, and this run's are added")
+	f.IntVar(&o.Turns, "turns", 8, "turns of all proxies in a round")
 	f.Float64Var(&o.Quiet, "quiet", 0.1, "drop rounds in which others take more than this `share` of the machine")
 	f.Var((*list)(&o.Shapes), "shapes", "measure these alone: "+strings.Join(hop.Shapes, ","))
 	f.DurationVar(&o.Slice, "slice", 20*time.Millisecond, "load on one proxy at a time; it has two a turn")
@@ -93,6 +99,19 @@ func runL4(ctx context.Context, args []string) error {
 	f.Var((*list)(&o.Loads), "loads", "measure these alone: "+strings.Join(l4.Loads, ","))
 	f.Parse(args)
 	return f.write("The way through a node", o.Binaries, func(p *measure.Page) error { return l4.Measure(ctx, o, p) })
+}
+
+func runRedirect(ctx context.Context, args []string) error {
+	o := redirect.Options{Progress: progress}
+	f := newFlags("redirect", &o.Binaries)
+	f.IntVar(&o.Rounds, "rounds", 20, "everything is made anew for each; targets need 15 or more")
+	f.IntVar(&o.Turns, "turns", 3, "turns of all Envoys in a round")
+	f.DurationVar(&o.Slice, "slice", 100*time.Millisecond, "load on one Envoy at a time; it has two a turn")
+	f.Float64Var(&o.Quiet, "quiet", 0.1, "drop rounds in which others take more than this `share` of the machine")
+	f.StringVar(&o.Append, "append", "", "`file` of rounds: those in it count too, and this run's are added")
+	f.Var((*list)(&o.Kinds), "envoys", "measure these alone: "+strings.Join(redirect.Kinds, ","))
+	f.Parse(args)
+	return f.write("The way to Envoy", o.Binaries, func(p *measure.Page) error { return redirect.Measure(ctx, o, p) })
 }
 
 // flags are those that all benchmarks have.

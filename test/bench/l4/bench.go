@@ -63,24 +63,9 @@ func Measure(ctx context.Context, o Options, page *measure.Page) error {
 	if err != nil {
 		return err
 	}
-	for done, dropped := 0, 0; done < o.Rounds; {
-		round, err := b.round(ctx)
-		if err != nil {
-			return err
-		}
-		if round.Others > o.Quiet && dropped < o.Rounds {
-			dropped++
-			o.Progress("round dropped: others used %.0f %% of the machine", 100*round.Others)
-			continue
-		}
-		if err := record.Add(round); err != nil {
-			return err
-		}
-		done++
-		o.Progress("round %d of %d, others used %.1f %%, %s", done, o.Rounds, 100*round.Others, time.Since(round.Began).Round(time.Second))
-	}
-	if len(record.Rounds) < 2 {
-		return fmt.Errorf("%d rounds are too few for a page", len(record.Rounds))
+	err = record.Fill(o.Rounds, o.Quiet, o.Progress, func() (measure.Round, error) { return b.round(ctx) })
+	if err != nil {
+		return err
 	}
 	b.report(page, record)
 	return nil

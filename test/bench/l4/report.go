@@ -14,22 +14,15 @@ var loadNames = map[string]string{
 func (b *bench) report(page *measure.Page, r *measure.Record) {
 	b.targets(page, r)
 	page.Section("How")
-	page.Textf("%d rounds of %s, in which others used %.1f %% of the machine (median). Every round makes three worlds anew: two nodes, pods and a client outside, each a network namespace. "+
+	page.Textf("%s "+
+		"Every round makes three worlds anew: two nodes, pods and a client outside, each a network namespace. "+
 		"A way has two slices of %s of each load a round, all in random order and then in the reverse. Client and server of a way share one core and keep it busy: "+
 		"what a request costs is all that core did for it, the packets' way through the nodes in softirqs included (CPU of both processes and of ksoftirqd, as the scheduler counts it). "+
-		"Ratios are geometric means over the rounds, with the 95 %% interval of Student's distribution; a target counts as met if the interval's upper end does. "+
 		"In the plain world a NodePort's stand-in is the pod's own address, routed by way of the same node; it answers from the other node directly. kube-proxy is the real one, in nftables mode.",
-		len(r.Rounds), joined(r.Days()), 100*r.Others().Median(), b.Slice)
+		r.Describe(), b.Slice)
 	for _, l := range b.Loads {
 		b.table(page, r, l)
 	}
-}
-
-func joined(days []string) string {
-	if len(days) == 1 {
-		return days[0]
-	}
-	return days[0] + " to " + days[len(days)-1]
 }
 
 // targets are all about CPU per request, connection and byte.

@@ -148,91 +148,53 @@ func (c *course) open(ctx context.Context) (err error) {
 	return err
 }
 
-// takeTurns gives each course two slices of a load: all in some order, then
-// all in the reverse, so that what grows or fades meanwhile does so for all.
+// takeTurns gives each course two slices of a load.
 func (b *bench) takeTurns(ctx context.Context, group []*course, l string, figures map[string]float64) error {
-	order := rand.Perm(len(group))
-	back := slices.Clone(order)
-	slices.Reverse(back)
-	sums := make([]work, len(group))
-	for _, i := range append(order, back...) {
+	sums := make([]world.Work, len(group))
+	for _, i := range world.ThereAndBack(len(group)) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := group[i].load(l, b.Slice, &sums[i]); err != nil {
+		w, err := group[i].load(l, b.Slice)
+		if err != nil {
 			return fmt.Errorf("%s, %s: %w", group[i].way.name, group[i].kind, err)
 		}
+		sums[i].Add(w)
 	}
 	for i, c := range group {
-		for figure, v := range sums[i].figures(l) {
+		for figure, v := range figuresOf(sums[i], l) {
 			figures[c.name(l, figure)] = v
 		}
 	}
 	return nil
 }
 
-// load loads a course for a while and adds what that took to the sum.
-func (c *course) load(l string, d time.Duration, sum *work) (err error) {
-	client := c.client(c.world)
-	pids := append(c.world.PIDs(), world.SoftirqThreads()...)
+// load loads a course for a while.
+func (c *course) load(l string, d time.Duration) (world.Work, error) {
 	at := func(port uint16) netip.AddrPort { return c.target(c.world, c.kind, c.family, port) }
-	before, err := measure.CPU(pids...)
-	if err != nil {
-		return err
-	}
-	var done load.Done
-	switch l {
-	case keptMany:
-		done, err = c.many.Ask(d)
-	case keptOne:
-		done, err = c.one.Ask(d)
-	case connects:
-		done, err = client.Connect(at(load.Port), d)
-	case streams:
-		done, err = client.Stream(at(load.StreamPort), d)
-	}
-	if err != nil {
-		return err
-	}
-	after, err := measure.CPU(pids...)
-	sum.add(done, after-before)
-	return err
+	return world.Measure(c.world.PIDs(), func() (load.Done, error) {
+		switch l {
+		case keptMany:
+			return c.many.Ask(d)
+		case keptOne:
+			return c.one.Ask(d)
+		case connects:
+			return c.client(c.world).Connect(at(load.Port), d)
+		}
+		return c.client(c.world).Stream(at(load.StreamPort), d)
+	})
 }
 
-// work is what one course did in one round.
-type work struct {
-	count    int64
-	took     time.Duration
-	cpu      time.Duration
-	p50, p99 time.Duration // sums
-	slices   int
-}
-
-func (s *work) add(d load.Done, cpu time.Duration) {
-	s.count += d.Count
-	s.took += d.Took
-	s.cpu += cpu
-	s.p50 += d.P50
-	s.p99 += d.P99
-	s.slices++
-}
-
-// figures are in µs and per second; of streams, in ms of CPU per GB and GB per
-// second.
-func (s *work) figures(l string) map[string]float64 {
-	unit, per := float64(time.Microsecond), 1.0
+// figuresOf are in µs and per second; of streams, in ms of CPU per GB and GB
+// per second.
+func figuresOf(w world.Work, l string) map[string]float64 {
 	if l == streams {
-		unit, per = float64(time.Millisecond), 1e9
+		return map[string]float64{"cpu": w.Cost(time.Millisecond) * 1e9, "rate": w.Rate() / 1e9, "busy": w.Busy()}
 	}
-	count := float64(s.count) / per
-	f := map[string]float64{
-		"cpu":  float64(s.cpu) / unit / count,
-		"rate": count / s.took.Seconds(),
-		"busy": float64(s.cpu) / float64(s.took),
-	}
+	f := map[string]float64{"cpu": w.Cost(time.Microsecond), "rate": w.Rate(), "busy": w.Busy()}
 	if l == keptOne {
-		f["p50"] = float64(s.p50) / unit / float64(s.slices)
-		f["p99"] = float64(s.p99) / unit / float64(s.slices)
+		perSlice := float64(time.Microsecond) * float64(w.Slices)
+		f["p50"], f["p99"] = float64(w.P50)/perSlice, float64(w.P99)/perSlice
 	}
 	return f
 }

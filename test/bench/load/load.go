@@ -41,7 +41,10 @@ func Main() {
 	if part == "" {
 		return
 	}
-	err := stayOn(os.Getenv(coreVariable))
+	core, err := strconv.Atoi(os.Getenv(coreVariable))
+	if err == nil {
+		err = Pin(os.Getpid(), core)
+	}
 	debug.SetGCPercent(-1)
 	switch {
 	case err != nil:
@@ -57,15 +60,11 @@ func Main() {
 	os.Exit(0)
 }
 
-// stayOn keeps all threads of this process on a core.
-func stayOn(core string) error {
-	n, err := strconv.Atoi(core)
-	if err != nil {
-		return fmt.Errorf("read the core's number: %w", err)
-	}
+// Pin keeps all threads that a process has on a core.
+func Pin(pid, core int) error {
 	var set unix.CPUSet
-	set.Set(n)
-	tasks, err := os.ReadDir("/proc/self/task")
+	set.Set(core)
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	if err != nil {
 		return err
 	}
@@ -75,7 +74,7 @@ func stayOn(core string) error {
 			return err
 		}
 		if err := unix.SchedSetaffinity(tid, &set); err != nil {
-			return fmt.Errorf("pin thread %d to core %d: %w", tid, n, err)
+			return fmt.Errorf("pin thread %d to core %d: %w", tid, core, err)
 		}
 	}
 	return nil

@@ -121,3 +121,41 @@ func (r *Record) Days() []string {
 	slices.Sort(days)
 	return slices.Compact(days)
 }
+
+// Fill adds as many rounds. One in which others took more of the machine than
+// quiet is measured again, as long as fewer are dropped than are wanted.
+func (r *Record) Fill(rounds int, quiet float64, progress func(string, ...any), measure func() (Round, error)) error {
+	for done, dropped := 0, 0; done < rounds; {
+		round, err := measure()
+		if err != nil {
+			return err
+		}
+		took := time.Since(round.Began).Round(time.Second)
+		if round.Others > quiet && dropped < rounds {
+			dropped++
+			progress("a round of %s is dropped: others used %.0f %% of the machine", took, 100*round.Others)
+			continue
+		}
+		if err := r.Add(round); err != nil {
+			return err
+		}
+		done++
+		progress("round %d of %d, others used %.1f %% of the machine, %s", done, rounds, 100*round.Others, took)
+	}
+	if len(r.Rounds) < 2 {
+		return fmt.Errorf("%d rounds are too few for a page", len(r.Rounds))
+	}
+	return nil
+}
+
+// Describe is a sentence about the rounds.
+func (r *Record) Describe() string {
+	days := r.Days()
+	when := days[0]
+	if last := days[len(days)-1]; last != when {
+		when += " to " + last
+	}
+	return fmt.Sprintf("%d rounds of %s, in which others used %.1f %% of the machine (median), %.1f %% at most. "+
+		"Ratios are geometric means over the rounds, with the 95 %% interval of Student's distribution; a target counts as met if the interval's upper end does.",
+		len(r.Rounds), when, 100*r.Others().Median(), 100*r.Others().Max())
+}

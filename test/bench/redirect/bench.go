@@ -1,0 +1,57 @@
+// Package redirect measures what it costs that connections are led to Envoy,
+// and that Envoy speaks in the client's name: beside an Envoy at the same
+// place, with the same rule, that its clients connect to by themselves.
+package redirect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waggle-mesh/waggle/test/bench/measure"
+)
+
+// Options say how much is measured.
+type Options struct {
+	Binaries measure.Binaries
+	Rounds   int           // to be added; everything is made anew for each
+	Slice    time.Duration // of one load on one Envoy; each has two turns of it a round
+	Turns    int           // a round
+	Quiet    float64       // most of the machine that others may take in a round, 0 to 1
+	Append   string        // file of rounds that this run goes on with; empty: none
+	Kinds    []string      // of Envoys; empty: all
+	Progress func(format string, args ...any)
+}
+
+func (o Options) of() string {
+	return fmt.Sprintf("redirect %d × %s %s", o.Turns, o.Slice, strings.Join(o.Kinds, ","))
+}
+
+// Measure measures everything and writes it to the page.
+func Measure(ctx context.Context, o Options, page *measure.Page) error {
+	if os.Geteuid() != 0 {
+		return errors.New("network namespaces and BPF need root")
+	}
+	if len(o.Kinds) == 0 {
+		o.Kinds = Kinds
+	}
+	for _, k := range o.Kinds {
+		if !slices.Contains(Kinds, k) {
+			return fmt.Errorf("there is no Envoy %q, only %s", k, strings.Join(Kinds, ", "))
+		}
+	}
+	record, err := measure.OpenRecord(o.Append, o.of())
+	if err != nil {
+		return err
+	}
+	err = record.Fill(o.Rounds, o.Quiet, o.Progress, func() (measure.Round, error) { return o.round(ctx) })
+	if err != nil {
+		return err
+	}
+	o.report(page, record)
+	return nil
+}

@@ -1,0 +1,64 @@
+package world
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/waggle-mesh/waggle/test/bench/load"
+	"github.com/waggle-mesh/waggle/test/bench/measure"
+)
+
+// Work is what a load did, and what that took.
+type Work struct {
+	Count    int64
+	Took     time.Duration
+	CPU      time.Duration // of all that had a part in it
+	P50, P99 time.Duration // sums over the slices
+	Slices   int
+}
+
+// Measure does a slice of work; pids are the processes that have a part.
+func Measure(pids []int, do func() (load.Done, error)) (Work, error) {
+	pids = append(slices.Clone(pids), SoftirqThreads()...)
+	before, err := measure.CPU(pids...)
+	if err != nil {
+		return Work{}, err
+	}
+	done, err := do()
+	if err != nil {
+		return Work{}, err
+	}
+	after, err := measure.CPU(pids...)
+	return Work{Count: done.Count, Took: done.Took, CPU: after - before, P50: done.P50, P99: done.P99, Slices: 1}, err
+}
+
+// Add adds a slice.
+func (w *Work) Add(s Work) {
+	w.Count += s.Count
+	w.Took += s.Took
+	w.CPU += s.CPU
+	w.P50 += s.P50
+	w.P99 += s.P99
+	w.Slices += s.Slices
+}
+
+// Cost is the CPU for one, in a unit.
+func (w Work) Cost(unit time.Duration) float64 {
+	return float64(w.CPU) / float64(unit) / float64(w.Count)
+}
+
+// Rate is how many there were a second.
+func (w Work) Rate() float64 { return float64(w.Count) / w.Took.Seconds() }
+
+// Busy is how many cores were at work, on average.
+func (w Work) Busy() float64 { return float64(w.CPU) / float64(w.Took) }
+
+// ThereAndBack is the order of turns: all in some order, and then all in the
+// reverse, so that what grows or fades meanwhile does so for all.
+func ThereAndBack(n int) []int {
+	order := rand.Perm(n)
+	back := slices.Clone(order)
+	slices.Reverse(back)
+	return append(order, back...)
+}
