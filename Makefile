@@ -53,6 +53,15 @@ bench-routes: tools build ## routes at scale: start, edits, memory, no failed re
 bench-hop: tools build ## CPU per request beside a hand-written Envoy, nginx and HAProxy
 	go run ./test/bench hop
 
+.PHONY: bench-l4
+bench-l4: tools build sandbox ## packets' way through a node beside plain veths and kube-proxy; as root
+	$(SANDBOX_FOLDER)/bin/sandbox build
+	go run ./test/bench l4
+
+.PHONY: bench-redirect
+bench-redirect: tools build ## a redirected Envoy beside a static one; as root
+	go run ./test/bench redirect
+
 .PHONY: e2e-node
 e2e-node: sandbox ## end-to-end tests on a cluster with Waggle alone; FAMILIES=ipv4,ipv6 or ipv6
 	FAMILIES='$(FAMILIES)' NODES='$(NODES)' FLAGS='$(FLAGS)' KEEP='$(KEEP)' RUN='$(RUN)' test/e2e/node.sh
