@@ -21,7 +21,6 @@ type ProxyInputs struct {
 	Hosts       *flow.Table[render.Host] // of generated route tables
 	Assignments *flow.Table[model.Assignment]
 	Redirects   *flow.Table[model.ServiceRedirect]
-	Secrets     *flow.Table[model.Object[*corev1.Secret]]
 
 	Services       *flow.Table[model.Object[*corev1.Service]]
 	EndpointSlices *flow.Table[model.Object[*discoveryv1.EndpointSlice]]
@@ -58,14 +57,6 @@ type ListenerNumber struct {
 // Key is the listener's name.
 func (n ListenerNumber) Key() string { return n.Listener }
 
-// NewProxyInputs makes the tables that this pipeline alone reads, empty.
-func NewProxyInputs(g *flow.Graph) ProxyInputs {
-	return ProxyInputs{
-		Secrets: objects[*corev1.Secret](g, "Secret"),
-		Numbers: flow.NewTable(g, "listener numbers", flow.Equal[ListenerNumber]),
-	}
-}
-
 // ProxyGraph is the pipeline of a node's Envoys:
 //
 //	Offers ─▶ resources ─┬─ Listeners, with a number ──▶ Listener
@@ -80,6 +71,10 @@ type ProxyGraph struct {
 	*Graph
 	// Wanted are the names of the listeners that need a number.
 	Wanted *flow.Table[flow.KeyRow]
+	// Numbers are those that they were given.
+	Numbers *flow.Table[ListenerNumber]
+	// Redirects lead ports of Services to listeners.
+	Redirects *flow.Table[model.ServiceRedirect]
 
 	in        ProxyInputs
 	resources *flow.Table[model.ProxyResource]
@@ -87,7 +82,7 @@ type ProxyGraph struct {
 
 // NewProxy adds the pipeline to g.
 func NewProxy(g *flow.Graph, in ProxyInputs) *ProxyGraph {
-	p := &ProxyGraph{Graph: newGraph(g, in.RouteTables), in: in}
+	p := &ProxyGraph{Graph: newGraph(g, in.RouteTables), Numbers: in.Numbers, Redirects: in.Redirects, in: in}
 	p.merge(g)
 	p.Wanted = flow.Derive(g, "wanted listeners", p.resources, equal[flow.KeyRow],
 		func(_ *flow.Reader, r model.ProxyResource) []flow.KeyRow {

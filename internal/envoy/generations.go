@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -187,6 +188,18 @@ func (g *Generations) WaitDrained(ctx context.Context, pid int) error {
 			g.drainAlone(it)
 		}
 	}
+}
+
+// End tells a drained Envoy to end.
+func (g *Generations) End(pid int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, one := range g.living {
+		if one.proc.Pid == pid && one.isDrained() && !one.ended() {
+			return one.proc.Signal(syscall.SIGTERM)
+		}
+	}
+	return nil // it has ended by itself
 }
 
 // drainAlone drains an Envoy that has no successor.

@@ -14,6 +14,7 @@ import (
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	"github.com/waggle-mesh/waggle/internal/agent"
+	"github.com/waggle-mesh/waggle/internal/agent/proxy"
 	"github.com/waggle-mesh/waggle/internal/ask"
 	"github.com/waggle-mesh/waggle/internal/cni"
 	"github.com/waggle-mesh/waggle/internal/datapath"
@@ -36,7 +37,9 @@ type node struct {
 
 	tables   flow.Graph
 	in       agent.NodeInputs
+	configs  agent.EnvoyInputs
 	graph    *agent.NodeGraph
+	envoys   *envoys
 	loops    *loops
 	turns    ask.Turns
 	told     chan func() // for the graph's owner
@@ -48,6 +51,7 @@ type node struct {
 	pool     *ipam.Pool
 	link     *link.Node
 	datapath *datapath.Node
+	proxy    *proxy.Proxy
 	cni      *cni.Server
 
 	mu     sync.Mutex
@@ -104,7 +108,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer a.link.Close()
 	defer a.datapath.Close()
-	a.pipeline()
+	if err := a.pipeline(); err != nil {
+		return err
+	}
 	a.mu.Lock()
 	a.owning = true
 	a.mu.Unlock()
@@ -184,15 +190,20 @@ func (a *node) serve(ctx context.Context, failed <-chan error) error {
 	a.log.Info("pods can start", "node", a.options.Node, "pods", len(a.cni.Endpoints()), "podCIDRs", a.place.PodCIDRs)
 	serving, end := context.WithCancel(ctx)
 	defer end()
-	done := make(chan error, 1)
+	done := make(chan error, 2)
 	go func() { done <- a.cni.Serve(serving) }()
+	go func() { done <- a.proxy.Run(serving) }()
+	running := cap(done)
 	select {
 	case err = <-done:
-		return err
+		running--
 	case err = <-failed:
 	}
 	end()
-	return errors.Join(err, <-done)
+	for range running {
+		err = errors.Join(err, <-done)
+	}
+	return err
 }
 
 // own is the goroutine that owns the graph: it drains what came in, commits,
@@ -201,22 +212,34 @@ func (a *node) own() {
 	synced := false
 	for {
 		a.feeds.Apply()
-		if err := a.tables.Commit(); err != nil {
-			a.log.Error("please report this mistake of Waggle's", "error", err)
-		}
-		if !synced && a.restored && a.feeds.Synced() {
+		a.commit()
+		switch {
+		case synced:
+			a.envoys.commit()
+		case a.restored && a.feeds.Synced():
 			synced = true
+			a.envoys.commit()
 			a.loops.begin(a.life)
 		}
 		select {
 		case <-a.life.Done():
 			return
 		case <-a.feeds.Wake():
+		case outcomes := <-a.proxy.Outcomes():
+			a.envoys.graph.Outcomes(outcomes)
+		case <-a.envoys.lookAgain.C:
 		case f := <-a.told:
 			f()
 		case f := <-a.turns:
 			f()
 		}
+	}
+}
+
+// commit brings the graph up to date.
+func (a *node) commit() {
+	if err := a.tables.Commit(); err != nil {
+		a.log.Error("please report this mistake of Waggle's", "error", err)
 	}
 }
 

@@ -22,6 +22,8 @@ type Options struct {
 	BPFFS    string           // empty: as /proc/mounts says
 	Cgroup   string           // the node's cgroup2 root; empty: as /proc/mounts says
 	Sizes    datapath.Sizes
+	Sockmap  bool // data between pods and Envoy goes from socket to socket
+	EnvoyUID int  // Envoy's user
 	Log      *slog.Logger
 	Version  string
 }
@@ -29,6 +31,11 @@ type Options struct {
 // Socket is where the agent with that state directory answers questions.
 func Socket(stateDir string) string { return filepath.Join(stateDir, "agent.sock") }
 
+// EnvoyDir has the sockets that an Envoy of the node needs, in that state
+// directory.
+func EnvoyDir(stateDir string) string { return filepath.Join(stateDir, "envoy") }
+
+func (o Options) envoyDir() string  { return EnvoyDir(o.StateDir) }
 func (o Options) cniSocket() string { return filepath.Join(o.StateDir, "cni", "cni.sock") }
 func (o Options) cniState() string  { return filepath.Join(o.StateDir, "endpoints") }
 func (o Options) lock() string      { return filepath.Join(o.StateDir, "agent.lock") }

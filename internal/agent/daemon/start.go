@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,11 +13,20 @@ import (
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	"github.com/waggle-mesh/waggle/internal/agent"
+	"github.com/waggle-mesh/waggle/internal/agent/proxy"
 	"github.com/waggle-mesh/waggle/internal/datapath"
+	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/ipam"
 	"github.com/waggle-mesh/waggle/internal/kube"
 	"github.com/waggle-mesh/waggle/internal/link"
+	"github.com/waggle-mesh/waggle/internal/render"
 )
+
+// secretsNamespace has the copies of the Secrets that listeners present.
+const secretsNamespace = "cilium-secrets"
+
+// reserved are the source ports of Envoy's connections in a client's name.
+var reserved = datapath.PortRange{First: 61000, Last: 64999}
 
 // connect prepares the feeds and the tables they write to.
 func (a *node) connect() (err error) {
@@ -25,12 +35,16 @@ func (a *node) connect() (err error) {
 	}
 	a.feeds = kube.NewFeeds(a.client, a.log)
 	a.in = agent.NewNodeInputs(&a.tables)
+	a.configs = agent.NewEnvoyInputs(&a.tables, a.in)
 	everything := kube.Selection{}
 	a.sources.nodes = kube.Feed(a.feeds, kube.Nodes, kube.Table[*corev1.Node](a.in.Nodes), everything)
 	kube.Feed(a.feeds, kube.Pods, kube.Table[*corev1.Pod](a.in.Pods), kube.Selection{Fields: "spec.nodeName=" + a.options.Node})
 	kube.Feed(a.feeds, kube.Namespaces, kube.Table[*corev1.Namespace](a.in.Namespaces), everything)
 	kube.Feed(a.feeds, kube.Services, kube.Table[*corev1.Service](a.in.Services), everything)
 	kube.Feed(a.feeds, kube.EndpointSlices, kube.Table[*discoveryv1.EndpointSlice](a.in.EndpointSlices), everything)
+	kube.Feed(a.feeds, kube.EnvoyConfigs, kube.Table[*ciliumv2.CiliumEnvoyConfig](a.configs.Configs), everything)
+	kube.Feed(a.feeds, kube.ClusterwideEnvoyConfigs, kube.Table[*ciliumv2.CiliumClusterwideEnvoyConfig](a.configs.Clusterwide), everything)
+	kube.Feed(a.feeds, kube.Secrets, kube.Table[*corev1.Secret](a.configs.Secrets), kube.Selection{Namespace: secretsNamespace})
 	a.sources.identities = kube.Feed(a.feeds, kube.Identities, kube.Table[*ciliumv2.CiliumIdentity](a.in.Identities), everything)
 	a.sources.endpoints = kube.Feed(a.feeds, kube.Endpoints, kube.Table[*ciliumv2.CiliumEndpoint](a.in.Endpoints), everything)
 	return nil
@@ -52,8 +66,10 @@ func (a *node) open() (err error) {
 	if err := a.link.Prepare(); err != nil {
 		return fmt.Errorf("prepare the node's network: %w", err)
 	}
+	cgroup := cmp.Or(a.options.Cgroup, hostCgroup())
 	o := datapath.Options{
-		BPFFS: a.options.BPFFS, Cgroup: cmp.Or(a.options.Cgroup, hostCgroup()), Uplink: a.link.Uplink().Name, Addresses: addresses, Sizes: a.options.Sizes,
+		BPFFS: a.options.BPFFS, Cgroup: cgroup, Uplink: a.link.Uplink().Name, Addresses: addresses, Sizes: a.options.Sizes,
+		Ports: datapath.Ports{Reserved: reserved},
 	}
 	for _, ip := range slices.Backward(addresses) {
 		if ip.Is4() {
@@ -62,15 +78,34 @@ func (a *node) open() (err error) {
 			o.IPv6 = ip
 		}
 	}
-	a.datapath, err = datapath.Open(o)
+	if a.datapath, err = datapath.Open(o); err != nil {
+		return err
+	}
+	ingress4, ingress6 := a.ingress()
+	a.proxy, err = proxy.Open(a.datapath, proxy.Options{
+		Node4: o.IPv4, Node6: o.IPv6, Ingress4: ingress4, Ingress6: ingress6, CgroupRoot: cgroup,
+		Dir: a.options.envoyDir(), NumbersFile: filepath.Join(a.options.StateDir, "proxy-numbers"), Sockmap: a.options.Sockmap, UID: a.options.EnvoyUID, Log: a.log,
+	})
 	return err
+}
+
+// ingress is where Envoy connects from for Gateways.
+func (a *node) ingress() (v4, v6 netip.Addr) {
+	for _, ip := range slices.Backward(a.pool.Ingress()) {
+		if ip.Is4() {
+			v4 = ip
+		} else {
+			v6 = ip
+		}
+	}
+	return v4, v6
 }
 
 // endpointsOutput is the name of the Output of PodEndpoints.
 const endpointsOutput = "endpoints"
 
 // pipeline makes the graph and ties it to the world.
-func (a *node) pipeline() {
+func (a *node) pipeline() error {
 	of := func(choose func(*ipam.Pool) []netip.Addr) func(netip.Prefix) netip.Addr {
 		return func(cidr netip.Prefix) netip.Addr {
 			if pool, err := ipam.New([]netip.Prefix{cidr}); err == nil {
@@ -79,12 +114,21 @@ func (a *node) pipeline() {
 			return netip.Addr{}
 		}
 	}
+	ingress4, ingress6 := a.ingress()
+	graph := agent.NewProxy(&a.tables, agent.NewEnvoyConfigs(&a.tables, a.configs, a.options.Node, render.Node{
+		Ingress4: ingress4, Ingress6: ingress6, FirstPort: reserved.First, LastPort: reserved.Last,
+	}))
+	a.in.Redirects, a.in.Live = graph.Redirects, flow.NewTable(&a.tables, "live listeners", flow.Equal[flow.KeyRow])
 	a.graph = agent.NewNode(&a.tables, a.in, agent.NodeSettings{
 		Node: a.options.Node, Cluster: a.options.Cluster,
 		Router: of((*ipam.Pool).Routers), Ingress: of((*ipam.Pool).Ingress),
 	})
+	var err error
+	if a.envoys, err = newEnvoys(a, a.proxy, graph, a.in.Live); err != nil {
+		return err
+	}
 	add(a, "backend sets", a.graph.BackendSets, a.datapath.BackendSets(), nil)
-	add(a, "frontends", a.graph.Frontends, a.datapath.Frontends(), nil) // refer to sets
+	add(a, "frontends", a.graph.Frontends, frontendMap{a.datapath.Frontends()}, a.envoys.frontendWritten) // refer to sets
 	add(a, "ipcache", a.graph.IPIdentities, a.datapath.Identities(), nil)
 	add(a, endpointsOutput, a.graph.PodEndpoints, endpointMap{a.datapath.Endpoints()}, a.endpointWritten)
 	add(a, "verdicts", a.graph.Verdicts, a.datapath.Verdicts(), nil)
@@ -93,6 +137,7 @@ func (a *node) pipeline() {
 	add(a, "CiliumEndpoints", a.graph.EndpointObjects, endpointObjects(a.client, a.sources.endpoints, a.self), nil)
 	add(a, "node annotations", a.graph.Annotations, annotations{client: a.client}, nil)
 	add(a, "warnings", a.graph.Unsupported, warnings{client: a.client}, nil)
+	return nil
 }
 
 // restore finds the pods that run.

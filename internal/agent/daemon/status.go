@@ -128,13 +128,23 @@ func (a *node) questions(mux *http.ServeMux) {
 	})
 	answer("/status", func(ctx context.Context) (any, error) { return a.status(ctx), nil })
 	answer("/endpoints", func(ctx context.Context) (any, error) { return inTurn(ctx, a, a.endpointList) })
+	mux.HandleFunc("GET /envoy/replace", func(w http.ResponseWriter, r *http.Request) {
+		reply, err := a.replaceEnvoy(r)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		ask.JSON(w, reply)
+	})
 	answer("/services", func(ctx context.Context) (any, error) { return inTurn(ctx, a, a.serviceList) })
 }
+
+var errStarting = errors.New("the agent is still starting; see `waggle status`")
 
 // inTurn asks the graph's owner.
 func inTurn[T any](ctx context.Context, a *node, f func() T) (out T, err error) {
 	if !a.owned() {
-		return out, errors.New("the agent is still starting; see `waggle status`")
+		return out, errStarting
 	}
 	if !a.turns.Take(ctx, func() { out = f() }) {
 		return out, ctx.Err()

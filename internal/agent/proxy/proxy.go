@@ -36,6 +36,9 @@ type Options struct {
 	Dir, NumbersFile string
 	// Sockmap hands data between pods and Envoy from socket to socket.
 	Sockmap bool
+	// UID is the user that Envoy runs as, and may use the sockets besides
+	// root.
+	UID int
 	// Within calls a function in the node's network namespace. Nil: the
 	// process is in it.
 	Within func(func() error) error
@@ -126,6 +129,9 @@ func (p *Proxy) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, lis.Close())
 	}
+	if err := p.admit(); err != nil {
+		return errors.Join(err, lis.Close(), stop.Close())
+	}
 	ctx, end := context.WithCancel(ctx)
 	var parts sync.WaitGroup
 	failed := make(chan error, 3)
@@ -145,6 +151,19 @@ func (p *Proxy) Run(ctx context.Context) error {
 		err = errors.Join(err, one)
 	}
 	return err
+}
+
+// admit lets Envoy's user reach the sockets.
+func (p *Proxy) admit() error {
+	if p.o.UID == 0 {
+		return nil
+	}
+	for _, path := range []string{p.o.Dir, XDSSocket(p.o.Dir), stopSocket(p.o.Dir)} {
+		if err := os.Chown(path, p.o.UID, 0); err != nil {
+			return fmt.Errorf("let Envoy's user use the agent's sockets: %w", err)
+		}
+	}
+	return nil
 }
 
 // arrived makes a peer of the xDS socket an Envoy that is served.

@@ -125,6 +125,9 @@ func (p *Proxy) AwaitReplaced(ctx context.Context) (r Replacement, err error) {
 	return r, err
 }
 
+// End tells an Envoy that may end to do so.
+func (p *Proxy) End(pid int) error { return p.generations.End(pid) }
+
 // oldest is the Envoy that came first.
 func oldest(all []envoy.Standing) (first envoy.Standing, ok bool) {
 	for _, e := range all {

@@ -1,0 +1,257 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waggle-mesh/waggle/internal/agent"
+	"github.com/waggle-mesh/waggle/internal/agent/proxy"
+	"github.com/waggle-mesh/waggle/internal/datapath/redirect"
+	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/model"
+	"github.com/waggle-mesh/waggle/internal/reconcile"
+)
+
+// envoys ties the graph to the node's Envoys. It is the graph's owner's.
+//
+//	a listener comes:  number ─▶ Envoy ─▶ its sockets are there ─▶ maps know k ─▶ frontends name it
+//	a listener goes:   frontends name it no more ─▶ maps forget k ─▶ Envoy
+//
+// So no connection is led to a listener that Envoy does not have.
+type envoys struct {
+	a     *node
+	proxy *proxy.Proxy
+	graph *agent.ProxyGraph
+	live  *flow.Table[flow.KeyRow] // listeners that connections are led to
+
+	renumber  bool              // the wanted listeners have changed
+	numbers   map[string]uint16 // of wanted listeners
+	known     map[string]uint16 // of live listeners, as the data path knows them
+	named     map[string]string // listeners by the frontends, as the maps have them
+	going     map[string]bool   // live listeners that are wanted no more
+	held      map[string]model.ResourceKey
+	published bool
+	lookAgain *time.Timer // while listeners are waited for
+	busy      time.Time   // until then they are looked for often
+}
+
+// How often listeners' sockets are looked for, which nobody tells of: soon
+// after something has changed, and later.
+const (
+	looksOften  = 5 * time.Millisecond
+	looksSeldom = 200 * time.Millisecond
+	busyFor     = 5 * time.Second
+)
+
+func newEnvoys(a *node, p *proxy.Proxy, graph *agent.ProxyGraph, live *flow.Table[flow.KeyRow]) (*envoys, error) {
+	e := &envoys{
+		a: a, proxy: p, graph: graph, live: live, numbers: map[string]uint16{}, known: p.Known(),
+		named: map[string]string{}, going: map[string]bool{}, held: map[string]model.ResourceKey{}, lookAgain: time.NewTimer(0),
+	}
+	// What an earlier agent had is taken to be there until the feeds say
+	// that it is wanted no more: its frontends shall not change meanwhile.
+	for name := range e.known {
+		live.Set(flow.KeyRow(name))
+	}
+	graph.Wanted.OnChange(func([]flow.Change[flow.KeyRow]) { e.renumber = true })
+	return e, a.datapath.SetListeners(e.known)
+}
+
+// commit is called when the graph has been committed and every feed has
+// synced. It commits again as often as what it does changes the graph.
+func (e *envoys) commit() {
+	for e.number() || e.graph.Settle() || e.look() || e.letGo() {
+		e.a.commit()
+	}
+	changed, removed := e.graph.Changes()
+	for _, r := range changed {
+		delete(e.held, r.Key())
+	}
+	for _, key := range removed {
+		e.held[key.Key()] = key
+	}
+	var gone []model.ResourceKey
+	if len(e.going) == 0 { // all together: a listener that is left needs its routes
+		gone = slices.SortedFunc(maps.Values(e.held), func(a, b model.ResourceKey) int { return strings.Compare(a.Key(), b.Key()) })
+		clear(e.held)
+	}
+	if len(changed)+len(gone) > 0 {
+		e.proxy.Update(changed, gone)
+		e.hurry()
+	}
+	if !e.published {
+		e.published = true
+		e.proxy.Ready()
+	}
+	e.schedule()
+}
+
+// number gives the wanted listeners their numbers. Those that are still led to
+// keep theirs.
+func (e *envoys) number() (again bool) {
+	if !e.renumber {
+		return false
+	}
+	var names []string
+	for _, name := range e.graph.Wanted.All() {
+		names = append(names, string(name))
+	}
+	wanted := len(names)
+	for name := range e.known {
+		if _, ok := e.graph.Wanted.Get(name); !ok {
+			e.going[name] = true
+			e.live.Delete(name)
+			names = append(names, name)
+		} else {
+			delete(e.going, name)
+		}
+	}
+	given, err := e.proxy.Number(names)
+	if err != nil && !errors.Is(err, redirect.ErrPortsExhausted) {
+		e.a.log.Error("number the listeners", "error", err)
+		e.hurry()
+		return false // and again soon
+	}
+	if e.renumber = false; err != nil {
+		e.a.log.Error("some listeners are not served", "error", err)
+	}
+	e.numbers = map[string]uint16{}
+	for _, name := range names[:wanted] {
+		k := given[name]
+		if k == 0 {
+			e.graph.Numbers.Delete(name)
+			continue
+		}
+		e.numbers[name] = k
+		e.graph.Numbers.Set(agent.ListenerNumber{Listener: name, K: k})
+	}
+	for _, row := range e.graph.Numbers.All() {
+		if e.numbers[row.Listener] == 0 {
+			e.graph.Numbers.Delete(row.Listener)
+		}
+	}
+	return true
+}
+
+// look finds the listeners that Envoy has now.
+func (e *envoys) look() (again bool) {
+	if e.waiting() == 0 {
+		return false
+	}
+	alive, err := e.proxy.Alive()
+	if err != nil {
+		e.a.log.Error("look for Envoy's listeners", "error", err)
+		return false
+	}
+	for name, k := range e.numbers {
+		if e.known[name] != k && alive[k] {
+			e.known[name], again = k, true
+			e.live.Set(flow.KeyRow(name))
+		}
+	}
+	if again {
+		e.tellDatapath()
+	}
+	return again
+}
+
+// waiting counts the listeners that Envoy is expected to open.
+func (e *envoys) waiting() (n int) {
+	for name, k := range e.numbers {
+		if e.known[name] != k {
+			n++
+		}
+	}
+	return n
+}
+
+// letGo forgets listeners that nothing in the maps is led to any more but what
+// is then rejected.
+func (e *envoys) letGo() bool {
+	before := len(e.going)
+	for frontend, listener := range e.named {
+		if !e.going[listener] {
+			continue
+		}
+		if row, ok := e.a.graph.Frontends.Get(frontend); !ok || row.Redirect != listener {
+			return false // it is about to be written
+		}
+	}
+	for name := range e.going {
+		delete(e.known, name)
+	}
+	clear(e.going)
+	if before == 0 {
+		return false
+	}
+	e.tellDatapath()
+	e.renumber = true // their numbers are free
+	return true
+}
+
+func (e *envoys) tellDatapath() {
+	if err := e.a.datapath.SetListeners(e.known); err != nil {
+		e.a.log.Error("tell the data path of Envoy's listeners", "error", err)
+	}
+}
+
+// frontendMap is the Output of Frontends. Its result is the listener that the
+// map leads to now.
+type frontendMap struct {
+	reconcile.Output[model.Frontend, struct{}]
+}
+
+// Update is the Output's.
+func (o frontendMap) Update(ctx context.Context, row model.Frontend) (string, error) {
+	_, err := o.Output.Update(ctx, row)
+	return row.Redirect, err
+}
+
+// frontendWritten takes note of where the maps lead a frontend's connections.
+func (e *envoys) frontendWritten(o reconcile.Outcome[string]) {
+	switch {
+	case o.Err != nil:
+	case o.Deleted || o.Result == "":
+		delete(e.named, o.RowKey)
+	default:
+		e.named[o.RowKey] = o.Result
+	}
+}
+
+// hurry has listeners be looked for often for a while.
+func (e *envoys) hurry() { e.busy = time.Now().Add(busyFor) }
+
+func (e *envoys) schedule() {
+	switch {
+	case e.waiting() == 0 && !e.renumber:
+		e.lookAgain.Stop()
+	case time.Now().Before(e.busy):
+		e.lookAgain.Reset(looksOften)
+	default:
+		e.lookAgain.Reset(looksSeldom)
+	}
+}
+
+// replaceEnvoy waits until the node's Envoy has given way to another.
+func (a *node) replaceEnvoy(r *http.Request) (proxy.Replacement, error) {
+	if !a.owned() {
+		return proxy.Replacement{}, errStarting
+	}
+	patience, err := time.ParseDuration(r.FormValue("timeout"))
+	if err != nil {
+		return proxy.Replacement{}, fmt.Errorf("read the time-out: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	done, err := a.proxy.AwaitReplaced(ctx)
+	if err == nil && r.FormValue("keep") != "true" {
+		err = a.proxy.End(done.Old)
+	}
+	return done, err
+}
