@@ -88,6 +88,11 @@ fuzz: tools ## every fuzz target, five minutes each
 cni-storm: ## 2,000 pods come and go while plugins and agents are killed (root)
 	WAGGLE_STORM=2000 go test ./internal/cni -run '^TestStorm$$' -count 1 -timeout 60m -v
 
+.PHONY: image
+image: tools ## a container image at bin/waggle-image.tar, without a container engine; TAG names it
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/static/ ./cmd/waggle
+	go run -C tools/image . -waggle $(CURDIR)/bin/static/waggle -envoy $(CURDIR)/.tools/envoy -o $(CURDIR)/bin/waggle-image.tar $(if $(TAG),-tag $(TAG))
+
 .PHONY: clean
 clean: ## remove what was built and fetched
 	rm -rf bin .tools
