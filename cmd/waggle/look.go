@@ -55,9 +55,12 @@ func statusCommand() *cobra.Command {
 	var quiet bool
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "Show how the node's agent, or a running \"waggle run\", does",
+		Short: "Show how the node's agent, the operator or a running \"waggle run\" does",
 		Long: `On a node: the agent, what it reads from the API server, what the kernel or the
 API server refuses, and Services' fields that have no effect.
+
+In an operator's pod: whether it leads, what it reads from the API server, and what
+that refuses.
 
 Of a "waggle run": listeners and where they answer, routes, backends with the
 health that Envoy sees, and what Envoy has acknowledged or rejected.
@@ -68,6 +71,9 @@ Exit codes: 0 all is well; 1 something is refused; 2 nothing runs.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if there, err := printAgentStatus(c, agentDir(c, stateDir), quiet, format); there {
+				return err
+			}
+			if there, err := printOperatorStatus(c, agentDir(c, stateDir), quiet, format); there {
 				return err
 			}
 			s, err := standalone.AskStatus(c.Context(), stateDir)

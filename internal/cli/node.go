@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/waggle-mesh/waggle/internal/agent/daemon"
+	"github.com/waggle-mesh/waggle/internal/kube"
 )
 
 // PrintAgentStatus prints what an agent says of itself.
@@ -19,7 +20,7 @@ func PrintAgentStatus(w io.Writer, s *daemon.Status, f Format) error {
 		} else {
 			fmt.Fprintf(w, "%s of this node, %s of Services\n", plural(s.Pods, "pod"), plural(s.Frontends, "frontend"))
 		}
-		agentKinds(w, s)
+		kinds(w, s.APIServer, s.Kinds)
 		var rows [][]string
 		for _, u := range s.PodCIDRs {
 			rows = append(rows, []string{u.Prefix.String(), fmt.Sprint(u.Used), fmt.Sprint(u.Capacity)})
@@ -36,10 +37,11 @@ func PrintAgentStatus(w io.Writer, s *daemon.Status, f Format) error {
 	})
 }
 
-func agentKinds(w io.Writer, s *daemon.Status) {
-	fmt.Fprintf(w, "API server: %s\n", s.APIServer)
+// kinds are what is read from the API server.
+func kinds(w io.Writer, server string, all []kube.KindStatus) {
+	fmt.Fprintf(w, "API server: %s\n", server)
 	var rows [][]string
-	for _, k := range s.Kinds {
+	for _, k := range all {
 		state := "synced"
 		switch {
 		case k.Missing:

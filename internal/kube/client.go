@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -69,7 +70,7 @@ var scheme = func() *runtime.Scheme {
 
 // Connect makes a Client. It does not dial yet.
 func Connect(o Options, log *slog.Logger) (*Client, error) {
-	klog.SetSlogLogger(slog.New(quiet{log.Handler()}))
+	quieten.Do(func() { klog.SetSlogLogger(slog.New(quiet{log.Handler()})) })
 	config, err := configOf(o)
 	if err != nil {
 		return nil, err
@@ -91,6 +92,9 @@ func Connect(o Options, log *slog.Logger) (*Client, error) {
 	}
 	return c, nil
 }
+
+// quieten is done once: client-go's log is the whole process's.
+var quieten sync.Once
 
 // Host is the API server's URL.
 func (c *Client) Host() string { return c.host }

@@ -82,6 +82,17 @@ var (
 		new:   func() *ciliumv2.CiliumEndpoint { return new(ciliumv2.CiliumEndpoint) },
 		keeps: everything,
 	}
+	// EndpointIdentities are CiliumEndpoints of which only the identity is
+	// of use.
+	EndpointIdentities = Kind[*ciliumv2.CiliumEndpoint]{
+		name: "CiliumEndpoint", group: ciliumv2.GroupVersion, resource: "ciliumendpoints",
+		new: func() *ciliumv2.CiliumEndpoint { return new(ciliumv2.CiliumEndpoint) },
+		trim: func(e *ciliumv2.CiliumEndpoint) {
+			if e.Status = (ciliumv2.EndpointStatus{Identity: e.Status.Identity}); e.Status.Identity != nil {
+				e.Status.Identity.Labels = nil
+			}
+		},
+	}
 	EnvoyConfigs = Kind[*ciliumv2.CiliumEnvoyConfig]{
 		name: "CiliumEnvoyConfig", group: ciliumv2.GroupVersion, resource: "ciliumenvoyconfigs",
 		new:   func() *ciliumv2.CiliumEnvoyConfig { return new(ciliumv2.CiliumEnvoyConfig) },

@@ -26,6 +26,15 @@ type Table[T any] interface {
 	Delete(key string)
 }
 
+// NoTable is for kinds of which only the Source is of use.
+type NoTable[T any] struct{}
+
+// Set does nothing.
+func (NoTable[T]) Set(model.Object[T]) {}
+
+// Delete does nothing.
+func (NoTable[T]) Delete(string) {}
+
 // Selection narrows what is read of a kind. The zero Selection is everything.
 type Selection struct {
 	Namespace string // the one to read; empty: all
@@ -77,6 +86,14 @@ func (s *Source[T]) All() []T {
 		out = append(out, s.newest[key])
 	}
 	return out
+}
+
+// Live tells whether All are all that there are: everything has been read, and
+// changes are still being told. False too where the API server does not have
+// the kind.
+func (s *Source[T]) Live() bool {
+	state := s.status()
+	return state.Synced && !state.Missing && state.Error == ""
 }
 
 func (s *Source[T]) status() KindStatus {

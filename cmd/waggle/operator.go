@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waggle-mesh/waggle/internal/ask"
+	"github.com/waggle-mesh/waggle/internal/cli"
+	operator "github.com/waggle-mesh/waggle/internal/operator/daemon"
+)
+
+func operatorCommand() *cobra.Command {
+	o := operator.Options{Version: version}
+	var level string
+	c := &cobra.Command{
+		Use:   "operator",
+		Short: "Be the operator of a Kubernetes cluster",
+		Long: `Translates Gateway API objects into Services and CiliumEnvoyConfigs, says in each
+object's status what became of it, and removes CiliumIdentities that no pod has any
+more. Runs in the Deployment "cilium-operator", without privileges.
+
+Of several operators one writes; the others know all it knows, and one of them takes
+over when it ends. While none runs, traffic goes on as it is.
+
+Exit codes: 0 it was told to stop; 2 it cannot begin, or another one leads, for the
+reason it gives.`,
+		Example: `  waggle operator --k8s-service-host 10.0.0.1 --k8s-service-port 6443
+  waggle operator --kubeconfig ~/.kube/config --state-dir /tmp/operator --log-level debug`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if o.Garbage.Every <= 0 || o.Garbage.Unused <= 0 {
+				return fmt.Errorf("--identity-gc-interval and --identity-heartbeat-timeout must be above 0")
+			}
+			log, err := logger(c, level)
+			if err != nil {
+				return err
+			}
+			o.Log, o.Kube.UserAgent = log, "cilium-operator/"+version
+			ctx, _ := interrupts(c.Context())
+			return operator.Run(ctx, o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Namespace, "namespace", envOr("CILIUM_K8S_NAMESPACE", "kube-system"), "`namespace` of the Lease that says who leads (environment: CILIUM_K8S_NAMESPACE)")
+	f.StringVar(&o.Kube.Kubeconfig, "kubeconfig", "", "`file` that says how to reach the API server (default: the pod's service account)")
+	f.StringVar(&o.Kube.Host, "k8s-service-host", "", "`address` of the API server, which must be reachable without Services")
+	f.Uint16Var(&o.Kube.Port, "k8s-service-port", 6443, "its `port`, with --k8s-service-host")
+	f.StringVar(&o.StateDir, "state-dir", agentStateDir, "`directory` for the socket that answers questions")
+	f.StringVar(&o.Health, "operator-api-serve-addr", "127.0.0.1:9234", "`address` that answers /healthz and /readyz; empty: none")
+	f.DurationVar(&o.Garbage.Every, "identity-gc-interval", 5*time.Minute, "time between two looks for identities that nobody has")
+	f.DurationVar(&o.Garbage.Unused, "identity-heartbeat-timeout", 15*time.Minute, "time after which an identity that nobody has is removed")
+	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	return c
+}
+
+// envOr is an environment variable's value, or another one.
+func envOr(name, value string) string {
+	if given := os.Getenv(name); given != "" {
+		return given
+	}
+	return value
+}
+
+// printOperatorStatus is `waggle status` in an operator's pod. False: no
+// operator is there.
+func printOperatorStatus(c *cobra.Command, stateDir string, quiet bool, format cli.Format) (there bool, err error) {
+	socket := operator.Socket(stateDir)
+	if _, err := os.Stat(socket); err != nil {
+		return false, nil
+	}
+	if quiet {
+		answer, err := ask.Open(c.Context(), socket, "/readyz")
+		if err == nil {
+			answer.Close()
+		}
+		return true, err
+	}
+	s := &operator.Status{}
+	if err := ask.Get(c.Context(), socket, "/status", s); err != nil {
+		return true, fmt.Errorf("ask the operator in state directory %s: %w", stateDir, err)
+	}
+	if err := cli.PrintOperatorStatus(c.OutOrStdout(), s, format); err != nil {
+		return true, err
+	}
+	if !s.OK() {
+		return true, errRefused
+	}
+	return true, nil
+}

@@ -1,0 +1,165 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waggle-mesh/waggle/internal/ask"
+	"github.com/waggle-mesh/waggle/internal/kube"
+	"github.com/waggle-mesh/waggle/internal/kube/kubetest"
+)
+
+// running is an operator that runs.
+type running struct {
+	t     *testing.T
+	dir   string
+	stop  context.CancelFunc
+	ended chan error
+}
+
+func start(t *testing.T, api *kubetest.Server, change func(*Options)) *running {
+	t.Helper()
+	o := Options{
+		Kube: kube.Options{Kubeconfig: api.Kubeconfig()}, Namespace: "kube-system", StateDir: t.TempDir(),
+		Garbage: GarbageOptions{Every: 50 * time.Millisecond, Unused: 200 * time.Millisecond}, Log: slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(&o)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &running{t: t, dir: o.StateDir, stop: stop, ended: make(chan error, 1)}
+	go func() { r.ended <- Run(ctx, o) }()
+	t.Cleanup(r.end)
+	return r
+}
+
+// end stops the operator and waits for its end, once.
+func (r *running) end() {
+	r.stop()
+	if err, open := <-r.ended; open {
+		if err != nil {
+			r.t.Errorf("the operator ended with: %v", err)
+		}
+		close(r.ended)
+	}
+}
+
+func (r *running) status() (s Status) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := ask.Get(ctx, Socket(r.dir), "/status", &s); err != nil {
+		return Status{} // it has just begun
+	}
+	return s
+}
+
+// until waits until it is so.
+func until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for limit := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+const (
+	identities = "/apis/cilium.io/v2/ciliumidentities/"
+	endpoints  = "/apis/cilium.io/v2/namespaces/default/ciliumendpoints/"
+)
+
+func putIdentity(api *kubetest.Server, number int) {
+	api.Put(identities+strconv.Itoa(number), kubetest.Object{"kind": "CiliumIdentity", "apiVersion": "cilium.io/v2",
+		"security-labels": kubetest.Object{"k8s:n": strconv.Itoa(number)}})
+}
+
+func putEndpoint(api *kubetest.Server, name string, identity int) {
+	api.Put(endpoints+name, kubetest.Object{"kind": "CiliumEndpoint", "apiVersion": "cilium.io/v2",
+		"status": kubetest.Object{"identity": kubetest.Object{"id": identity}}})
+}
+
+// TestGarbage: an identity that no pod has any more is removed after a while,
+// one that a pod has is not, and none while it is not known who has which.
+func TestGarbage(t *testing.T) {
+	api := kubetest.New(t)
+	for _, number := range []int{256, 300, 301} {
+		putIdentity(api, number)
+	}
+	putEndpoint(api, "a", 300)
+	putEndpoint(api, "b", 301)
+	api.Put(identities+"others", kubetest.Object{"kind": "CiliumIdentity", "apiVersion": "cilium.io/v2"})
+	left := func() []string {
+		var out []string
+		for _, path := range api.Paths(identities) {
+			out = append(out, strings.TrimPrefix(path, identities))
+		}
+		return out
+	}
+	start(t, api, nil)
+	until(t, "256 is gone", func() bool { return slices.Equal(left(), []string{"300", "301", "others"}) })
+
+	api.Refuse(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "ciliumendpoints") {
+			kubetest.Answer(w, 404, "NotFound")
+			return true
+		}
+		return false
+	})
+	api.Disconnect()
+	time.Sleep(time.Second) // five times as long as an identity may be unused
+	if got := left(); !slices.Equal(got, []string{"300", "301", "others"}) {
+		t.Errorf("without CiliumEndpoints: left %v", got)
+	}
+	api.Refuse(nil)
+	api.Remove(endpoints + "b")
+	until(t, "301 is gone", func() bool { return slices.Equal(left(), []string{"300", "others"}) })
+}
+
+// TestStandby: of two operators one writes, and the other when that ends.
+func TestStandby(t *testing.T) {
+	api := kubetest.New(t)
+	first := start(t, api, nil)
+	until(t, "the first leads", func() bool { return first.status().Leads })
+	second := start(t, api, nil)
+	until(t, "the second has read everything", func() bool {
+		s := second.status()
+		return len(s.Kinds) > 0 && s.OK()
+	})
+	if second.status().Leads {
+		t.Error("both lead")
+	}
+	first.end()
+	until(t, "the second leads", func() bool { return second.status().Leads })
+}
+
+// TestMissingKind: a kind that the API server does not have is off, which the
+// status says, and on when it appears.
+func TestMissingKind(t *testing.T) {
+	api := kubetest.New(t)
+	api.Refuse(func(w http.ResponseWriter, r *http.Request) bool {
+		if filepath.Base(r.URL.Path) == "httproutes" {
+			kubetest.Answer(w, 404, "NotFound")
+			return true
+		}
+		return false
+	})
+	o := start(t, api, nil)
+	routes := func() (k kube.KindStatus) {
+		for _, k = range o.status().Kinds {
+			if k.Kind == "HTTPRoute" {
+				return k
+			}
+		}
+		return kube.KindStatus{}
+	}
+	until(t, "it leads without the kind", func() bool { s := o.status(); return s.Leads && routes().Missing && s.OK() })
+	api.Refuse(nil)
+	until(t, "the kind is on", func() bool { return routes().Synced && !routes().Missing })
+}

@@ -1,0 +1,49 @@
+package daemon
+
+import (
+	"cmp"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/waggle-mesh/waggle/internal/kube"
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// Options say where the operator runs and what it does.
+type Options struct {
+	Kube kube.Options
+	// Namespace is Waggle's own, where the Lease is.
+	Namespace string
+	// Identity tells the operators of a cluster from each other; empty: the
+	// host's name and the process's number.
+	Identity string
+	StateDir string // for the socket that answers questions
+	Health   string // address that answers /healthz and /readyz; empty: none
+	Garbage  GarbageOptions
+	Log      *slog.Logger
+	Version  string
+}
+
+// GarbageOptions say when an identity that nobody has is removed.
+type GarbageOptions struct {
+	Every  time.Duration // between two looks
+	Unused time.Duration // for how long nobody must have had it
+}
+
+// leaseName is Cilium's, so that two operators of either kind never write.
+const leaseName = "cilium-operator-resource-lock"
+
+func (o Options) lease() model.Name { return model.Name{Namespace: o.Namespace, Name: leaseName} }
+
+func (o Options) identity() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return cmp.Or(o.Identity, host+"-"+time.Now().UTC().Format("20060102T150405.000000000"))
+}
+
+// Socket is where the operator with that state directory answers questions.
+func Socket(stateDir string) string { return filepath.Join(stateDir, "operator.sock") }
