@@ -17,7 +17,7 @@ const (
 	connections = 32
 	// warmUp is the load before anything counts: connections to the backend,
 	// caches.
-	warmUp = 400 * time.Millisecond
+	warmUp = 250 * time.Millisecond
 )
 
 // work is what one proxy did in one turn.
@@ -50,65 +50,60 @@ func (s sample) median(of func(work) float64) float64 {
 	return f.Median()
 }
 
-// rounds are the samples of a shape by proxy, of the same rounds.
-type rounds struct {
-	kept    map[string][]sample
-	others  measure.Figures // share of the machine that others took, by round
-	dropped int
-}
+// Figures of a proxy in a round.
+const (
+	cpuFigure  = "cpu"  // of the proxy per request, in µs
+	rateFigure = "rate" // requests per second
+)
 
-// costs are those of one proxy, in the order of the rounds.
-func (r *rounds) costs(proxy string) measure.Figures {
-	var f measure.Figures
-	for _, s := range r.kept[proxy] {
-		f = append(f, s.cost())
+// figure names a figure of a round.
+func (s shape) figure(proxy, what string) string { return s.short + "|" + proxy + "|" + what }
+
+// rounds are those that a record has of the shape.
+func (s shape) rounds(r *measure.Record) (rounds []measure.Round) {
+	for _, round := range r.Rounds {
+		if _, ok := round.Figures[s.figure(ours, cpuFigure)]; ok {
+			rounds = append(rounds, round)
+		}
 	}
-	return f
+	return rounds
 }
 
 // ratio is what one proxy costs in comparison with another.
-func (r *rounds) ratio(proxy, base string) measure.Ratio {
-	return measure.RatioOf(r.costs(proxy), r.costs(base))
+func (s shape) ratio(r *measure.Record, proxy, base string) measure.Ratio {
+	return r.Ratio(s.figure(proxy, cpuFigure), s.figure(base, cpuFigure))
 }
 
-// measure makes rounds, each with proxies that were started for it: where a
-// process has its memory changes its price by some percent for as long as it
-// lives. Rounds in which others use more of the machine than quiet are
-// dropped, up to twice as many as are wanted; after that all are kept.
-func (s shape) measure(ctx context.Context, o Options) (*rounds, error) {
-	r := &rounds{kept: map[string][]sample{}}
-	for len(r.others) < o.Rounds {
-		samples, others, err := s.round(ctx, o)
-		if err != nil {
-			return nil, err
-		}
-		if others > o.Quiet && r.dropped < 2*o.Rounds {
-			r.dropped++
-			continue
-		}
-		r.others = append(r.others, others)
-		for name, one := range samples {
-			r.kept[name] = append(r.kept[name], one)
-		}
+// besideEvery is how many rounds there are for one with the proxies that no
+// target is about.
+const besideEvery = 4
+
+// round starts the proxies, for this round alone, and loads them in turn: where
+// a process has its memory changes its price by some percent for as long as it
+// lives.
+func (s shape) round(ctx context.Context, o Options, of string, beside bool) (measure.Round, error) {
+	r := measure.Round{Began: time.Now(), Of: of, Figures: map[string]float64{}}
+	if !beside {
+		s.proxies = slices.DeleteFunc(slices.Clone(s.proxies), func(k kind) bool { return k.beside })
 	}
-	return r, nil
-}
-
-// round starts the proxies and loads them in turn.
-func (s shape) round(ctx context.Context, o Options) (samples map[string]sample, others float64, err error) {
 	st, err := s.run(ctx, o.Binaries)
 	if err != nil {
-		return nil, 0, err
+		return r, err
 	}
 	defer st.stop()
 	if err := st.pin(); err != nil {
-		return nil, 0, err
+		return r, err
 	}
+	var samples map[string]sample
 	err = onOtherCore(func() error {
-		samples, others, err = st.takeTurns(ctx, o.Turns, o.Slice)
+		samples, r.Others, err = st.takeTurns(ctx, o.Turns, o.Slice)
 		return err
 	})
-	return samples, others, err
+	for proxy, one := range samples {
+		r.Figures[s.figure(proxy, cpuFigure)] = one.cost()
+		r.Figures[s.figure(proxy, rateFigure)] = one.rate()
+	}
+	return r, err
 }
 
 // takeTurns lets each proxy have two slices of load a turn: all in some

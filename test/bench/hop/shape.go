@@ -13,6 +13,7 @@ import (
 // shape is a set of routes, and the proxies that serve it side by side.
 type shape struct {
 	short   string // for the command line
+	often   int    // rounds of it to a round of all shapes: those that start fast can have more
 	name    string
 	hosts   []string
 	paths   []string
@@ -25,6 +26,8 @@ type kind struct {
 	file string // of package static
 	h2   bool   // to the backend
 	tree bool   // paths as a matcher tree
+	// beside: no target is about it, so it is not in every round.
+	beside bool
 }
 
 // Names of proxies that others are compared with.
@@ -45,19 +48,19 @@ var Shapes = []string{"route", "hosts", "paths", "h2"}
 func shapes(many int) []shape {
 	waggle, again := kind{name: ours, file: static.Waggle}, kind{name: sameAgain, file: static.EnvoySame}
 	hand, plain := kind{name: same, file: static.EnvoySame}, kind{name: defaults, file: static.EnvoyDefault}
-	nginx, haproxy := kind{name: nginxName, file: static.Nginx}, kind{name: haproxyName, file: static.HAProxy}
+	nginx, haproxy := kind{name: nginxName, file: static.Nginx, beside: true}, kind{name: haproxyName, file: static.HAProxy, beside: true}
 	tree := func(k kind) kind { k.tree = true; return k }
 	h2 := func(k kind) kind { k.h2 = true; return k }
 	list := hand
-	list.name = sameList
+	list.name, list.beside = sameList, true
 	h1 := waggle
 	h1.name = oursOverH1
 	return []shape{
-		{short: "route", name: "1 route", proxies: []kind{waggle, hand, again, plain, nginx, haproxy}},
-		{short: "hosts", name: fmt.Sprintf("%d hosts", many), hosts: numbered("h%04d.example.com", many), proxies: []kind{waggle, hand, plain, nginx, haproxy}},
-		{short: "paths", name: fmt.Sprintf("%d path rules on one host", many), paths: numbered("/service-%04d", many),
+		{short: "route", often: 3, name: "1 route", proxies: []kind{waggle, hand, again, plain, nginx, haproxy}},
+		{short: "hosts", often: 1, name: fmt.Sprintf("%d hosts", many), hosts: numbered("h%04d.example.com", many), proxies: []kind{waggle, hand, plain, nginx, haproxy}},
+		{short: "paths", often: 1, name: fmt.Sprintf("%d path rules on one host", many), paths: numbered("/service-%04d", many),
 			proxies: []kind{waggle, tree(hand), list, tree(plain), nginx, haproxy}},
-		{short: "h2", name: "1 route, HTTP/2 to the backend", proxies: []kind{h2(waggle), h2(hand), h1, plain, h2(haproxy)}},
+		{short: "h2", often: 2, name: "1 route, HTTP/2 to the backend", proxies: []kind{h2(waggle), h2(hand), h1, plain, h2(haproxy)}},
 	}
 }
 
