@@ -20,7 +20,7 @@ type Options struct {
 	Binaries measure.Binaries
 	Rounds   int           // to be added; all worlds are made anew for each
 	Slice    time.Duration // of one load on one way; each has two a round
-	Quiet    float64       // most of the machine that others may take in a round, 0 to 1
+	Quiet    float64       // most of the core that others may take in a round, 0 to 1
 	Append   string        // file of rounds that this run goes on with; empty: none
 	Kube     string        // the program that is kube-proxy
 	Ways     []string      // short names of ways; empty: all

@@ -92,24 +92,19 @@ func (b *bench) measureIn(ctx context.Context, worlds map[string]*world.World, r
 	if err != nil {
 		return err
 	}
-	var pids []int
-	for _, w := range worlds {
-		pids = append(pids, w.PIDs()...)
-	}
-	watch, err := world.NewWatch(pids)
-	if err != nil {
-		return err
-	}
+	var whole world.Work
 	for _, family := range families {
 		for _, l := range b.Loads {
 			group := slices.DeleteFunc(slices.Clone(all), func(c *course) bool { return c.family != family })
-			if err := b.takeTurns(ctx, group, l, r.Figures); err != nil {
+			sum, err := b.takeTurns(ctx, group, l, r.Figures)
+			if err != nil {
 				return err
 			}
+			whole.Add(sum)
 		}
 	}
-	r.Others, err = watch.Others()
-	return err
+	r.Others = whole.Others()
+	return nil
 }
 
 // courses opens the connections of all.
@@ -148,25 +143,26 @@ func (c *course) open(ctx context.Context) (err error) {
 	return err
 }
 
-// takeTurns gives each course two slices of a load.
-func (b *bench) takeTurns(ctx context.Context, group []*course, l string, figures map[string]float64) error {
+// takeTurns gives each course two slices of a load, and gives the sum of all.
+func (b *bench) takeTurns(ctx context.Context, group []*course, l string, figures map[string]float64) (whole world.Work, err error) {
 	sums := make([]world.Work, len(group))
 	for _, i := range world.ThereAndBack(len(group)) {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return whole, ctx.Err()
 		}
 		w, err := group[i].load(l, b.Slice)
 		if err != nil {
-			return fmt.Errorf("%s, %s: %w", group[i].way.name, group[i].kind, err)
+			return whole, fmt.Errorf("%s, %s: %w", group[i].way.name, group[i].kind, err)
 		}
 		sums[i].Add(w)
+		whole.Add(w)
 	}
 	for i, c := range group {
 		for figure, v := range figuresOf(sums[i], l) {
 			figures[c.name(l, figure)] = v
 		}
 	}
-	return nil
+	return whole, nil
 }
 
 // load loads a course for a while.
@@ -189,9 +185,9 @@ func (c *course) load(l string, d time.Duration) (world.Work, error) {
 // per second.
 func figuresOf(w world.Work, l string) map[string]float64 {
 	if l == streams {
-		return map[string]float64{"cpu": w.Cost(time.Millisecond) * 1e9, "rate": w.Rate() / 1e9, "busy": w.Busy()}
+		return map[string]float64{"cpu": w.Cost(time.Millisecond) * 1e9, "rate": w.Rate() / 1e9}
 	}
-	f := map[string]float64{"cpu": w.Cost(time.Microsecond), "rate": w.Rate(), "busy": w.Busy()}
+	f := map[string]float64{"cpu": w.Cost(time.Microsecond), "rate": w.Rate()}
 	if l == keptOne {
 		perSlice := float64(time.Microsecond) * float64(w.Slices)
 		f["p50"], f["p99"] = float64(w.P50)/perSlice, float64(w.P99)/perSlice

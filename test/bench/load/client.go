@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// client obeys orders in its own process.
-type client struct {
+// asker obeys orders in its own process.
+type asker struct {
 	pools  []*pool
 	buffer [256 << 10]byte
 	times  histogram
@@ -26,7 +26,7 @@ type pool struct {
 }
 
 func obey() error {
-	c := &client{}
+	c := &asker{}
 	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	for {
 		var o order
@@ -45,7 +45,7 @@ func obey() error {
 	}
 }
 
-func (c *client) do(o order) (report, error) {
+func (c *asker) do(o order) (report, error) {
 	switch o.Do {
 	case "open":
 		return c.open(o)
@@ -67,7 +67,7 @@ func (c *client) do(o order) (report, error) {
 	return report{}, errors.New("unknown order")
 }
 
-func (c *client) open(o order) (report, error) {
+func (c *asker) open(o order) (report, error) {
 	p := &pool{}
 	var err error
 	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
@@ -120,7 +120,7 @@ func dial(to netip.AddrPort) (int, error) {
 	return fd, nil
 }
 
-func (c *client) ask(fd int) error {
+func (c *asker) ask(fd int) error {
 	if n := write(fd, request); n != len(request) {
 		return fmt.Errorf("send a request: %d", n)
 	}
@@ -129,7 +129,7 @@ func (c *client) ask(fd int) error {
 
 // answer reads one answer to its end. One that is not the server's spoils it
 // all: an error is cheaper than an answer.
-func (c *client) answer(fd int) error {
+func (c *asker) answer(fd int) error {
 	size := 0
 	for {
 		n := read(fd, c.buffer[size:4096])
@@ -146,7 +146,7 @@ func (c *client) answer(fd int) error {
 	}
 }
 
-func (c *client) askOne(fd int, d time.Duration) (Done, error) {
+func (c *asker) askOne(fd int, d time.Duration) (Done, error) {
 	var done Done
 	c.times.clear()
 	began := time.Now()
@@ -165,7 +165,7 @@ func (c *client) askOne(fd int, d time.Duration) (Done, error) {
 
 // askAll rests without a request in flight: what was used between two moments
 // is the price of the requests between them.
-func (c *client) askAll(p *pool, d time.Duration) (Done, error) {
+func (c *asker) askAll(p *pool, d time.Duration) (Done, error) {
 	var done Done
 	began := time.Now()
 	for _, fd := range p.sockets {
@@ -199,7 +199,7 @@ func (c *client) askAll(p *pool, d time.Duration) (Done, error) {
 	return done, nil
 }
 
-func (c *client) connect(o order) (Done, error) {
+func (c *asker) connect(o order) (Done, error) {
 	var done Done
 	began := time.Now()
 	for done.Took < o.For {
@@ -223,7 +223,7 @@ func (c *client) connect(o order) (Done, error) {
 	return done, nil
 }
 
-func (c *client) stream(o order) (Done, error) {
+func (c *asker) stream(o order) (Done, error) {
 	var done Done
 	fd, err := dial(o.Target)
 	if err != nil {

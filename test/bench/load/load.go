@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -35,23 +36,28 @@ const (
 	coreVariable = "WAGGLE_BENCH_CORE"
 )
 
-// Main does not return in a process that Serve or NewClient has started.
+// Parts that are not programs.
+const (
+	server = "server"
+	client = "client"
+)
+
+// Main does not return in a process that is a part of the load.
 func Main() {
 	part := os.Getenv(partVariable)
 	if part == "" {
 		return
 	}
-	core, err := strconv.Atoi(os.Getenv(coreVariable))
-	if err == nil {
-		err = Pin(os.Getpid(), core)
-	}
+	err := claim(os.Getenv(coreVariable))
 	debug.SetGCPercent(-1)
 	switch {
 	case err != nil:
-	case part == "server":
+	case part == server:
 		err = serve()
-	default:
+	case part == client:
 		err = obey()
+	default:
+		err = unix.Exec(part, append([]string{part}, os.Args[1:]...), os.Environ())
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %s: %v\n", part, err)
@@ -60,11 +66,14 @@ func Main() {
 	os.Exit(0)
 }
 
-// Pin keeps all threads that a process has on a core.
-func Pin(pid, core int) error {
-	var set unix.CPUSet
-	set.Set(core)
-	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+// claim keeps all threads of this process on a core, where they go before
+// everybody else's. The scheduler shares a core out by session first.
+func claim(core string) error {
+	n, err := strconv.Atoi(core)
+	if err != nil {
+		return fmt.Errorf("read the core's number: %w", err)
+	}
+	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return err
 	}
@@ -73,18 +82,40 @@ func Pin(pid, core int) error {
 		if err != nil {
 			return err
 		}
+		var set unix.CPUSet
+		set.Set(n)
 		if err := unix.SchedSetaffinity(tid, &set); err != nil {
-			return fmt.Errorf("pin thread %d to core %d: %w", tid, core, err)
+			return fmt.Errorf("pin thread %d to core %d: %w", tid, n, err)
+		}
+		if err := unix.Setpriority(unix.PRIO_PROCESS, tid, highest); err != nil {
+			return fmt.Errorf("raise the priority of thread %d: %w", tid, err)
 		}
 	}
-	return nil
+	if _, err := unix.Setsid(); err != nil {
+		return fmt.Errorf("begin a session: %w", err)
+	}
+	err = os.WriteFile("/proc/self/autogroup", []byte(strconv.Itoa(highest)), 0)
+	if errors.Is(err, fs.ErrNotExist) { // a kernel that does not group by session
+		return nil
+	}
+	return err
+}
+
+// highest is a priority, as nice counts.
+const highest = -20
+
+// Command makes a program a part of the load: it runs on the core, before
+// everybody else.
+func Command(core int, program string, args ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Env = append(os.Environ(), partVariable+"="+program, coreVariable+"="+strconv.Itoa(core))
+	return cmd
 }
 
 func start(t testing.TB, m *nodes.Machine, part string, core int) *Process {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), partVariable+"="+part, coreVariable+"="+strconv.Itoa(core),
-		"GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
+	cmd := Command(core, part)
+	cmd.Env = append(cmd.Env, "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -114,7 +145,7 @@ type Process struct {
 // Serve starts a server on a machine, at both ports and of both families.
 func Serve(t testing.TB, m *nodes.Machine, core int) *Process {
 	t.Helper()
-	p := start(t, m, "server", core)
+	p := start(t, m, server, core)
 	var ready bool
 	if err := p.from.Decode(&ready); err != nil {
 		t.Fatalf("start the server of %s: %v", m.Name, err)
@@ -128,7 +159,7 @@ type Client struct{ *Process }
 // NewClient starts one.
 func NewClient(t testing.TB, m *nodes.Machine, core int) *Client {
 	t.Helper()
-	return &Client{start(t, m, "client", core)}
+	return &Client{start(t, m, client, core)}
 }
 
 // order is what a client is told.

@@ -28,15 +28,15 @@ const (
 	takes
 )
 
-// server does everything on one thread.
-type server struct {
+// answerer does everything on one thread.
+type answerer struct {
 	epoll  int
 	roles  [1 << 16]uint8
 	buffer [256 << 10]byte
 }
 
 func serve() error {
-	s := &server{}
+	s := &answerer{}
 	var err error
 	if s.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return fmt.Errorf("make an epoll: %w", err)
@@ -62,7 +62,7 @@ func serve() error {
 	}
 }
 
-func (s *server) listen(at unix.Sockaddr, family int, role uint8) error {
+func (s *answerer) listen(at unix.Sockaddr, family int, role uint8) error {
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return err
@@ -84,12 +84,12 @@ func (s *server) listen(at unix.Sockaddr, family int, role uint8) error {
 	return s.watch(fd, role)
 }
 
-func (s *server) watch(fd int, role uint8) error {
+func (s *answerer) watch(fd int, role uint8) error {
 	s.roles[fd] = role
 	return unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
 }
 
-func (s *server) serve(fd int) {
+func (s *answerer) serve(fd int) {
 	switch role := s.roles[fd]; role {
 	case listens, listensForStreams:
 		s.accept(fd, role+2)
@@ -102,7 +102,7 @@ func (s *server) serve(fd int) {
 	}
 }
 
-func (s *server) accept(fd int, role uint8) {
+func (s *answerer) accept(fd int, role uint8) {
 	n := accept(fd)
 	if n < 0 {
 		return // the client has gone
@@ -113,7 +113,7 @@ func (s *server) accept(fd int, role uint8) {
 }
 
 // answer answers one request; they come in one piece.
-func (s *server) answer(fd int) {
+func (s *answerer) answer(fd int) {
 	n := read(fd, s.buffer[:4096])
 	if n == again {
 		return

@@ -23,7 +23,7 @@ type Record struct {
 type Round struct {
 	Began   time.Time
 	Of      string  // how it was measured; rounds of one record agree
-	Others  float64 // share of the machine that others took, 0 to 1
+	Others  float64 // share of the load's core, or of the machine, that others took, 0 to 1
 	Figures map[string]float64
 }
 
@@ -76,7 +76,7 @@ func (r *Record) Add(round Round) error {
 	return errors.Join(err, f.Close())
 }
 
-// Others are the shares of the machine that others took, by round.
+// Others are the shares that others took, by round.
 func (r *Record) Others() Figures {
 	var f Figures
 	for _, round := range r.Rounds {
@@ -122,7 +122,7 @@ func (r *Record) Days() []string {
 	return slices.Compact(days)
 }
 
-// Fill adds as many rounds. One in which others took more of the machine than
+// Fill adds as many rounds. One in which others took more than
 // quiet is measured again, as long as fewer are dropped than are wanted.
 func (r *Record) Fill(rounds int, quiet float64, progress func(string, ...any), measure func() (Round, error)) error {
 	for done, dropped := 0, 0; done < rounds; {
@@ -133,14 +133,14 @@ func (r *Record) Fill(rounds int, quiet float64, progress func(string, ...any), 
 		took := time.Since(round.Began).Round(time.Second)
 		if round.Others > quiet && dropped < rounds {
 			dropped++
-			progress("a round of %s is dropped: others used %.0f %% of the machine", took, 100*round.Others)
+			progress("a round of %s is dropped: others took %.0f %%", took, 100*round.Others)
 			continue
 		}
 		if err := r.Add(round); err != nil {
 			return err
 		}
 		done++
-		progress("round %d of %d, others used %.1f %% of the machine, %s", done, rounds, 100*round.Others, took)
+		progress("round %d of %d, others took %.1f %%, %s", done, rounds, 100*round.Others, took)
 	}
 	if len(r.Rounds) < 2 {
 		return fmt.Errorf("%d rounds are too few for a page", len(r.Rounds))
@@ -155,7 +155,7 @@ func (r *Record) Describe() string {
 	if last := days[len(days)-1]; last != when {
 		when += " to " + last
 	}
-	return fmt.Sprintf("%d rounds of %s, in which others used %.1f %% of the machine (median), %.1f %% at most. "+
+	return fmt.Sprintf("%d rounds of %s, in which others took %.1f %% of the core (median), %.1f %% at most. "+
 		"Ratios are geometric means over the rounds, with the 95 %% interval of Student's distribution; a target counts as met if the interval's upper end does.",
 		len(r.Rounds), when, 100*r.Others().Median(), 100*r.Others().Max())
 }

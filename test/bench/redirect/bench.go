@@ -21,7 +21,7 @@ type Options struct {
 	Rounds   int           // to be added; everything is made anew for each
 	Slice    time.Duration // of one load on one Envoy; each has two turns of it a round
 	Turns    int           // a round
-	Quiet    float64       // most of the machine that others may take in a round, 0 to 1
+	Quiet    float64       // most of the core that others may take in a round, 0 to 1
 	Append   string        // file of rounds that this run goes on with; empty: none
 	Kinds    []string      // of Envoys; empty: all
 	Progress func(format string, args ...any)

@@ -99,7 +99,6 @@ func (o Options) courses(t testing.TB, kind string) []*course {
 		}
 		all = append(all, c)
 	}
-	envoy.Settle(t)
 	return all
 }
 
@@ -129,45 +128,40 @@ func (o Options) measureIn(ctx context.Context, all []*course, r *measure.Round)
 			}
 		}
 	}
-	var pids []int
-	for _, c := range all {
-		pids = append(pids, c.pids...)
-	}
-	slices.Sort(pids)
-	watch, err := world.NewWatch(slices.Compact(pids))
-	if err != nil {
-		return err
-	}
+	var whole world.Work
 	for _, family := range families {
 		for _, l := range loads {
 			group := slices.DeleteFunc(slices.Clone(all), func(c *course) bool { return c.family != family })
-			if err := o.takeTurns(ctx, group, l, r.Figures); err != nil {
+			sum, err := o.takeTurns(ctx, group, l, r.Figures)
+			if err != nil {
 				return err
 			}
+			whole.Add(sum)
 		}
 	}
-	r.Others, err = watch.Others()
-	return err
+	r.Others = whole.Others()
+	return nil
 }
 
 // warmUp is load before anything counts.
 const warmUp = 100 * time.Millisecond
 
-// takeTurns gives each Envoy two slices a turn: all in some order, then all in
-// the reverse. What a turn says counts as much as any other: the median does.
-func (o Options) takeTurns(ctx context.Context, group []*course, l string, figures map[string]float64) error {
+// takeTurns gives each Envoy two slices a turn, of which the median counts. It
+// gives the sum of all.
+func (o Options) takeTurns(ctx context.Context, group []*course, l string, figures map[string]float64) (whole world.Work, err error) {
 	costs, rates := make([]measure.Figures, len(group)), make([]measure.Figures, len(group))
 	for range o.Turns {
 		sums := make([]world.Work, len(group))
 		for _, i := range world.ThereAndBack(len(group)) {
 			if ctx.Err() != nil {
-				return ctx.Err()
+				return whole, ctx.Err()
 			}
 			w, err := group[i].load(l, o.Slice)
 			if err != nil {
-				return fmt.Errorf("%s, IPv%d: %w", group[i].kind, group[i].family, err)
+				return whole, fmt.Errorf("%s, IPv%d: %w", group[i].kind, group[i].family, err)
 			}
 			sums[i].Add(w)
+			whole.Add(w)
 		}
 		for i, s := range sums {
 			costs[i] = append(costs[i], s.Cost(time.Microsecond))
@@ -178,7 +172,7 @@ func (o Options) takeTurns(ctx context.Context, group []*course, l string, figur
 		figures[figureName(c.kind, c.family, l, "cpu")] = costs[i].Median()
 		figures[figureName(c.kind, c.family, l, "rate")] = rates[i].Median()
 	}
-	return nil
+	return whole, nil
 }
 
 // load loads an Envoy for a while.

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -36,7 +35,7 @@ func StartEnvoy(t testing.TB, binary string, n *nodes.Node, bootstrap func(dir s
 	check(t, os.WriteFile(config, bootstrap(dir), 0o600))
 	log, err := os.Create(filepath.Join(dir, "log"))
 	check(t, err)
-	cmd := exec.Command(binary, "-c", config, "--concurrency", "1", "--disable-hot-restart", "-l", "warning")
+	cmd := load.Command(Core(), binary, "-c", config, "--concurrency", "1", "--disable-hot-restart", "-l", "warning")
 	cmd.Stdout, cmd.Stderr = log, log
 	check(t, n.Start(cmd, filepath.Join(n.Root, "envoy")))
 	t.Cleanup(func() {
@@ -49,12 +48,6 @@ func StartEnvoy(t testing.TB, binary string, n *nodes.Node, bootstrap func(dir s
 		}
 	})
 	return &Envoy{PID: cmd.Process.Pid, Dir: dir}
-}
-
-// Settle keeps the Envoy on the load's core, with all the threads it has.
-func (e *Envoy) Settle(t testing.TB) {
-	t.Helper()
-	check(t, load.Pin(e.PID, Core()))
 }
 
 func check(t testing.TB, err error) {
@@ -100,7 +93,6 @@ func (n *Node) Redirect(binary string, sockmap bool, all []model.Resource, numbe
 	})
 	p.await(numbers)
 	check(n.t, n.Path.SetListeners(numbers))
-	p.Settle(n.t)
 	return p
 }
 

@@ -2,7 +2,12 @@ package world
 
 import (
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/waggle-mesh/waggle/test/bench/load"
@@ -51,8 +56,9 @@ func (w Work) Cost(unit time.Duration) float64 {
 // Rate is how many there were a second.
 func (w Work) Rate() float64 { return float64(w.Count) / w.Took.Seconds() }
 
-// Busy is how many cores were at work, on average.
-func (w Work) Busy() float64 { return float64(w.CPU) / float64(w.Took) }
+// Others is the share of the load's core that it did not get, 0 to 1: what
+// others took, and a little rest.
+func (w Work) Others() float64 { return max(0, 1-float64(w.CPU)/float64(w.Took)) }
 
 // ThereAndBack is the order of turns: all in some order, and then all in the
 // reverse, so that what grows or fades meanwhile does so for all.
@@ -62,3 +68,19 @@ func ThereAndBack(n int) []int {
 	slices.Reverse(back)
 	return append(order, back...)
 }
+
+// SoftirqThreads are the kernel's threads that take over the work of packets
+// when there is much of it, one per core.
+var SoftirqThreads = sync.OnceValue(func() []int {
+	var pids []int
+	names, _ := filepath.Glob("/proc/[0-9]*/comm")
+	for _, path := range names {
+		text, _ := os.ReadFile(path)
+		if strings.HasPrefix(string(text), "ksoftirqd/") {
+			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+})
