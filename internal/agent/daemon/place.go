@@ -1,17 +1,23 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
 
 	"github.com/waggle-mesh/waggle/internal/agent"
+	"github.com/waggle-mesh/waggle/internal/datapath"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
 // awaitPlace waits until the node has ranges for its pods, and addresses of
-// their families.
+// their families. A machine that cannot be a node is refused before anything
+// is changed on it.
 func (a *node) awaitPlace(ctx context.Context) error {
+	if err := datapath.Check(a.options.BPFFS, cmp.Or(a.options.Cgroup, hostCgroup())); err != nil {
+		return err
+	}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for told := ""; ; {
