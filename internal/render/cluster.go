@@ -6,7 +6,6 @@ import (
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -40,7 +39,7 @@ func Cluster(b model.Backend) model.Resource {
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
 		EdsClusterConfig: &clusterv3.Cluster_EdsClusterConfig{
 			EdsConfig:   fromControlPlane(),
-			ServiceName: b.EndpointsKey(),
+			ServiceName: assignmentName(b.Service, b.Port),
 		},
 		ConnectTimeout:                duration(connectTimeout),
 		PerConnectionBufferLimitBytes: number(bufferLimit),
@@ -75,17 +74,7 @@ func priorKnowledge() *upstreamhttpv3.HttpProtocolOptions {
 
 // LoadAssignment renders the addresses behind one port of a Service.
 func LoadAssignment(e model.Endpoints) model.Resource {
-	assignment := &endpointv3.ClusterLoadAssignment{ClusterName: e.Key()}
-	if len(e.Addresses) > 0 {
-		endpoints := make([]*endpointv3.LbEndpoint, len(e.Addresses))
-		for i, a := range e.Addresses {
-			endpoints[i] = &endpointv3.LbEndpoint{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{
-				Endpoint: &endpointv3.Endpoint{Address: socketAddress(a)},
-			}}
-		}
-		assignment.Endpoints = []*endpointv3.LocalityLbEndpoints{{LbEndpoints: endpoints}}
-	}
-	return resource(model.ClusterLoadAssignment, assignment.ClusterName, assignment, serviceRef(e.Service))
+	return Assignment(assignmentName(e.Service, e.Port), e.Service, e.Addresses)
 }
 
 func serviceRef(service model.Name) model.Ref { return model.Ref{Kind: "Service", Name: service} }

@@ -24,6 +24,12 @@ const scopeAuthority = "waggle"
 // clusterName is the name of a Backend's cluster.
 func clusterName(b model.Backend) string { return b.Key() }
 
+// assignmentName is the name by which clusters ask for the endpoints behind a
+// port of a Service: the one that CiliumEnvoyConfigs use.
+func assignmentName(service model.Name, port uint16) string {
+	return service.String() + ":" + strconv.Itoa(int(port))
+}
+
 // secretName is the name of a Certificate's secret.
 func secretName(secret model.Name) string { return secret.String() }
 
