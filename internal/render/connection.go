@@ -98,16 +98,11 @@ func (c connection) bound(m *hcmv3.HttpConnectionManager) {
 // filters is the same for every listener of a kind and for every route.
 func (c connection) filters() []*hcmv3.HttpFilter {
 	filters := routeFilters()
+	for _, f := range filters {
+		f.Disabled = true
+	}
 	if c.scoped {
-		// Which filters to make is decided when a request comes, and a miss
-		// has no route yet: all are made, and find their configuration when
-		// it is their turn. Routes that are found at once switch them off,
-		// see scopedHeader.
-		filters = append(scopeMissFilters(), filters...)
-	} else {
-		for _, f := range filters {
-			f.Disabled = true
-		}
+		filters = append([]*hcmv3.HttpFilter{scopeMiss()}, filters...)
 	}
 	return append(filters, httpFilter(routerFilter, &routerv3.Router{
 		// No x-envoy headers for backends and clients beyond those of the

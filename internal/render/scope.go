@@ -4,7 +4,9 @@ import (
 	_ "embed"
 	"slices"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	filterchainv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/filter_chain/v3"
 	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -22,9 +24,11 @@ import (
 //	                              has the wildcard hosts and the catch-all
 //
 // An edit then costs the same in a table of any size. A request that hits at
-// once costs what it costs without scopes: its routes switch both filters
-// off, and they are not even made. What the backend sees as Host is in all
-// cases what the client sent; so no later filter may clear the route cache.
+// once does not meet the scripts: they are in one filter, which its routes
+// switch off, so that it is not even made. One, because every host's routes say
+// so again, and to read that of thousands of hosts costs more than anything
+// else about scopes. What the backend sees as Host is in all cases what the
+// client sent; so no later filter may clear the route cache.
 
 const (
 	// ScopedAbove is the number of hosts above which a table is better
@@ -35,7 +39,9 @@ const (
 	// so. Changing over drains connections: it must not happen often.
 	ScopedUntil = 200
 
-	// The filters for a Host header that is the name of no scope.
+	// scopeMissFilter is for a Host header that is the name of no scope. It
+	// consists of the others, and of routeFilters.
+	scopeMissFilter     = "waggle.scope_miss"
 	scopeNameFilter     = "waggle.scope_name"
 	scopeWildcardFilter = "waggle.scope_wildcard"
 
@@ -88,14 +94,10 @@ func ScopedWildcards(table string, wildcards []Host) []model.Resource {
 }
 
 // scopedHeader is a RouteConfiguration whose requests need not be looked up
-// again: the filters for misses are off.
+// again: the filter for misses is off.
 func scopedHeader(name string) *routev3.RouteConfiguration {
 	header := routeConfigurationHeader(name)
-	off := packed(&routev3.FilterConfig{Disabled: true})
-	header.TypedPerFilterConfig = map[string]*anypb.Any{}
-	for _, f := range append(scopeMissFilters(), routeFilters()...) {
-		header.TypedPerFilterConfig[f.Name] = off
-	}
+	header.TypedPerFilterConfig = map[string]*anypb.Any{scopeMissFilter: packed(&routev3.FilterConfig{Disabled: true})}
 	return header
 }
 
@@ -130,13 +132,19 @@ func scopedRoutes(table string) *hcmv3.ScopedRoutes {
 	}
 }
 
-// scopeMissFilters are on for requests that have no route yet, see
-// scopedHeader. There are two because one script can ask for a route once.
-func scopeMissFilters() []*hcmv3.HttpFilter {
-	return []*hcmv3.HttpFilter{
-		httpFilter(scopeNameFilter, script(scopeNameScript)),
-		httpFilter(scopeWildcardFilter, script(scopeWildcardScript)),
+// scopeMiss is on for requests that have no route yet, see scopedHeader. Which
+// filters to make is decided when a request comes, so it also has those that
+// routes switch on: they find their configuration when it is their turn. There
+// are two scripts because one can ask for a route once.
+func scopeMiss() *hcmv3.HttpFilter {
+	chain := &filterchainv3.FilterChain{Filters: []*corev3.TypedExtensionConfig{
+		extension(scopeNameFilter, script(scopeNameScript)),
+		extension(scopeWildcardFilter, script(scopeWildcardScript)),
+	}}
+	for _, f := range routeFilters() {
+		chain.Filters = append(chain.Filters, &corev3.TypedExtensionConfig{Name: f.Name, TypedConfig: f.GetTypedConfig()})
 	}
+	return httpFilter(scopeMissFilter, &filterchainv3.FilterChainConfig{DefaultFilterChain: chain})
 }
 
 // script is a Lua filter whose changes of headers leave the route as it is:

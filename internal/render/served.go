@@ -51,10 +51,7 @@ func Scoped(listener model.Resource, scoped func(table string) bool) model.Resou
 			return false
 		}
 		m.RouteSpecifier = &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes(table)}
-		for _, f := range m.HttpFilters {
-			f.Disabled = false // see connection.filters
-		}
-		m.HttpFilters = append(scopeMissFilters(), m.HttpFilters...)
+		m.HttpFilters = append([]*hcmv3.HttpFilter{scopeMiss()}, m.HttpFilters...)
 		return true
 	})
 	return resource(listener.Type, listener.Name, &l, listener.Owners...)
