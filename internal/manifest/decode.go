@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/waggle-mesh/waggle/internal/model/spell"
 )
 
 // A decoder fills a Go value from a tree. Every field must be known and of
@@ -79,7 +81,7 @@ func (d *decoder) structure(v reflect.Value, x any, at *path) {
 }
 
 func (d *decoder) unknown(key string, fields map[string][]int, at *path) {
-	near := nearest(key, slices.Sorted(maps.Keys(fields)))
+	near := spell.Nearest(key, slices.Sorted(maps.Keys(fields)))
 	if near == "" {
 		d.problem(at.field(key), "unknown field")
 		return

@@ -15,6 +15,7 @@ import (
 	"github.com/waggle-mesh/waggle/internal/manifest/builtin"
 	"github.com/waggle-mesh/waggle/internal/manifest/crd"
 	"github.com/waggle-mesh/waggle/internal/model"
+	"github.com/waggle-mesh/waggle/internal/model/spell"
 )
 
 // Served are the types of the kinds that are read.
@@ -114,7 +115,7 @@ func (bs bindings) find(group, name string) *Binding {
 // misspelt gives the kind that was probably meant by one that is not known.
 func (bs bindings) misspelt(group, name string) (string, bool) {
 	for _, b := range bs {
-		if b.kind.group == group && (strings.EqualFold(b.kind.name, name) || distance(b.kind.name, name) == 1) {
+		if b.kind.group == group && (strings.EqualFold(b.kind.name, name) || spell.Distance(b.kind.name, name) == 1) {
 			return b.kind.name, true
 		}
 	}

@@ -64,6 +64,7 @@ func generate(envoy, to string) error {
 	}
 	return nil
 }
+
 type extension struct {
 	Category string   `json:"category"`
 	Name     string   `json:"name"`

@@ -1,11 +1,12 @@
-package manifest
+// Package spell finds the name that was probably meant by one that is not known.
+package spell
 
 import "strings"
 
-// nearest gives the name that was probably meant by one that is not known,
+// Nearest gives the name that was probably meant by one that is not known,
 // or "" where none is near.
-func nearest(name string, known []string) string {
-	const longest = 64 // no field has a longer name
+func Nearest(name string, known []string) string {
+	const longest = 160 // no name has more bytes
 	if len(name) > longest {
 		return ""
 	}
@@ -14,16 +15,16 @@ func nearest(name string, known []string) string {
 		if strings.EqualFold(k, name) {
 			return k
 		}
-		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < least {
+		if d := Distance(strings.ToLower(name), strings.ToLower(k)); d < least {
 			best, least = k, d
 		}
 	}
 	return best
 }
 
-// distance is the number of bytes to insert, delete or replace to make b of
+// Distance is the number of bytes to insert, delete or replace to make b of
 // a, where swapping two neighbours counts one.
-func distance(a, b string) int {
+func Distance(a, b string) int {
 	before, row, next := []int{}, make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
