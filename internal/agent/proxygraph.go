@@ -180,7 +180,7 @@ func (p *ProxyGraph) fragments(g *flow.Graph) {
 func (p *ProxyGraph) assignments(g *flow.Graph) {
 	byName := flow.NewIndex(p.in.Assignments, func(a model.Assignment) []string { return []string{a.Name} })
 	bySlice := slicesByService(p.in.EndpointSlices)
-	p.publish(flow.Derive(g, "load assignments", flow.Keys(g, "assignments", byName), model.Resource.Equal,
+	p.publish(flow.Derive(g, "load assignments", flow.Keys(g, "assigned names", byName), model.Resource.Equal,
 		func(r *flow.Reader, k flow.KeyRow) []model.Resource {
 			a, _ := flow.First(r, byName, k.Key())
 			owner, _ := flow.Get(r, p.in.Services, a.Service.String())
@@ -193,17 +193,18 @@ func (p *ProxyGraph) assignments(g *flow.Graph) {
 }
 
 // endpointsOf are the addresses behind the ports that an assignment means.
-func endpointsOf(a model.Assignment, owner *corev1.Service, all []*discoveryv1.EndpointSlice) (out []netip.AddrPort) {
+func endpointsOf(a model.Assignment, owner *corev1.Service, all []*discoveryv1.EndpointSlice) [][]netip.AddrPort {
 	if owner == nil {
 		return nil
 	}
+	var out []netip.AddrPort
 	for _, port := range owner.Spec.Ports {
 		if a.Port == "" || a.Port == port.Name || a.Port == strconv.Itoa(int(port.Port)) {
 			out = append(out, service.Endpoints(a.Service, uint16(port.Port), owner, all).Addresses...)
 		}
 	}
 	slices.SortFunc(out, netip.AddrPort.Compare)
-	return slices.Compact(out)
+	return service.Pair(slices.Compact(out), all)
 }
 
 func slicesByService(table *flow.Table[model.Object[*discoveryv1.EndpointSlice]]) *flow.Index[model.Object[*discoveryv1.EndpointSlice]] {

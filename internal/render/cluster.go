@@ -74,7 +74,11 @@ func priorKnowledge() *upstreamhttpv3.HttpProtocolOptions {
 
 // LoadAssignment renders the addresses behind one port of a Service.
 func LoadAssignment(e model.Endpoints) model.Resource {
-	return Assignment(assignmentName(e.Service, e.Port), e.Service, e.Addresses)
+	endpoints := make([][]netip.AddrPort, len(e.Addresses))
+	for i := range e.Addresses {
+		endpoints[i] = e.Addresses[i : i+1]
+	}
+	return Assignment(assignmentName(e.Service, e.Port), e.Service, endpoints)
 }
 
 func serviceRef(service model.Name) model.Ref { return model.Ref{Kind: "Service", Name: service} }

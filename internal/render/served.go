@@ -75,18 +75,22 @@ func eachManager(l *listenerv3.Listener, f func(*hcmv3.HttpConnectionManager) bo
 	}
 }
 
-// Assignment renders the addresses behind ports of a Service under the name by
-// which a cluster asks for them.
-func Assignment(name string, service model.Name, addresses []netip.AddrPort) model.Resource {
+// Assignment renders the endpoints behind ports of a Service under the name by
+// which a cluster asks for them. An endpoint may have several addresses: Envoy
+// takes the first that it can connect to, and it can from a client's own address
+// only in the client's family.
+func Assignment(name string, service model.Name, endpoints [][]netip.AddrPort) model.Resource {
 	assignment := &endpointv3.ClusterLoadAssignment{ClusterName: name}
-	if len(addresses) > 0 {
-		endpoints := make([]*endpointv3.LbEndpoint, len(addresses))
-		for i, a := range addresses {
-			endpoints[i] = &endpointv3.LbEndpoint{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{
-				Endpoint: &endpointv3.Endpoint{Address: socketAddress(a)},
-			}}
+	if len(endpoints) > 0 {
+		rendered := make([]*endpointv3.LbEndpoint, len(endpoints))
+		for i, addresses := range endpoints {
+			e := &endpointv3.Endpoint{Address: socketAddress(addresses[0])}
+			for _, a := range addresses[1:] {
+				e.AdditionalAddresses = append(e.AdditionalAddresses, &endpointv3.Endpoint_AdditionalAddress{Address: socketAddress(a)})
+			}
+			rendered[i] = &endpointv3.LbEndpoint{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: e}}
 		}
-		assignment.Endpoints = []*endpointv3.LocalityLbEndpoints{{LbEndpoints: endpoints}}
+		assignment.Endpoints = []*endpointv3.LocalityLbEndpoints{{LbEndpoints: rendered}}
 	}
 	return resource(model.ClusterLoadAssignment, name, assignment, serviceRef(service))
 }

@@ -37,6 +37,7 @@ type Status struct {
 	PodCIDRs  []ipam.Usage      `json:"podCIDRs"`
 	Frontends int               `json:"frontends"`
 	Maps      []MapStatus       `json:"maps"`
+	Envoys    []EnvoyStatus     `json:"envoys"`
 	// Failing is what the world refuses at present.
 	Failing     []Failing          `json:"failing"`
 	Unsupported []UnsupportedField `json:"unsupported"`
@@ -47,6 +48,13 @@ type Status struct {
 func (s *Status) OK() bool {
 	failed := func(k kube.KindStatus) bool { return k.Error != "" }
 	return s.Phase.Waiting == "" && len(s.Failing) == 0 && !slices.ContainsFunc(s.Kinds, failed)
+}
+
+// EnvoyStatus is one Envoy of the node.
+type EnvoyStatus struct {
+	PID    int       `json:"pid"`
+	Since  time.Time `json:"since"`  // it has been served by this agent
+	Active bool      `json:"active"` // it gets new connections
 }
 
 // MapStatus says how full a map is.
@@ -166,6 +174,9 @@ func (a *node) status(ctx context.Context) *Status {
 	s.PodCIDRs = a.pool.Usage()
 	for _, m := range a.maps() {
 		s.Maps = append(s.Maps, MapStatus{m.Name, m.Entries, m.Limit})
+	}
+	for _, e := range a.proxy.Envoys() {
+		s.Envoys = append(s.Envoys, EnvoyStatus{e.PID, e.Arrived, e.Active})
 	}
 	a.turns.Take(ctx, func() {
 		s.Pods, s.Frontends = a.graph.PodEndpoints.Len(), a.graph.Frontends.Len()

@@ -68,6 +68,9 @@ func Exec(o ExecOptions) error {
 	args := []string{
 		o.Binary, "-c", bootstrap, "--concurrency", strconv.Itoa(o.Concurrency), "--disable-hot-restart",
 		"--drain-time-s", strconv.Itoa(int(DrainTime.Seconds())), "-l", o.LogLevel,
+		// A client's own address fits one family of a backend's addresses:
+		// that it does not fit the other is nothing to be told of each time.
+		"--component-log-level", "connection:error",
 	}
 	if err := unix.Exec(o.Binary, args, os.Environ()); err != nil {
 		return fmt.Errorf("run %s: %w", o.Binary, err)

@@ -247,8 +247,11 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	resource := filepath.Base(r.URL.Path)
-	parts := strings.Split(strings.TrimSuffix(r.URL.Path, "/"+resource), "/")
-	write(w, 200, Object{"kind": cmp.Or(kinds[resource], "List"), "apiVersion": strings.Join(parts[2:], "/"),
+	group := strings.Split(strings.TrimPrefix(r.URL.Path, "/"), "/")[1:3]
+	if strings.HasPrefix(r.URL.Path, "/api/") {
+		group = group[:1]
+	}
+	write(w, 200, Object{"kind": cmp.Or(kinds[resource], "List"), "apiVersion": strings.Join(group, "/"),
 		"metadata": Object{"resourceVersion": strconv.Itoa(len(s.log))}, "items": items})
 }
 
