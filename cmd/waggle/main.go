@@ -47,7 +47,7 @@ Waggle serves a directory of manifests on this machine:`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(runCommand(), analyzeCommand(), statusCommand(), versionCommand(), cniCommand(), agentCommand(), operatorCommand(), cleanupCommand(), envoyCommand())
+	c.AddCommand(runCommand(), analyzeCommand(), statusCommand(), versionCommand(), cniCommand(), configDir(agentCommand()), configDir(operatorCommand()), cleanupCommand(), envoyCommand())
 	c.AddCommand(nodeCommands()...)
 	c.AddCommand(mapCommands()...)
 	c.InitDefaultCompletionCmd() // which cobra makes without an example

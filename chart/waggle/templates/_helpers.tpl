@@ -1,0 +1,73 @@
+{{/* The reference of an image: of .image, and where that says nothing, of .Values.image. */}}
+{{- define "waggle.image" -}}
+{{- $all := .Values.image -}}
+{{- $own := .image | default dict -}}
+{{- if or $own.override $all.override -}}
+{{- $own.override | default $all.override -}}
+{{- else -}}
+{{- $own.repository | default $all.repository -}}
+{{- with ($own.digest | default (ternary "" $all.digest (not (empty $own.tag)))) }}@{{ . }}{{ else }}:{{ $own.tag | default $all.tag | default .Chart.AppVersion }}{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "waggle.pullPolicy" -}}
+{{- (.image | default dict).pullPolicy | default .Values.image.pullPolicy -}}
+{{- end -}}
+
+{{- define "waggle.labels" -}}
+app.kubernetes.io/part-of: cilium
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end -}}
+
+{{/* Whether an Envoy runs on the nodes. */}}
+{{- define "waggle.l7" -}}
+{{- if eq (toString .Values.l7Proxy) "true" }}true{{ end -}}
+{{- end -}}
+
+{{/* Names of the namespaces that hold copies of Secrets, each once. */}}
+{{- define "waggle.secretsNamespaces" -}}
+{{- $names := list -}}
+{{- if .Values.gatewayAPI.enabled }}{{ $names = append $names .Values.gatewayAPI.secretsNamespace.name }}{{ end -}}
+{{- if .Values.envoyConfig.enabled }}{{ $names = append $names .Values.envoyConfig.secretsNamespace.name }}{{ end -}}
+{{- $names | uniq | toJson -}}
+{{- end -}}
+
+{{/* Envoy's container, in either pod. It begins as root and becomes a user who
+     may do nothing but what Envoy needs: marks, and clients' addresses. */}}
+{{- define "waggle.envoyContainer" -}}
+name: cilium-envoy
+image: {{ include "waggle.image" (dict "Values" .Values "Chart" .Chart "image" .Values.envoy.image) | quote }}
+imagePullPolicy: {{ include "waggle.pullPolicy" (dict "Values" .Values "image" .Values.envoy.image) }}
+command: [/usr/bin/waggle, envoy, run, --uid={{ .Values.envoy.uid }}, --log-level={{ .Values.envoy.log.defaultLevel }}{{ range .Values.envoy.extraArgs }}, {{ . | quote }}{{ end }}]
+env:
+- {name: K8S_NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
+{{- with .Values.envoy.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- range $probe := list "startup" "liveness" "readiness" }}
+{{- with get $.Values.envoy (print $probe "Probe") }}
+{{- if dig "enabled" true . }}
+{{ $probe }}Probe:
+  exec: {command: [/usr/bin/waggle, envoy, ready]}
+  {{- toYaml (omit . "enabled") | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
+lifecycle: {preStop: {exec: {command: [/usr/bin/waggle, envoy, prestop]}}}
+resources: {{ toYaml .Values.envoy.resources | nindent 2 }}
+securityContext:
+  readOnlyRootFilesystem: true
+  allowPrivilegeEscalation: false
+  capabilities:
+    drop: [ALL]
+    add: [NET_ADMIN, SETUID, SETGID, SETPCAP, CHOWN]
+volumeMounts:
+- {name: envoy-sockets, mountPath: /var/run/cilium/envoy}
+- {name: envoy-run, mountPath: /run/waggle}
+{{- end -}}
+
+{{- define "waggle.envoyVolumes" -}}
+- {name: envoy-sockets, hostPath: {path: /var/run/cilium/envoy, type: DirectoryOrCreate}}
+- {name: envoy-run, emptyDir: {}}
+{{- end -}}
