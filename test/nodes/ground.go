@@ -3,6 +3,7 @@ package nodes
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -62,7 +63,7 @@ func (g *Ground) build(t testing.TB) error {
 	}
 	err = g.bridge.do(func() error {
 		br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}
-		return errors.Join(netlink.LinkAdd(br), netlink.LinkSetUp(br))
+		return errors.Join(netlink.LinkAdd(br), netlink.LinkSetUp(br), noFilter())
 	})
 	if err != nil {
 		return fmt.Errorf("make the bridge: %w", err)
@@ -82,6 +83,17 @@ func (g *Ground) build(t testing.TB) error {
 		return fmt.Errorf("make the client: %w", err)
 	}
 	return g.plug(g.Client, 9)
+}
+
+// noFilter keeps the firewall away from the bridge, which is but a wire. It is
+// there where the kernel has it built in.
+func noFilter() error {
+	for _, name := range []string{"net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"} {
+		if err := sysctl([2]string{name, "0"}); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // plug gives a machine an uplink "eth0" on the bridge.

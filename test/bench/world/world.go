@@ -49,6 +49,9 @@ func New(t testing.TB) *World {
 	}
 	write(t, g.Client, "net/ipv6/conf/all/accept_redirects", "0")
 	write(t, g.Client, "net/ipv6/conf/eth0/accept_redirects", "0")
+	for _, m := range []*nodes.Machine{&w.A.Machine, &w.B.Machine, &w.D.Machine, g.Client, &g.Nodes[0].Machine} {
+		write(t, m, "net/ipv4/tcp_congestion_control", "reno") // always there; BBR paces by timers
+	}
 	w.InPod, w.Outside = load.NewClient(t, &w.A.Machine, Core()), load.NewClient(t, g.Client, Core())
 	w.Servers = []*load.Process{load.Serve(t, &w.B.Machine, Core()), load.Serve(t, &w.D.Machine, Core())}
 	return w
