@@ -1,7 +1,6 @@
 package redirect
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -28,12 +27,15 @@ func (g Generation) pin(program string) string {
 	return fmt.Sprintf("envoy_%d_%d_%s", g.Cgroup, g.Base, program)
 }
 
-// Attach makes the Envoy in a cgroup, a path below the root, one that is
+// Attach makes the Envoy in a cgroup, as /proc/PID/cgroup names it, one that is
 // served, and gives the base of its listeners. Listeners that it has already
 // are adopted. ErrTwoGenerations: try again when one has ended. The caller is
 // in the node's network namespace.
 func (p *Proxy) Attach(cgroup string) (uint16, error) {
-	path := filepath.Join(p.options.CgroupRoot, cgroup)
+	path, err := p.cgroups.folder(cgroup)
+	if err != nil {
+		return 0, err
+	}
 	var stat unix.Stat_t
 	if err := unix.Stat(path, &stat); err != nil {
 		return 0, fmt.Errorf("find Envoy's cgroup %s: %w", path, err)
@@ -90,7 +92,7 @@ func (p *Proxy) Generations() ([]Generation, error) {
 func (p *Proxy) forget() error {
 	var kept []Generation
 	for _, g := range p.generations {
-		if populated(p.options.CgroupRoot, g.Cgroup) {
+		if p.cgroups.populated(g.Cgroup) {
 			kept = append(kept, g)
 			continue
 		}
@@ -199,7 +201,7 @@ func (p *Proxy) takeOver() error {
 		return err
 	}
 	for _, g := range p.generations {
-		path, closer, err := cgroupByID(p.options.CgroupRoot, g.Cgroup)
+		path, closer, err := p.cgroups.byID(g.Cgroup)
 		if err != nil {
 			continue // it went just now
 		}
@@ -246,33 +248,4 @@ func (p *Proxy) adopt(g Generation) error {
 		return fmt.Errorf("iterate over TCP sockets: %w", err)
 	}
 	return nil
-}
-
-// cgroupByID finds a cgroup by its inode. The path holds while closer is open.
-func cgroupByID(root string, id uint64) (path string, closer io.Closer, err error) {
-	mount, err := os.Open(root)
-	if err != nil {
-		return "", nil, err
-	}
-	defer mount.Close()
-	const fileIDKernfs = 0xfe // linux/exportfs.h
-	number := make([]byte, 8)
-	binary.NativeEndian.PutUint64(number, id)
-	fd, err := unix.OpenByHandleAt(int(mount.Fd()), unix.NewFileHandle(fileIDKernfs, number), unix.O_RDONLY)
-	if err != nil {
-		return "", nil, err
-	}
-	f := os.NewFile(uintptr(fd), "cgroup")
-	return fmt.Sprintf("/proc/self/fd/%d", fd), f, nil
-}
-
-// populated tells whether a process lives in a cgroup or below.
-func populated(root string, id uint64) bool {
-	path, closer, err := cgroupByID(root, id)
-	if err != nil {
-		return false
-	}
-	defer closer.Close()
-	events, err := os.ReadFile(filepath.Join(path, "cgroup.events"))
-	return err == nil && strings.Contains(string(events), "populated 1")
 }

@@ -42,6 +42,7 @@ var ErrTwoGenerations = errors.New("two Envoys are served already, the oldest mu
 type Proxy struct {
 	node    datapath.Shared
 	options Options
+	cgroups hierarchy
 
 	mu          sync.Mutex
 	generations []Generation
@@ -52,7 +53,8 @@ type Proxy struct {
 type Options struct {
 	Node4, Node6       netip.Addr // the node's own
 	Ingress4, Ingress6 netip.Addr // on lo, identity 8
-	// CgroupRoot is where cgroup2 is mounted; empty: as /proc/mounts says.
+	// CgroupRoot is where cgroup2 is mounted, or below; empty: as /proc/mounts
+	// says.
 	CgroupRoot string
 	// Sockmap hands data between pods of this node and Envoy from socket to
 	// socket. A verdict that is taken back must then end its connections.
@@ -74,6 +76,9 @@ func Open(n *datapath.Node, o Options) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{options: o}
+	if p.cgroups, err = hierarchyAt(o.CgroupRoot); err != nil {
+		return nil, err
+	}
 	if p.node, err = n.Shared(); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,81 @@
+package redirect
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// hierarchy is a mounted cgroup2 file system.
+type hierarchy struct {
+	mount string // where it is mounted
+	root  string // the cgroup that is there, as /proc/PID/cgroup writes it
+}
+
+// hierarchyAt finds the one that a folder is in.
+func hierarchyAt(folder string) (h hierarchy, err error) {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return h, fmt.Errorf("list mounts: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		here, source, _ := strings.Cut(line, " - ")
+		fields := strings.Fields(here)
+		if len(fields) < 5 || !strings.HasPrefix(source, "cgroup2 ") {
+			continue
+		}
+		if mount := fields[4]; below(folder, mount) && len(mount) >= len(h.mount) {
+			h = hierarchy{mount, fields[3]}
+		}
+	}
+	if h.mount == "" {
+		return h, fmt.Errorf("find the cgroup2 mount of %s: there is none in /proc/self/mountinfo", folder)
+	}
+	return h, nil
+}
+
+func below(path, folder string) bool {
+	return folder == "/" || path == folder || strings.HasPrefix(path, folder+"/")
+}
+
+// folder is that of a cgroup, named as in /proc/PID/cgroup.
+func (h hierarchy) folder(cgroup string) (string, error) {
+	if !below(cgroup, h.root) {
+		return "", fmt.Errorf("cgroup %s is not below %s, which is mounted at %s", cgroup, h.root, h.mount)
+	}
+	return filepath.Join(h.mount, strings.TrimPrefix(cgroup, h.root)), nil
+}
+
+// byID finds a cgroup by its inode. The path holds while closer is open.
+func (h hierarchy) byID(id uint64) (path string, closer io.Closer, err error) {
+	mount, err := os.Open(h.mount)
+	if err != nil {
+		return "", nil, err
+	}
+	defer mount.Close()
+	const fileIDKernfs = 0xfe // linux/exportfs.h
+	number := make([]byte, 8)
+	binary.NativeEndian.PutUint64(number, id)
+	fd, err := unix.OpenByHandleAt(int(mount.Fd()), unix.NewFileHandle(fileIDKernfs, number), unix.O_RDONLY)
+	if err != nil {
+		return "", nil, err
+	}
+	f := os.NewFile(uintptr(fd), "cgroup")
+	return fmt.Sprintf("/proc/self/fd/%d", fd), f, nil
+}
+
+// populated tells whether a process lives in a cgroup or below.
+func (h hierarchy) populated(id uint64) bool {
+	path, closer, err := h.byID(id)
+	if err != nil {
+		return false
+	}
+	defer closer.Close()
+	events, err := os.ReadFile(filepath.Join(path, "cgroup.events"))
+	return err == nil && strings.Contains(string(events), "populated 1")
+}
