@@ -42,6 +42,7 @@ func VirtualHost(table, host string, attachments []Attachment) model.VirtualHost
 	}
 	for i, c := range candidates {
 		out.Routes[i] = *c.route
+		out.Routes[i].Rank, out.Routes[i].Origin.Created = c.rank, c.created
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,12 @@ func TestPrecedence(t *testing.T) {
 		random.Shuffle(len(attachments), func(i, j int) { attachments[i], attachments[j] = attachments[j], attachments[i] })
 		if again := VirtualHost("table", "host", attachments); !reflect.DeepEqual(v, again) {
 			t.Fatalf("the order of attachments matters:\n%v\n%v", v, again)
+		}
+		if !slices.IsSortedFunc(v.Routes, func(a, b model.Route) int { return strings.Compare(a.Order(), b.Order()) }) {
+			t.Fatalf("the routes' texts give another order: %v", v)
+		}
+		for i := range v.Routes {
+			v.Routes[i].Origin.Created = time.Time{} // which is the attachment's
 		}
 		for range 20 {
 			r := randomRequest(random)

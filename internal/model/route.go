@@ -1,6 +1,9 @@
 package model
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // VirtualHost holds the routes of one host in one route table.
 type VirtualHost struct {
@@ -23,7 +26,10 @@ func (v VirtualHost) Key() string { return Join(v.Table, v.Host) }
 // Route answers the requests that match. Exactly one of Forward, Redirect
 // and Respond is set.
 type Route struct {
-	Origin   Origin
+	Origin Origin
+	// Rank is what its Match makes of its precedence: the lowest goes first.
+	// Routes of one rank go by the age of their objects, see Order.
+	Rank     uint64
 	Match    Match
 	Forward  *Forward
 	Redirect *Redirect
@@ -40,6 +46,15 @@ type Origin struct {
 	Rule   int    // index in spec.rules
 	Name   string // the rule's name, if it has one
 	Match  int    // index in the rule's matches
+	// Created is when Object was; zero where nobody has asked.
+	Created time.Time
+}
+
+// Order is a text by which routes of one host can be put in order: of two
+// routes the one whose text is first takes precedence.
+func (r Route) Order() string {
+	o := r.Origin
+	return fmt.Sprintf("%012x %s %s %s %04d %04d", r.Rank, o.Created.UTC().Format("20060102T150405.000000000Z"), o.Object.Name, o.Object.Kind, o.Rule, o.Match)
 }
 
 // Match is a conjunction of conditions on a request.

@@ -10,7 +10,7 @@ import (
 
 // VirtualHost renders the routes of one host.
 func VirtualHost(v model.VirtualHost) Host {
-	h := Host{Table: v.Table, Name: v.Host, body: marshal(virtualHost(v, ":authority"))}
+	h := Host{Table: v.Table, Name: v.Host, body: marshal(virtualHost(v, authority))}
 	if isWildcard(v.Host) && slices.ContainsFunc(v.Routes, matchesHost) {
 		h.scopedBody = marshal(virtualHost(v, sentHost))
 	}
@@ -27,12 +27,13 @@ func matchesHost(r model.Route) bool {
 	return slices.ContainsFunc(r.Match.Headers, func(h model.ValueMatch) bool { return isHost(h.Name) })
 }
 
+// authority is where requests have their Host header in Envoy.
+const authority = ":authority"
+
 // virtualHost renders v but for its domains.
 func virtualHost(v model.VirtualHost, hostHeader string) *routev3.VirtualHost {
-	rendered := &routev3.VirtualHost{Name: v.Host}
 	if v.Misdirected {
-		rendered.Routes = []*routev3.Route{everything(421)}
-		return rendered
+		return assembled(v.Host, []pathRoute{{anyPath, everything(421)}})
 	}
 	var routes []pathRoute
 	for _, r := range v.Routes {
@@ -40,7 +41,15 @@ func virtualHost(v model.VirtualHost, hostHeader string) *routev3.VirtualHost {
 			routes = append(routes, pathRoute{r.Match.Path, one})
 		}
 	}
-	routes = append(routes, pathRoute{anyPath, everything(404)})
+	return assembled(v.Host, routes)
+}
+
+// assembled is a host with routes, by themselves or in a tree.
+func assembled(host string, routes []pathRoute) *routev3.VirtualHost {
+	rendered := &routev3.VirtualHost{Name: host}
+	if len(routes) == 0 || routes[len(routes)-1].route.Name != unrouted {
+		routes = append(routes, pathRoute{anyPath, everything(404)})
+	}
 	if rendered.Matcher = tree(routes); rendered.Matcher != nil {
 		return rendered
 	}
