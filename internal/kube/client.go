@@ -22,6 +22,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 )
 
 // Options say how to reach the API server. The zero Options are those of a
@@ -54,6 +55,7 @@ var groups = []struct {
 	{coordinationv1.SchemeGroupVersion, coordinationv1.AddToScheme, false},
 	{ciliumv2.GroupVersion, ciliumv2.AddToScheme, true},
 	{gatewayv1.SchemeGroupVersion, gatewayv1.Install, true},
+	{waggle.GroupVersion, waggle.AddToScheme, true},
 }
 
 // scheme has the types of groups, and no others: the scheme of client-go would

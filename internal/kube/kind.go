@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -43,7 +44,7 @@ var (
 		new:   func() *corev1.Node { return new(corev1.Node) },
 		keeps: []string{"network.cilium.io/", "io.cilium.network."},
 		trim: func(n *corev1.Node) {
-			n.Status = corev1.NodeStatus{Addresses: n.Status.Addresses}
+			n.Status = corev1.NodeStatus{Addresses: n.Status.Addresses, Conditions: readiness(n.Status.Conditions)}
 			n.Spec = corev1.NodeSpec{PodCIDR: n.Spec.PodCIDR, PodCIDRs: n.Spec.PodCIDRs}
 		},
 	}
@@ -98,6 +99,11 @@ var (
 		new:   func() *ciliumv2.CiliumEnvoyConfig { return new(ciliumv2.CiliumEnvoyConfig) },
 		keeps: everything,
 	}
+	EnvoyNodes = Kind[*waggle.EnvoyNode]{
+		name: "EnvoyNode", group: waggle.GroupVersion, resource: "envoynodes",
+		new:   func() *waggle.EnvoyNode { return new(waggle.EnvoyNode) },
+		keeps: everything,
+	}
 	ClusterwideEnvoyConfigs = Kind[*ciliumv2.CiliumClusterwideEnvoyConfig]{
 		name: "CiliumClusterwideEnvoyConfig", group: ciliumv2.GroupVersion, resource: "ciliumclusterwideenvoyconfigs",
 		new:   func() *ciliumv2.CiliumClusterwideEnvoyConfig { return new(ciliumv2.CiliumClusterwideEnvoyConfig) },
@@ -107,6 +113,16 @@ var (
 
 // everything is kept of what is written back.
 var everything = []string{""}
+
+// readiness is whether a node is Ready, without when that was said.
+func readiness(conditions []corev1.NodeCondition) []corev1.NodeCondition {
+	for _, c := range conditions {
+		if c.Type == corev1.NodeReady {
+			return []corev1.NodeCondition{{Type: c.Type, Status: c.Status}}
+		}
+	}
+	return nil
+}
 
 // containersOf are the pod's containers, with their ports alone.
 func containersOf(spec corev1.PodSpec) (out []corev1.Container) {
