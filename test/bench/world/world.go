@@ -7,8 +7,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
+	"sync"
 	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/waggle-mesh/waggle/test/bench/load"
 	"github.com/waggle-mesh/waggle/test/nodes"
@@ -34,8 +37,21 @@ const (
 	identityD
 )
 
-// Core is that of the load: the last one. The first is for everybody else.
-func Core() int { return runtime.NumCPU() - 1 }
+// Core is that of the load: the last one that this process may use. The others
+// are for everybody else.
+var Core = sync.OnceValue(func() int {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return 0
+	}
+	core := 0
+	for i := range 8 * int(unsafe.Sizeof(set)) {
+		if set.IsSet(i) {
+			core = i
+		}
+	}
+	return core
+})
 
 // New makes a plain one.
 func New(t testing.TB) *World {
