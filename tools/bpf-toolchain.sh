@@ -3,8 +3,8 @@
 # has them, so that `make generate` gives the bytes that are committed. Does
 # nothing where they are; installs them as root on Debian, or says what to install.
 set -euo pipefail
-packages=(clang-14 llvm-14 libbpf-dev linux-libc-dev)
-if command -v clang-14 >/dev/null && command -v llvm-strip-14 >/dev/null && [ -e /usr/include/bpf/bpf_helpers.h ] && [ -e /usr/include/linux/bpf.h ]; then
+packages=(clang-14 llvm-14 libbpf-dev linux-libc-dev bpftool)
+if command -v clang-14 >/dev/null && command -v bpftool >/dev/null && command -v llvm-strip-14 >/dev/null && [ -e /usr/include/bpf/bpf_helpers.h ] && [ -e /usr/include/linux/bpf.h ]; then
 	exit 0
 fi
 if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then

@@ -179,12 +179,20 @@ func (c *Test) tryIn(stdin string, args ...string) (string, error) {
 // Sandbox runs one of the sandbox's commands: kill n2, start n2, stop-apiserver, ...
 func (c *Test) Sandbox(args ...string) string {
 	c.Helper()
-	out, err := exec.Command(sandbox.program, args...).CombinedOutput()
+	out, err := c.SandboxCommand(args...).CombinedOutput()
 	if err != nil {
 		c.Fatalf("sandbox %s: %v: %s", strings.Join(args, " "), err, out)
 	}
 	return strings.TrimRight(string(out), "\n")
 }
+
+// SandboxCommand is one of the sandbox's commands, not yet run.
+func (c *Test) SandboxCommand(args ...string) *exec.Cmd {
+	return exec.Command(sandbox.program, args...)
+}
+
+// Kubeconfig is a file that makes its reader the cluster's administrator.
+func (c *Test) Kubeconfig() string { return sandbox.kubeconfig }
 
 // Nodes lists the cluster's nodes.
 func (c *Test) Nodes() []string {

@@ -91,14 +91,14 @@ func (c *Test) PortForward(env []string, object string, port int) string {
 var worldIPs = map[string]string{"IPv4": "203.0.113.5", "IPv6": "2001:db8::5"}
 
 // World runs a server in the world outside of the cluster, on port 8080, until
-// the test ends, and returns its address, of the cluster's primary family. It
-// answers like the echoserver.
+// the test ends, and returns its address, of the cluster's primary family. It is
+// the echoserver.
 func (c *Test) World() string {
 	c.Helper()
 	ip := worldIPs[c.Families()[0]]
 	c.Sandbox("exec", "ext", "ip", "address", "replace", ip, "dev", "lo")
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, sandbox.program, "exec", "ext", strings.TrimSuffix(sandbox.probe, "probe")+"echoserver")
+	cmd := exec.CommandContext(ctx, sandbox.program, "exec", "ext", strings.TrimSuffix(sandbox.probe, "probe")+"echoserver", ip)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	if err := cmd.Start(); err != nil {
 		c.Fatal(err)

@@ -16,9 +16,9 @@ export SANDBOX SANDBOX_NAME
 if ! "$SANDBOX" env >/dev/null 2>&1; then
 	[ -n "${KEEP:-}" ] || trap '"$SANDBOX" down' EXIT
 	if [ "$PROXY" = waggle ]; then
-		../e2e/waggle-up.sh -nodes 2 -ip-families "$FAMILIES" -images kubernetes
+		../e2e/waggle-up.sh -nodes 3 -ip-families "$FAMILIES" -images kubernetes
 	else
-		"$SANDBOX" up -nodes 2 -ip-families "$FAMILIES" -images kubernetes -kube-proxy "$PROXY"
+		"$SANDBOX" up -nodes 3 -ip-families "$FAMILIES" -images kubernetes -kube-proxy "$PROXY"
 	fi
 fi
 eval "$("$SANDBOX" env)"
@@ -33,4 +33,4 @@ skip=$(awk -v proxy="$PROXY" '/^#/ { waggles = /^# Waggle:/ } /^[^#]/ && (proxy 
 case $FAMILIES in *,*) ;; *) skip="$skip|Feature:IPv6DualStack" ;; esac
 "$bin/ginkgo" run -procs "${PROCS:-4}" --no-color --succinct --timeout 60m \
 	--focus "\\[sig-network\\].*(${SPECS:-})" --skip "$skip" "$bin/k8s-e2e.test" -- \
-	-test.run TestServices -test.timeout 60m -provider skeleton -kubeconfig "$KUBECONFIG" -kubectl-path "$bin/kubectl" "$@"
+	-test.run TestServices -test.timeout 60m -num-nodes 3 -provider skeleton -kubeconfig "$KUBECONFIG" -kubectl-path "$bin/kubectl" "$@"

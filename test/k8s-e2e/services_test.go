@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/types"
 	"k8s.io/kubernetes/test/e2e"
 	"k8s.io/kubernetes/test/e2e/framework"
 	"k8s.io/kubernetes/test/e2e/framework/config"
@@ -35,6 +36,20 @@ func TestMain(m *testing.M) {
 }
 
 func TestServices(t *testing.T) { e2e.RunE2ETests(t) }
+
+// A spec that skips itself has shown nothing: it belongs into left-out.txt, or
+// the cluster must be another.
+var _ = ginkgo.ReportAfterSuite("no spec skips itself", func(_ ginkgo.SpecContext, report ginkgo.Report) {
+	var skipped []string
+	for _, spec := range report.SpecReports.WithState(types.SpecStateSkipped) {
+		if spec.Failure.Message != "" {
+			skipped = append(skipped, spec.FullText()+": "+spec.Failure.Message)
+		}
+	}
+	if len(skipped) > 0 {
+		ginkgo.Fail("specs that skipped themselves:\n" + strings.Join(skipped, "\n"))
+	}
+})
 
 // Every line of left-out.txt is a reason for some spec: a line that has lost
 // its specs goes, so that the list says what is missing and no more.

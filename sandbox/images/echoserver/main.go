@@ -1,5 +1,6 @@
 // echoserver answers every request with a description of it, in the text form
-// that the echoserver of Kubernetes' old test images had. Port 8080. A datagram
+// that the echoserver of Kubernetes' old test images had. Port 8080, at every
+// address or the one that is its argument. A datagram
 // to that port is answered with its own text behind the host's name. SIGTERM
 // lets requests end that have begun.
 package main
@@ -22,12 +23,13 @@ import (
 )
 
 func main() {
-	datagrams, err := net.ListenPacket("udp", ":8080")
+	address := net.JoinHostPort(strings.Join(os.Args[1:], ""), "8080")
+	datagrams, err := net.ListenPacket("udp", address)
 	if err != nil {
 		log.Fatal(err)
 	}
 	go answer(datagrams)
-	server := http.Server{Addr: ":8080", Handler: http.HandlerFunc(echo)}
+	server := http.Server{Addr: address, Handler: http.HandlerFunc(echo)}
 	told := make(chan os.Signal, 1)
 	signal.Notify(told, syscall.SIGTERM)
 	go func() {

@@ -114,13 +114,7 @@ func programTags(c *e2e.Test, node string) string {
 // loadAgent builds the agent and puts it into the sandbox under an image's name.
 func loadAgent(c *e2e.Test, image string, flags ...string) {
 	c.Helper()
-	program := filepath.Join(c.TempDir(), "waggle")
-	build := exec.Command("go", append(append([]string{"build", "-C", e2e.Root(), "-trimpath", "-ldflags", "-s -w", "-o", program}, flags...), "./cmd/waggle")...)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		c.Fatalf("build the agent: %v\n%s", err, out)
-	}
-	c.Sandbox("load-image", image, "/waggle="+program)
+	c.Sandbox("load-image", image, "/waggle="+buildAgent(c, flags...))
 }
 
 // overlay compiles the BPF programs for size instead of speed, and returns a
