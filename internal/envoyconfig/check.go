@@ -78,6 +78,12 @@ func (c *check) broken(err error, d protoreflect.MessageDescriptor, at string, d
 		c.broken(f.Cause(), inner, here, depth+1)
 		return
 	}
+	if f.Reason() == "value length must be at least 1 runes" {
+		if here != "name" { // of a resource without one it has been said
+			c.wrong(here, "must not be empty")
+		}
+		return
+	}
 	c.wrong(here, "%s", f.Reason())
 }
 

@@ -26,14 +26,22 @@ const SecretsNamespace = "cilium-secrets"
 type names struct {
 	p       *parser
 	defined map[model.ResourceType]map[string]resource
-	asked   map[string]model.Assignment // by name
+	broken  map[model.ResourceType]map[string]bool // what cannot be read
+	asked   map[string]model.Assignment            // by name
 }
 
 // newNames gathers what an object defines.
 func newNames(p *parser) *names {
-	n := &names{p: p, defined: map[model.ResourceType]map[string]resource{}, asked: map[string]model.Assignment{}}
+	n := &names{p: p, asked: map[string]model.Assignment{},
+		defined: map[model.ResourceType]map[string]resource{}, broken: map[model.ResourceType]map[string]bool{}}
 	for _, t := range types {
 		n.defined[model.ResourceType(t)] = map[string]resource{}
+		n.broken[model.ResourceType(t)] = map[string]bool{}
+	}
+	for _, r := range p.unreadable {
+		if n.broken[r.kind] != nil {
+			n.broken[r.kind][r.name] = true
+		}
 	}
 	for _, r := range p.resources {
 		if first, twice := n.defined[r.kind][r.name]; twice {
@@ -60,27 +68,35 @@ var meant = map[allow.Reference]model.ResourceType{
 }
 
 // final gives a name its final form.
-func (n *names) final(r allow.Reference, name string) (final, problem string) {
+func (n *names) final(r allow.Reference, name string) (final string, why allow.Reason, problem string) {
 	clusterwide := n.p.o.Ref.Kind == Clusterwide
 	switch r {
 	case allow.DefineCluster, allow.DefineRoute, allow.DefineListener, allow.DefineSecret, allow.DefineEndpoint:
-		return n.qualified(name), ""
+		return n.qualified(name), "", ""
 	case allow.Endpoints:
 		return n.endpoints(name)
 	case allow.Cluster:
 		if clusterwide && strings.TrimPrefix(name, "/") == AdminCluster[1:] {
-			return AdminCluster, ""
+			return AdminCluster, "", ""
 		}
 	case allow.Secret:
 		if clusterwide && strings.HasPrefix(name, SecretsNamespace+"/") {
-			return name, ""
+			return name, "", ""
 		}
 	}
-	defined := n.defined[meant[r]]
-	if _, ok := defined[name]; ok {
-		return n.qualified(name), ""
+	if n.has(meant[r], name) {
+		return n.qualified(name), "", ""
 	}
-	return "", n.missing(meant[r], name)
+	if strings.Contains(name, "/") || name == AdminCluster[1:] {
+		why = "space"
+	}
+	return "", why, n.missing(meant[r], name)
+}
+
+// has tells whether the object defines a resource, readable or not.
+func (n *names) has(t model.ResourceType, name string) bool {
+	_, ok := n.defined[t][name]
+	return ok || n.broken[t][name]
 }
 
 // missing says that the object does not define what is referred to.
@@ -108,24 +124,24 @@ func shortType(t model.ResourceType) string {
 // endpoints reads the name by which a cluster asks for endpoints: that of a
 // ClusterLoadAssignment of the object, or "namespace/service", or
 // "namespace/service:port", where the port is a number or a name.
-func (n *names) endpoints(name string) (final, problem string) {
-	if _, ok := n.defined[model.ClusterLoadAssignment][name]; ok {
-		return n.qualified(name), ""
+func (n *names) endpoints(name string) (final string, why allow.Reason, problem string) {
+	if n.has(model.ClusterLoadAssignment, name) {
+		return n.qualified(name), "", ""
 	}
 	namespace, rest, ok := strings.Cut(name, "/")
 	service, port, _ := strings.Cut(rest, ":")
 	if !ok || namespace == "" || service == "" || strings.Contains(rest, "/") {
-		return "", fmt.Sprintf("%q is neither a ClusterLoadAssignment of the object nor a Service: write \"namespace/service\" or \"namespace/service:port\"", clip(name))
+		return "", "", fmt.Sprintf("%q is neither a ClusterLoadAssignment of the object nor a Service: write \"namespace/service\" or \"namespace/service:port\"", clip(name))
 	}
 	if port == "*" {
 		port = ""
 	}
 	to := model.Name{Namespace: namespace, Name: service}
 	if problem := n.p.mayName(to); problem != "" {
-		return "", problem
+		return "", "grant", problem
 	}
 	n.asked[name] = model.Assignment{Name: name, Service: to, Port: port, Owner: n.p.o.Ref}
-	return name, ""
+	return name, "", ""
 }
 
 // assignments are the endpoints that the object's clusters ask for.
@@ -161,24 +177,24 @@ func (p *parser) connect(address string) string {
 	return ""
 }
 
-// titleOf names a resource that cannot be read as well as can be.
-func titleOf(text []byte) string {
+// unreadable is what can be told of a resource that cannot be read.
+func unreadable(text []byte) resource {
 	var r struct {
 		Type    string `json:"@type"`
 		Name    any    `json:"name"`
 		Cluster any    `json:"cluster_name"`
 	}
 	if json.Unmarshal(text, &r) != nil {
-		return ""
+		return resource{}
 	}
-	title := r.Type[strings.LastIndexAny(r.Type, "./")+1:]
+	out := resource{kind: model.ResourceType(r.Type[strings.LastIndexByte(r.Type, '/')+1:])}
 	for _, name := range []any{r.Name, r.Cluster} {
 		if s, ok := name.(string); ok {
-			title += " " + s
+			out.name = s
 			break
 		}
 	}
-	return clip(strings.TrimSpace(title))
+	return out
 }
 
 // clip shortens what a user wrote.

@@ -3,6 +3,7 @@ package envoyconfig
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
@@ -66,8 +67,10 @@ type parser struct {
 	o         Object
 	w         World
 	resources []resource
-	names     *names
-	out       Parsed
+	// unreadable have no message.
+	unreadable []resource
+	names      *names
+	out        Parsed
 }
 
 // resource is one of the object's, decoded.
@@ -83,11 +86,16 @@ func (r resource) field() string { return fmt.Sprintf("resources[%d]", r.index) 
 
 // title is what messages call r.
 func (r resource) title() string {
-	return string(r.m.ProtoReflect().Descriptor().Name()) + " " + r.name
+	return clip(strings.TrimSpace(string(r.kind[strings.LastIndexByte(string(r.kind), '.')+1:]) + " " + r.name))
 }
 
 func (p *parser) say(reason, field, format string, args ...any) {
 	p.out.Problems = append(p.out.Problems, Problem{Reason: reason, Field: field, Message: fmt.Sprintf(format, args...)})
+}
+
+// broken says what is wrong with a resource.
+func (p *parser) broken(r resource, at, message string) {
+	p.out.Problems = append(p.out.Problems, Problem{Reason: ReasonInvalid, Field: r.field(), Resource: r.title(), At: at, Message: message})
 }
 
 // decode reads the resources.
@@ -98,18 +106,19 @@ func (p *parser) decode() {
 		given = nil
 	}
 	for i, text := range given {
-		r := resource{index: i}
 		m, problems := strict.Decode(text.JSON, types)
-		for _, problem := range problems {
-			p.out.Problems = append(p.out.Problems, Problem{
-				Reason: ReasonInvalid, Field: r.field(), Resource: titleOf(text.JSON), At: problem.At, Message: problem.Message})
-		}
 		if m == nil {
+			r := unreadable(text.JSON)
+			r.index = i
+			for _, problem := range problems {
+				p.broken(r, problem.At, problem.Message)
+			}
+			p.unreadable = append(p.unreadable, r)
 			continue
 		}
-		r.m, r.kind, r.name = m, model.ResourceType(m.ProtoReflect().Descriptor().FullName()), nameOf(m)
+		r := resource{i, model.ResourceType(m.ProtoReflect().Descriptor().FullName()), nameOf(m), m}
 		if r.name == "" {
-			p.out.Problems = append(p.out.Problems, Problem{Reason: ReasonInvalid, Field: r.field(), Resource: r.title(), Message: "has no name"})
+			p.broken(r, "", "has no name")
 		}
 		p.resources = append(p.resources, r)
 	}
@@ -152,8 +161,11 @@ func (p *parser) judge() {
 		walk.Resource(r.m)
 		for _, problem := range walk.Problems {
 			reason := ReasonRefused
-			if problem.Reason == "" {
+			switch problem.Reason {
+			case "":
 				reason = ReasonInvalid
+			case "grant":
+				reason = ReasonRefNotPermitted
 			}
 			p.out.Problems = append(p.out.Problems, Problem{Reason: reason, Field: r.field(), Resource: r.title(), At: problem.At, Message: problem.Message})
 		}
@@ -167,7 +179,7 @@ func (p *parser) emit() {
 	for _, r := range p.resources {
 		body, err := proto.MarshalOptions{Deterministic: true}.Marshal(r.m)
 		if err != nil {
-			p.out.Problems = append(p.out.Problems, Problem{Reason: ReasonInvalid, Field: r.field(), Resource: r.title(), Message: err.Error()})
+			p.broken(r, "", err.Error())
 			continue
 		}
 		name := nameOf(r.m)

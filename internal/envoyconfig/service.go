@@ -123,6 +123,11 @@ func (p *parser) listener(name string) (final, problem string) {
 		}
 		return p.names.qualified(r.name), ""
 	}
+	if slices.ContainsFunc(p.unreadable, func(r resource) bool {
+		return r.kind == model.EnvoyListener && (name == "" || r.name == name)
+	}) {
+		return "", "" // it has been said
+	}
 	if name == "" {
 		return "", "resources has no Listener without an address to which the Service could be led"
 	}

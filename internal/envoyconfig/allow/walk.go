@@ -14,8 +14,9 @@ import (
 // functions is ready; it may go through several.
 type Walk struct {
 	Author Author
-	// Name gives a name its final form, or says what is wrong with it.
-	Name func(r Reference, name string) (final, problem string)
+	// Name gives a name its final form, or says what is wrong with it, and
+	// why if it is a matter of who wrote it.
+	Name func(r Reference, name string) (final string, why Reason, problem string)
 	// Connect says why a Tenant may not have Envoy connect to an address, and
 	// nothing if that may be.
 	Connect func(address string) (problem string)
@@ -41,16 +42,17 @@ func (w *Walk) say(at string, r Reason, format string, args ...any) {
 	w.Problems = append(w.Problems, Problem{at, r, fmt.Sprintf(format, args...)})
 }
 
-// refuse says why something is refused, if it is.
+// refuse says why what, the field itself if it has no name, is refused, if it
+// is.
 func (w *Walk) refuse(at string, r Reason, what string) bool {
 	if r == "" || w.Author.May(r) {
 		return false
 	}
-	text := what + " is refused: it " + reasons[r].text
+	text := strings.TrimSpace(what + " is refused: " + reasons[r].text)
 	if who := reasons[r].may; who == Administrator {
 		text += "; a CiliumClusterwideEnvoyConfig may"
 	} else if who == Trusted {
-		text += " (envoyConfig.allowUnsafe)"
+		text += "; with envoyConfig.allowUnsafe a CiliumClusterwideEnvoyConfig may"
 	}
 	w.say(at, r, "%s", text)
 	return true
@@ -86,7 +88,7 @@ func (w *Walk) message(m protoreflect.Message, at string, whole, inside bool) {
 			d.refused = Undecided
 		}
 		here := step(at, string(f.Name()))
-		if w.refuse(here, d.refused, string(f.Name())) {
+		if w.refuse(here, d.refused, "") {
 			continue
 		}
 		if inside && d.reference.defines() {
@@ -159,9 +161,9 @@ func (w *Walk) value(v protoreflect.Value, f protoreflect.FieldDescriptor, r Ref
 }
 
 func (w *Walk) rename(r Reference, name, at string) string {
-	final, problem := w.Name(r, name)
+	final, why, problem := w.Name(r, name)
 	if problem != "" {
-		w.say(at, "", "%s", problem)
+		w.say(at, why, "%s", problem)
 		return name
 	}
 	return final

@@ -61,10 +61,10 @@ func (c *checker) extension(tree map[string]any, at string, places []string, dep
 		c.say(step(at, "@type"), "%s is unknown to this Envoy%s", clip(name), suggestType(name, fit))
 		return
 	case strings.HasSuffix(name, ".TypedStruct"):
-		c.say(step(at, "@type"), "%s: write the type that its type_url names, and its value, in its place", name)
+		c.say(step(at, "@type"), "%s hides what it holds: write the type that its type_url names in its place", name)
 		return
 	case places != nil && !slices.Contains(fit, name) && !slices.Contains(everywhere, name):
-		c.say(step(at, "@type"), "%s is none of %s%s", name, strings.Join(places, ", "), suggestType(name, fit))
+		c.say(step(at, "@type"), "%s is no configuration of %s%s", name, strings.Join(places, ", "), suggestType(name, fit))
 		return
 	}
 	d := t.Descriptor()
@@ -75,20 +75,32 @@ func (c *checker) extension(tree map[string]any, at string, places []string, dep
 	c.fields(tree, d, at, nil, 1)
 }
 
-// suggestType names the type that was probably meant: one that is called the
-// same elsewhere, as in another version, else the nearest.
+// suggestType names the type that was probably meant: the one type whose last
+// name is the same, as in another version, or nearly.
 func suggestType(name string, known []string) string {
 	last := func(s string) string { return s[strings.LastIndexByte(s, '.')+1:] }
-	var same []string
+	best, least, several := "", 1+len(last(name))/4, false
 	for _, k := range known {
-		if last(k) == last(name) {
-			same = append(same, k)
+		switch d := spell.Distance(last(k), last(name)); {
+		case len(name) > longestQuoted:
+		case d < least:
+			best, least, several = k, d, false
+		case d == least && best != "":
+			several = true
 		}
 	}
-	if len(same) == 1 {
-		return fmt.Sprintf(", did you mean %q?", same[0])
+	if best == "" || several {
+		return ""
 	}
-	return suggest(name, known)
+	return fmt.Sprintf(", did you mean %q?", best)
+}
+
+// suggestName names the extension that was probably meant.
+func suggestName(name string, known []string) string {
+	if near := spell.Nearest(name, known); near != "" && spell.Distance(name, near) <= 3 {
+		return fmt.Sprintf(", did you mean %q?", near)
+	}
+	return ""
 }
 
 // extensionName checks the name beside an extension's configuration. Envoy
@@ -114,7 +126,7 @@ func (c *checker) extensionName(tree map[string]any, d protoreflect.MessageDescr
 	if !hasConfig {
 		switch {
 		case !isKnown:
-			c.say(step(at, "name"), "this Envoy has no %s of %s%s", clip(name), strings.Join(places, ", "), suggest(name, names))
+			c.say(step(at, "name"), "this Envoy has no %s%s", clip(name), suggestName(name, names))
 		case len(takes) > 0:
 			c.say(at, "typed_config is missing: %s takes %s", name, strings.Join(takes, " or "))
 		}
@@ -122,11 +134,26 @@ func (c *checker) extensionName(tree map[string]any, d protoreflect.MessageDescr
 	}
 	url, _ := given["@type"].(string)
 	t := url[strings.LastIndexByte(url, '/')+1:]
-	if isKnown && len(takes) > 0 && !slices.Contains(takes, t) {
+	isFilter := strings.HasPrefix(places[0], "envoy.filters.")
+	fits := slices.ContainsFunc(places, func(place string) bool { return slices.Contains(extension.Types(place), t) })
+	switch {
+	case !fits: // it has been said
+	case isKnown && len(takes) > 0 && isFilter && !slices.Contains(takes, t):
 		c.say(step(at, "name"), "%s takes %s, not %s", name, strings.Join(takes, " or "), clip(t))
-	} else if near := spell.Nearest(name, names); !isKnown && near != "" && spell.Distance(name, near) <= 2 {
-		c.say(step(at, "name"), "this Envoy has no %q, did you mean %q?", clip(name), near)
+	case !isKnown && isFilter && !derived(name, names):
+		if near := suggestName(name, names); near != "" || strings.HasPrefix(name, "envoy.") {
+			c.say(step(at, "name"), "this Envoy has no %s%s", clip(name), near)
+		}
 	}
+}
+
+// derived tells of a name that was made of an extension's, as where one filter
+// stands twice: "envoy.filters.http.ext_authz/second".
+func derived(name string, names []string) bool {
+	return slices.ContainsFunc(names, func(n string) bool {
+		rest, ok := strings.CutPrefix(name, n)
+		return ok && rest != "" && strings.ContainsRune("./-_", rune(rest[0]))
+	})
 }
 
 func first(tree map[string]any, names ...string) any {

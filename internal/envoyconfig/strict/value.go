@@ -89,9 +89,9 @@ func (c *checker) whole(x any, least, greatest float64, at string) {
 	case !ok:
 		c.say(at, "must be a whole number, is %s", kindOf(x))
 	case n != math.Trunc(n):
-		c.say(at, "must be a whole number, is %v", n)
+		c.say(at, "must be a whole number, is %s", kindOf(x))
 	case n < least || n > greatest:
-		c.say(at, "must be %.0f to %.0f, is %v", least, greatest, n)
+		c.say(at, "must be %.0f to %.0f, is %s", least, greatest, kindOf(x))
 	}
 }
 
