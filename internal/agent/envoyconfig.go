@@ -1,15 +1,15 @@
 package agent
 
 import (
-	"encoding/json"
-	"strings"
+	"maps"
+	"net/netip"
 
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/types/known/anypb"
 	corev1 "k8s.io/api/core/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/internal/envoyconfig"
 	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/gateway"
 	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/render"
 )
@@ -32,47 +32,164 @@ func NewEnvoyInputs(g *flow.Graph, node NodeInputs) EnvoyInputs {
 	}
 }
 
-// NewEnvoyConfigs adds what makes resources of the objects to g.
-func NewEnvoyConfigs(g *flow.Graph, in EnvoyInputs, self string, node render.Node) ProxyInputs {
-	offers := flow.Derive(g, "offers", in.Configs, Offer.Equal, func(_ *flow.Reader, c model.Object[*ciliumv2.CiliumEnvoyConfig]) (out []Offer) {
-		for _, r := range c.Value.Spec.Resources {
-			var message anypb.Any
-			if protojson.Unmarshal(r.JSON, &message) != nil {
-				continue
+// EnvoyConfigs makes of objects what the pipeline to Envoy reads:
+//
+//	objects ─▶ Parsed ─▶ Served ─┬─▶ offers, fragments, hosts, assignments
+//	                             └─▶ claims ─▶ redirects
+//
+// Of an object that is not valid any more, Served keeps what it last asked for
+// when it was.
+type EnvoyConfigs struct {
+	Parsed *flow.Table[Config]
+	Served *flow.Table[Config]
+
+	in      EnvoyInputs
+	changed []flow.Change[Config] // of Parsed, since the last Settle
+}
+
+// Config is what an object asks for on this node.
+type Config struct {
+	envoyconfig.Parsed
+	Generation int64
+	Generated  bool // the operator has made it
+	Part       bool // of another one
+}
+
+// Key is the object's.
+func (c Config) Key() string { return c.Object.Key() }
+
+// NewEnvoyConfigs adds what reads the objects to g; self is the node's name.
+func NewEnvoyConfigs(g *flow.Graph, in EnvoyInputs, self string) *EnvoyConfigs {
+	e := &EnvoyConfigs{in: in}
+	labels := flow.Derive(g, "the node's labels", in.Nodes, nodeLabels.equal,
+		func(_ *flow.Reader, n model.Object[*corev1.Node]) []nodeLabels {
+			if n.Name.Name != self {
+				return nil
 			}
-			t := model.ResourceType(strings.TrimPrefix(message.TypeUrl, "type.googleapis.com/"))
-			var name struct {
-				Name string `json:"name"`
-			}
-			json.Unmarshal(r.JSON, &name)
-			out = append(out, Offer{Object: model.Ref{Kind: "CiliumEnvoyConfig", Name: c.Name}, ProxyResource: model.ProxyResource{
-				KeepSource: true, Resource: model.Resource{ResourceKey: model.ResourceKey{Type: t, Name: name.Name}, Body: message.Value},
-			}})
+			return []nodeLabels{{n.Value.Labels}}
+		})
+	parse := func(r *flow.Reader, o envoyconfig.Object) []Config {
+		if node, ok := flow.Get(r, labels, selfKey); !ok || !o.Selects(node.labels) {
+			return nil
 		}
-		return out
-	})
-	redirects := flow.Derive(g, "redirects", in.Configs, same[model.ServiceRedirect], func(_ *flow.Reader, c model.Object[*ciliumv2.CiliumEnvoyConfig]) (out []model.ServiceRedirect) {
-		for _, s := range c.Value.Spec.Services {
-			out = append(out, model.ServiceRedirect{Service: model.Name{Namespace: s.Namespace, Name: s.Name}, Ports: s.Ports, Listener: s.Listener})
+		parsed := envoyconfig.Parse(o, envoyconfig.World{
+			Service: func(name model.Name) *corev1.Service {
+				s, _ := flow.Get(r, in.Services, name.String())
+				return s.Value
+			},
+			Granted: func(string, model.Name) bool { return false },
+			Owns:    func(string, netip.Addr) bool { return false },
+		})
+		return []Config{{Parsed: parsed, Generation: o.Meta.Generation, Generated: o.Generated(), Part: o.Part()}}
+	}
+	e.Parsed = flow.Union(g, "configs", same[Config],
+		flow.Derive(g, "namespaced configs", in.Configs, same[Config],
+			func(r *flow.Reader, c model.Object[*ciliumv2.CiliumEnvoyConfig]) []Config {
+				return parse(r, envoyconfig.Of(c.Value))
+			}),
+		flow.Derive(g, "clusterwide configs", in.Clusterwide, same[Config],
+			func(r *flow.Reader, c model.Object[*ciliumv2.CiliumClusterwideEnvoyConfig]) []Config {
+				return parse(r, envoyconfig.OfClusterwide(c.Value))
+			}))
+	e.Served = flow.NewTable(g, "served configs", same[Config])
+	e.Parsed.OnChange(func(changes []flow.Change[Config]) { e.changed = append(e.changed, changes...) })
+	return e
+}
+
+const selfKey = "self"
+
+// nodeLabels are this node's.
+type nodeLabels struct{ labels map[string]string }
+
+// Key is always the same.
+func (nodeLabels) Key() string { return selfKey }
+
+func (a nodeLabels) equal(b nodeLabels) bool { return maps.Equal(a.labels, b.labels) }
+
+// Settle is called after a commit. It tells whether the graph must be committed
+// again before anything is published.
+func (e *EnvoyConfigs) Settle() (again bool) {
+	for _, c := range e.changed {
+		switch {
+		case !c.HasNew:
+			e.Served.Delete(c.Key)
+			again = true
+		case len(c.New.Problems) == 0:
+			e.Served.Set(c.New)
+			again = true
 		}
-		return out
-	})
-	assignments := flow.Derive(g, "assignments", in.Configs, flow.Equal[model.Assignment], func(_ *flow.Reader, c model.Object[*ciliumv2.CiliumEnvoyConfig]) (out []model.Assignment) {
-		for _, s := range c.Value.Spec.BackendServices {
-			for _, port := range s.Ports {
-				out = append(out, model.Assignment{Name: s.Namespace + "/" + s.Name + ":" + port, Service: model.Name{Namespace: s.Namespace, Name: s.Name}, Port: port})
-			}
-		}
-		return out
-	})
+	}
+	e.changed = nil
+	return again
+}
+
+// Inputs adds what makes resources of the objects to g.
+func (e *EnvoyConfigs) Inputs(g *flow.Graph, node render.Node) ProxyInputs {
+	fragments := e.fragments(g)
+	byHost := flow.NewIndex(fragments, func(f render.Fragment) []string { return []string{f.HostKey()} })
 	return ProxyInputs{
-		Offers:      offers,
-		Fragments:   flow.NewTable(g, "fragments", model.RouteFragment.Equal),
-		Hosts:       flow.NewTable(g, "hosts", render.Host.Equal),
-		Assignments: assignments,
-		Redirects:   redirects,
-		Services:    in.Services, EndpointSlices: in.EndpointSlices,
+		Offers: flow.Derive(g, "offers", e.Served, Offer.Equal, func(_ *flow.Reader, c Config) (out []Offer) {
+			for _, r := range c.Resources {
+				out = append(out, Offer{ProxyResource: r, Object: c.Object})
+			}
+			return out
+		}),
+		Fragments: flow.Derive(g, "users' fragments", e.Served, model.RouteFragment.Equal, func(_ *flow.Reader, c Config) []model.RouteFragment {
+			if c.Generated {
+				return nil
+			}
+			return c.Fragments
+		}),
+		Hosts: flow.Derive(g, "hosts", flow.Keys(g, "host names", byHost), render.Host.Equal, func(r *flow.Reader, k flow.KeyRow) []render.Host {
+			return []render.Host{render.HostOf(flow.Select(r, byHost, k.Key()))}
+		}),
+		Assignments: flow.Derive(g, "assignments", e.Served, flow.Equal[model.Assignment], func(_ *flow.Reader, c Config) []model.Assignment {
+			return c.Assignments
+		}),
+		Redirects: e.redirects(g),
+		Secrets:   e.secrets(g),
+		Services:  e.in.Services, EndpointSlices: e.in.EndpointSlices,
 		Numbers: flow.NewTable(g, "listener numbers", flow.Equal[ListenerNumber]),
 		Node:    node,
 	}
+}
+
+// fragments are those of generated objects.
+func (e *EnvoyConfigs) fragments(g *flow.Graph) *flow.Table[render.Fragment] {
+	return flow.Derive(g, "fragments", e.Served, render.Fragment.Equal, func(_ *flow.Reader, c Config) (out []render.Fragment) {
+		if !c.Generated {
+			return nil
+		}
+		for _, f := range c.Fragments {
+			if fragment, err := render.FragmentOf(f); err == nil { // the operator's own are well formed
+				out = append(out, fragment)
+			}
+		}
+		return out
+	})
+}
+
+// redirects settles who has a Service's ports.
+func (e *EnvoyConfigs) redirects(g *flow.Graph) *flow.Table[model.ServiceRedirect] {
+	claims := flow.Derive(g, "claims", e.Served, envoyconfig.Claim.Equal, func(_ *flow.Reader, c Config) []envoyconfig.Claim {
+		return c.Claims
+	})
+	byService := flow.NewIndex(claims, func(c envoyconfig.Claim) []string { return []string{c.Service.String()} })
+	return flow.Derive(g, "redirects", flow.Keys(g, "claimed Services", byService), same[model.ServiceRedirect],
+		func(r *flow.Reader, k flow.KeyRow) []model.ServiceRedirect {
+			s, _ := flow.Get(r, e.in.Services, k.Key())
+			redirects, _ := envoyconfig.Settle(s.Value, flow.Select(r, byService, k.Key()))
+			return redirects
+		})
+}
+
+// secrets are those that can be presented.
+func (e *EnvoyConfigs) secrets(g *flow.Graph) *flow.Table[model.Resource] {
+	return flow.Derive(g, "certificates", e.in.Secrets, model.Resource.Equal, func(_ *flow.Reader, s model.Object[*corev1.Secret]) []model.Resource {
+		c := gateway.SecretCertificate(s.Value)
+		if c.Problem != "" {
+			return nil
+		}
+		return []model.Resource{render.Certificate(c.Certificate)}
+	})
 }

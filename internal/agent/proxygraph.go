@@ -21,6 +21,7 @@ type ProxyInputs struct {
 	Hosts       *flow.Table[render.Host] // of generated route tables
 	Assignments *flow.Table[model.Assignment]
 	Redirects   *flow.Table[model.ServiceRedirect]
+	Secrets     *flow.Table[model.Resource]
 
 	Services       *flow.Table[model.Object[*corev1.Service]]
 	EndpointSlices *flow.Table[model.Object[*discoveryv1.EndpointSlice]]
@@ -86,7 +87,7 @@ func NewProxy(g *flow.Graph, in ProxyInputs) *ProxyGraph {
 	p.merge(g)
 	p.Wanted = flow.Derive(g, "wanted listeners", p.resources, equal[flow.KeyRow],
 		func(_ *flow.Reader, r model.ProxyResource) []flow.KeyRow {
-			if r.Type != model.EnvoyListener || render.IsInternal(r.Resource) {
+			if r.Type != model.EnvoyListener || !render.IsLed(r.Resource) {
 				return nil
 			}
 			return []flow.KeyRow{flow.KeyRow(r.Name)}
@@ -95,6 +96,7 @@ func NewProxy(g *flow.Graph, in ProxyInputs) *ProxyGraph {
 	p.routes(g, p.uses(g))
 	p.fragments(g)
 	p.fit(g)
+	p.publish(in.Secrets)
 	p.assignments(g)
 	return p
 }
@@ -147,7 +149,7 @@ func (p *ProxyGraph) fit(g *flow.Graph) {
 			}
 			switch offered.Type {
 			case model.EnvoyListener:
-				if render.IsInternal(offered.Resource) {
+				if !render.IsLed(offered.Resource) {
 					return []model.Resource{offered.Resource}
 				}
 				number, ok := flow.Get(r, p.in.Numbers, offered.Name)

@@ -14,12 +14,13 @@ import (
 // What an agent finds out about listeners that it has not rendered, and
 // changes in them.
 
-// IsInternal tells whether a listener has no address: others of the same Envoy
-// lead to it.
-func IsInternal(listener model.Resource) bool {
+// IsLed tells whether the data path leads connections to a listener. It does
+// not where others of the same Envoy do (internal listeners), and where the
+// listener is bound to an address that it names itself.
+func IsLed(listener model.Resource) bool {
 	var l listenerv3.Listener
 	unpack(listener, &l)
-	return l.GetInternalListener() != nil
+	return l.Address == nil && l.GetInternalListener() == nil
 }
 
 // RouteTables are the names of the route tables that a listener asks for,

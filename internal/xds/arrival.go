@@ -150,12 +150,16 @@ func CgroupOf(pid int) (string, error) {
 	return "", fmt.Errorf("process %d has no cgroup in the unified hierarchy", pid)
 }
 
-// shifted moves a listener's addresses to other ports. Other resources, and
-// listeners of a peer without a shift, stay as they are.
+// shifted moves a listener's addresses to other ports. Other resources,
+// listeners that are bound where clients connect to (the data path's are
+// transparent) and those of a peer without a shift stay as they are.
 func shifted(t model.ResourceType, body *anypb.Any, by uint16) *anypb.Any {
 	var l listenerv3.Listener
 	if t != model.EnvoyListener || by == 0 || proto.Unmarshal(body.Value, &l) != nil {
 		return body // Envoy will say what is wrong with it
+	}
+	if !l.GetTransparent().GetValue() {
+		return body
 	}
 	addresses := []*listenerv3.AdditionalAddress{{Address: l.Address}}
 	for _, a := range append(addresses, l.AdditionalAddresses...) {

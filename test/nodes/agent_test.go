@@ -40,8 +40,11 @@ type agentProcess struct {
 	gone chan struct{}
 }
 
-// waggle builds the binary once.
+// waggle is WAGGLE_BINARY, or builds the binary once.
 var waggle = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("WAGGLE_BINARY"); path != "" {
+		return path, nil
+	}
 	dir, err := os.MkdirTemp("", "waggle-nodes")
 	if err != nil {
 		return "", err

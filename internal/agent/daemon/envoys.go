@@ -25,10 +25,11 @@ import (
 //
 // So no connection is led to a listener that Envoy does not have.
 type envoys struct {
-	a     *node
-	proxy *proxy.Proxy
-	graph *agent.ProxyGraph
-	live  *flow.Table[flow.KeyRow] // listeners that connections are led to
+	a       *node
+	proxy   *proxy.Proxy
+	configs *agent.EnvoyConfigs
+	graph   *agent.ProxyGraph
+	live    *flow.Table[flow.KeyRow] // listeners that connections are led to
 
 	renumber  bool              // the wanted listeners have changed
 	numbers   map[string]uint16 // of wanted listeners
@@ -49,15 +50,15 @@ const (
 	busyFor     = 5 * time.Second
 )
 
-func newEnvoys(a *node, p *proxy.Proxy, graph *agent.ProxyGraph, live *flow.Table[flow.KeyRow]) (*envoys, error) {
+func newEnvoys(a *node, configs *agent.EnvoyConfigs, graph *agent.ProxyGraph) (*envoys, error) {
 	e := &envoys{
-		a: a, proxy: p, graph: graph, live: live, numbers: map[string]uint16{}, known: p.Known(),
+		a: a, proxy: a.proxy, configs: configs, graph: graph, live: a.in.Live, numbers: map[string]uint16{}, known: a.proxy.Known(),
 		named: map[string]string{}, going: map[string]bool{}, held: map[string]model.ResourceKey{}, lookAgain: time.NewTimer(0),
 	}
 	// What an earlier agent had is taken to be there until the feeds say
 	// that it is wanted no more: its frontends shall not change meanwhile.
 	for name := range e.known {
-		live.Set(flow.KeyRow(name))
+		e.live.Set(flow.KeyRow(name))
 	}
 	graph.Wanted.OnChange(func([]flow.Change[flow.KeyRow]) { e.renumber = true })
 	return e, a.datapath.SetListeners(e.known)
@@ -66,7 +67,7 @@ func newEnvoys(a *node, p *proxy.Proxy, graph *agent.ProxyGraph, live *flow.Tabl
 // commit is called when the graph has been committed and every feed has
 // synced. It commits again as often as what it does changes the graph.
 func (e *envoys) commit() {
-	for e.number() || e.graph.Settle() || e.look() || e.letGo() {
+	for e.configs.Settle() || e.number() || e.graph.Settle() || e.look() || e.letGo() {
 		e.a.commit()
 	}
 	changed, removed := e.graph.Changes()

@@ -115,7 +115,8 @@ func (a *node) pipeline() error {
 		}
 	}
 	ingress4, ingress6 := a.ingress()
-	graph := agent.NewProxy(&a.tables, agent.NewEnvoyConfigs(&a.tables, a.configs, a.options.Node, render.Node{
+	configs := agent.NewEnvoyConfigs(&a.tables, a.configs, a.options.Node)
+	graph := agent.NewProxy(&a.tables, configs.Inputs(&a.tables, render.Node{
 		Ingress4: ingress4, Ingress6: ingress6, FirstPort: reserved.First, LastPort: reserved.Last,
 	}))
 	a.in.Redirects, a.in.Live = graph.Redirects, flow.NewTable(&a.tables, "live listeners", flow.Equal[flow.KeyRow])
@@ -124,7 +125,7 @@ func (a *node) pipeline() error {
 		Router: of((*ipam.Pool).Routers), Ingress: of((*ipam.Pool).Ingress),
 	})
 	var err error
-	if a.envoys, err = newEnvoys(a, a.proxy, graph, a.in.Live); err != nil {
+	if a.envoys, err = newEnvoys(a, configs, graph); err != nil {
 		return err
 	}
 	add(a, "backend sets", a.graph.BackendSets, a.datapath.BackendSets(), nil)
