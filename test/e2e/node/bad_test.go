@@ -1,0 +1,97 @@
+package node
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/waggle-mesh/waggle/test/e2e"
+)
+
+// What an agent cannot work with it names; what is on the node goes on; with
+// the mistake mended it works.
+func TestMisconfigured(t *testing.T) {
+	for _, m := range []struct{ name, flag, says string }{
+		{"no cgroup2", "--cgroup-root=/nowhere", "cgroup2"},
+		{"no bpf file system", "--bpf-root=/nowhere", "bpf"},
+		{"no such device", "--device=wan7", "wan7"},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			c := e2e.New(t)
+			c.Apply("testdata/web.yaml")
+			c.Wait("deployment/web", "Available")
+			client := c.Client("")
+			client.OK(e2e.Request{URL: "http://web"}, 200)
+			load := client.Load(e2e.Request{URL: "http://web", Rate: 20})
+			command := c.Kubectl("-n", "kube-system", "get", "daemonset/cilium", "-o", "jsonpath={.spec.template.spec.containers[0].command}")
+			t.Cleanup(func() { setCommand(c, command); agentsReady(c) })
+			setCommand(c, strings.TrimSuffix(command, "]")+fmt.Sprintf(",%q]", m.flag))
+			c.Eventually("an agent that says what is wrong", func() error {
+				logs := c.Attempt("-n", "kube-system", "logs", "-l", "k8s-app=cilium", "--tail=5", "--prefix")
+				if !strings.Contains(logs, m.says) || !strings.Contains(logs, "nowhere") && !strings.Contains(logs, m.flag[strings.Index(m.flag, "=")+1:]) {
+					return fmt.Errorf("logs: %s", logs)
+				}
+				return nil
+			})
+			c.NoFailures(load.Stop())
+		})
+	}
+}
+
+func setCommand(c *e2e.Test, command string) {
+	c.Kubectl("-n", "kube-system", "patch", "daemonset/cilium", "--type=json",
+		"-p", `[{"op": "replace", "path": "/spec/template/spec/containers/0/command", "value": `+command+`}]`)
+}
+
+// A second agent waits, and says for whom; when the first has ended it has the
+// node, until it ends itself.
+func TestSecondAgent(t *testing.T) {
+	c := e2e.New(t)
+	c.Apply("testdata/web.yaml")
+	c.Wait("deployment/web", "Available")
+	node := c.Nodes()[0]
+	client := c.Client(node)
+	client.OK(e2e.Request{URL: "http://web"}, 200)
+	load := client.Load(e2e.Request{URL: "http://web", Rate: 20})
+	second := byHand(c, node)
+	second.says("another agent has the node")
+	c.Kubectl("-n", "kube-system", "delete", "pod", agentOf(c, node))
+	second.says("pods can start")
+	c.Client(node).OK(e2e.Request{URL: "http://web"}, 200)
+	second.stop()
+	agentsReady(c)
+	c.NoFailures(load.Stop())
+	c.Client(node).OK(e2e.Request{URL: "http://web"}, 200)
+}
+
+// A node without spec.podCIDRs has an agent that waits and says for what; once
+// it gets them its pods start.
+func TestNoPodCIDR(t *testing.T) {
+	c := e2e.New(t)
+	c.Apply("testdata/web.yaml")
+	c.Wait("deployment/web", "Available")
+	nodes := c.Nodes()
+	node := nodes[len(nodes)-1]
+	c.Sandbox("stop-program", "cp", "kube-controller-manager")
+	started := false
+	start := func() {
+		if !started {
+			c.Sandbox("start-program", "cp", "kube-controller-manager")
+			started = true
+		}
+	}
+	t.Cleanup(start)
+	c.Sandbox("kill", node)
+	c.Kubectl("delete", "node", node)
+	c.Sandbox("start", node)
+	c.Eventually("an agent that waits", func() error {
+		if out := c.Attempt("-n", "kube-system", "logs", agentOf(c, node)); !strings.Contains(out, "spec.podCIDRs of node "+node) {
+			return fmt.Errorf("logs: %s", out)
+		}
+		return nil
+	})
+	start()
+	c.Wait("node/"+node, "Ready")
+	agentsReady(c)
+	c.Client(node).OK(e2e.Request{URL: "http://web"}, 200)
+}

@@ -1,0 +1,76 @@
+package node
+
+import (
+	"bytes"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/waggle-mesh/waggle/test/e2e"
+)
+
+// hand is an agent that somebody has started by hand on a node.
+type hand struct {
+	c   *e2e.Test
+	cmd *exec.Cmd
+
+	mu  sync.Mutex
+	out bytes.Buffer
+}
+
+func byHand(c *e2e.Test, node string) *hand {
+	c.Helper()
+	h := &hand{c: c}
+	api := c.Kubectl("get", "endpointslices", "-n", "default", "-l", "kubernetes.io/service-name=kubernetes", "-o", "jsonpath={.items[0].endpoints[0].addresses[0]}")
+	h.cmd = c.SandboxCommand("exec", node, buildAgent(c), "agent", "--node-name", node, "--kubeconfig", c.Kubeconfig(), "--k8s-service-host", api)
+	h.cmd.Stdout, h.cmd.Stderr = h, h
+	if err := h.cmd.Start(); err != nil {
+		c.Fatal(err)
+	}
+	c.Cleanup(func() { _ = h.cmd.Process.Kill() })
+	return h
+}
+
+// Write takes what the agent says.
+func (h *hand) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.out.Write(p)
+}
+
+func (h *hand) says(text string) {
+	h.c.Helper()
+	h.c.Eventually("the agent by hand says "+text, func() error {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if !strings.Contains(h.out.String(), text) {
+			return fmt.Errorf("it says %s", h.out.String())
+		}
+		return nil
+	})
+}
+
+func (h *hand) stop() {
+	h.c.Helper()
+	if err := h.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		h.c.Error(err)
+	}
+	if err := h.cmd.Wait(); err != nil {
+		h.c.Errorf("the agent by hand: %v: %s", err, h.out.String())
+	}
+}
+
+// buildAgent builds the agent's program and returns its path.
+func buildAgent(c *e2e.Test, flags ...string) string {
+	c.Helper()
+	program := filepath.Join(c.TempDir(), "waggle")
+	build := exec.Command("go", append(append([]string{"build", "-C", e2e.Root(), "-trimpath", "-ldflags", "-s -w", "-o", program}, flags...), "./cmd/waggle")...)
+	build.Env = append(build.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		c.Fatalf("build the agent: %v\n%s", err, out)
+	}
+	return program
+}

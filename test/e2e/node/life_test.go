@@ -1,0 +1,101 @@
+package node
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/waggle-mesh/waggle/test/e2e"
+)
+
+// After a power cut of everything the cluster is what it was.
+func TestPowerCut(t *testing.T) {
+	c := e2e.New(t)
+	c.Apply("testdata/web.yaml")
+	c.Wait("deployment/web", "Available")
+	nodes := c.Nodes()
+	c.Client(nodes[0]).OK(e2e.Request{URL: "http://web"}, 200)
+	all := append([]string{"cp"}, nodes...)
+	c.Sandbox(append([]string{"kill"}, all...)...)
+	c.Sandbox(append([]string{"start"}, all...)...)
+	c.Sandbox("wait")
+	agentsReady(c)
+	c.Wait("deployment/web", "Available")
+	for _, n := range nodes {
+		client := c.Client(n)
+		client.OK(e2e.Request{URL: "http://web"}, 200)
+		c.NoFailures(client.Do(e2e.Request{URL: "http://web", Count: 100}))
+	}
+}
+
+// What agents have made on a node, waggle cleanup takes away: nothing is left
+// of it but sysctls, which it says.
+func TestCleanup(t *testing.T) {
+	c := e2e.New(t)
+	nodes := c.Nodes()
+	node := nodes[len(nodes)-1]
+	waggle := buildAgent(c)
+	for _, n := range nodes {
+		c.Kubectl("label", "node", n, "waggle.test/agent=true", "--overwrite")
+	}
+	selector := func(value string) {
+		c.Kubectl("-n", "kube-system", "patch", "daemonset/cilium", "-p", `{"spec":{"template":{"spec":{"nodeSelector":`+value+`}}}}`)
+	}
+	t.Cleanup(func() {
+		selector("null")
+		c.Kubectl("label", "node", node, "waggle.test/agent=true", "--overwrite")
+		c.Kubectl("uncordon", node)
+		agentsReady(c)
+	})
+	selector(`{"waggle.test/agent":"true"}`)
+	agentsReady(c)
+
+	without := func() {
+		c.Kubectl("cordon", node)
+		c.Kubectl("label", "node", node, "waggle.test/agent-")
+		c.Kubectl("delete", "pods", "--all-namespaces", "--field-selector", "spec.nodeName="+node, "--grace-period=1")
+		c.Eventually("no pods on "+node, func() error {
+			if pods := c.Kubectl("get", "pods", "--all-namespaces", "--field-selector", "spec.nodeName="+node, "-o", "name"); pods != "" {
+				return fmt.Errorf("%s", pods)
+			}
+			return nil
+		})
+		c.Sandbox("exec", node, waggle, "cleanup")
+	}
+	with := func() {
+		c.Kubectl("uncordon", node)
+		c.Kubectl("label", "node", node, "waggle.test/agent=true")
+		agentsReady(c)
+	}
+	without()
+	c.Sandbox("kill", node)
+	c.Sandbox("start", node)
+	before := traces(c, node)
+	with()
+	c.Apply("testdata/web.yaml")
+	c.Wait("deployment/web", "Available")
+	c.Client(node).OK(e2e.Request{URL: "http://web"}, 200)
+	if with := traces(c, node); with == before {
+		t.Error("no traces of an agent that runs: the comparison sees nothing")
+	}
+	without()
+	if after := traces(c, node); after != before {
+		t.Errorf("cleanup has left something\nbefore:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+// traces is all that an agent could have left on a node.
+func traces(c *e2e.Test, node string) string {
+	c.Helper()
+	var b strings.Builder
+	for _, command := range []string{
+		"ip -o link | sed 's/ qlen.*//'", "ip -o address | sed 's/valid_lft.*//'", "ip rule", "ip -6 rule",
+		"ip route show table all | grep -v ' dev eth0 .*local\\|broadcast'", "ip -6 route show table all",
+		"ls -R /sys/fs/bpf /etc/cni /opt/cni /run/cilium /run/netns",
+		"bpftool net show", "bpftool cgroup tree /sys/fs/cgroup/unified 2>/dev/null || bpftool cgroup tree /sys/fs/cgroup",
+		"nft list ruleset", "ss -Hltn | awk '{print $4}' | sort",
+	} {
+		fmt.Fprintf(&b, "$ %s\n%s\n", command, c.Sandbox("exec", node, "sh", "-c", "("+command+") 2>&1 || true"))
+	}
+	return b.String()
+}
