@@ -110,6 +110,7 @@ func runRedirect(ctx context.Context, args []string) error {
 	f.Float64Var(&o.Quiet, "quiet", 0.1, "drop rounds in which others take more than this `share` of the core")
 	f.StringVar(&o.Append, "append", "", "`file` of rounds: those in it count too, and this run's are added")
 	f.Var((*list)(&o.Kinds), "envoys", "measure these alone: "+strings.Join(redirect.Kinds, ","))
+	f.Var((*list)(&o.Loads), "loads", "measure these alone: "+strings.Join(redirect.Loads, ","))
 	f.Parse(args)
 	return f.write("The way to Envoy", o.Binaries, func(p *measure.Page) error { return redirect.Measure(ctx, o, p) })
 }

@@ -39,20 +39,17 @@ func (b *bench) of() string {
 	return fmt.Sprintf("l4 %s %s %s %s", b.Slice, strings.Join(b.Ways, ","), strings.Join(b.Kinds, ","), strings.Join(b.Loads, ","))
 }
 
-func orAll(some, all []string) []string {
-	if len(some) == 0 {
-		return all
-	}
-	return some
-}
-
 // Measure measures everything and writes it to the page.
 func Measure(ctx context.Context, o Options, page *measure.Page) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("network namespaces and BPF need root")
 	}
-	o.Ways, o.Loads = orAll(o.Ways, Ways), orAll(o.Loads, Loads)
-	o.Kinds = orAll(o.Kinds, Kinds)
+	for some, all := range map[*[]string][]string{&o.Ways: Ways, &o.Kinds: Kinds, &o.Loads: Loads} {
+		var err error
+		if *some, err = measure.Choose(*some, all); err != nil {
+			return err
+		}
+	}
 	b := &bench{o}
 	if slices.Contains(o.Kinds, kubeProxy) {
 		if err := b.checkKubeProxy(); err != nil {

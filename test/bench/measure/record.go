@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -158,4 +159,18 @@ func (r *Record) Describe() string {
 	return fmt.Sprintf("%d rounds of %s, in which others took %.1f %% of the core (median), %.1f %% at most. "+
 		"Ratios are geometric means over the rounds, with the 95 %% interval of Student's distribution; a target counts as met if the interval's upper end does.",
 		len(r.Rounds), when, 100*r.Others().Median(), 100*r.Others().Max())
+}
+
+// Choose gives those of all that a flag names, in the order of all; no names:
+// all of them.
+func Choose(some, all []string) ([]string, error) {
+	for _, name := range some {
+		if !slices.Contains(all, name) {
+			return nil, fmt.Errorf("there is no %q, only %s", name, strings.Join(all, ", "))
+		}
+	}
+	if len(some) == 0 {
+		return all, nil
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return !slices.Contains(some, name) }), nil
 }

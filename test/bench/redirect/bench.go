@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -24,11 +23,12 @@ type Options struct {
 	Quiet    float64       // most of the core that others may take in a round, 0 to 1
 	Append   string        // file of rounds that this run goes on with; empty: none
 	Kinds    []string      // of Envoys; empty: all
+	Loads    []string      // empty: all
 	Progress func(format string, args ...any)
 }
 
 func (o Options) of() string {
-	return fmt.Sprintf("redirect %d × %s %s", o.Turns, o.Slice, strings.Join(o.Kinds, ","))
+	return fmt.Sprintf("redirect %d × %s %s %s", o.Turns, o.Slice, strings.Join(o.Kinds, ","), strings.Join(o.Loads, ","))
 }
 
 // Measure measures everything and writes it to the page.
@@ -36,13 +36,12 @@ func Measure(ctx context.Context, o Options, page *measure.Page) error {
 	if os.Geteuid() != 0 {
 		return errors.New("network namespaces and BPF need root")
 	}
-	if len(o.Kinds) == 0 {
-		o.Kinds = Kinds
+	var err error
+	if o.Kinds, err = measure.Choose(o.Kinds, Kinds); err != nil {
+		return err
 	}
-	for _, k := range o.Kinds {
-		if !slices.Contains(Kinds, k) {
-			return fmt.Errorf("there is no Envoy %q, only %s", k, strings.Join(Kinds, ", "))
-		}
+	if o.Loads, err = measure.Choose(o.Loads, Loads); err != nil {
+		return err
 	}
 	record, err := measure.OpenRecord(o.Append, o.of())
 	if err != nil {

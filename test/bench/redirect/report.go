@@ -19,7 +19,7 @@ var limits = []struct {
 func (o Options) report(page *measure.Page, r *measure.Record) {
 	for _, l := range limits {
 		for _, family := range families {
-			if !slices.Contains(o.Kinds, l.kind) || !slices.Contains(o.Kinds, static) {
+			if !slices.Contains(o.Loads, l.load) || !slices.Contains(o.Kinds, l.kind) || !slices.Contains(o.Kinds, static) {
 				continue
 			}
 			ratio := r.Ratio(figureName(l.kind, family, l.load, "cpu"), figureName(static, family, l.load, "cpu"))
@@ -36,7 +36,7 @@ func (o Options) report(page *measure.Page, r *measure.Record) {
 		"A round starts all anew and gives each %d turns of two slices of %s of load, in random order and then in the reverse; the median of the turns counts. "+
 		"Client, Envoy and backend share one core and keep it busy: what a request costs is all that core did for it, the packets' way in softirqs included. "+
 		"%d connections are kept.", r.Describe(), o.Turns, o.Slice, connections)
-	for _, l := range loads {
+	for _, l := range o.Loads {
 		var rows [][]string
 		for _, family := range families {
 			for _, kind := range o.Kinds {

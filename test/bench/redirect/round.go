@@ -33,10 +33,10 @@ const (
 	connects = "connect"
 )
 
-var (
-	loads    = []string{kept, connects}
-	families = []int{4, 6}
-)
+// Loads are all.
+var Loads = []string{kept, connects}
+
+var families = []int{4, 6}
 
 const connections = 32
 
@@ -122,7 +122,7 @@ func (c *course) open(ctx context.Context) (err error) {
 
 func (o Options) measureIn(ctx context.Context, all []*course, r *measure.Round) error {
 	for _, c := range all { // caches, and connections to the backend
-		for _, l := range loads {
+		for _, l := range o.Loads {
 			if _, err := c.load(l, warmUp); err != nil {
 				return fmt.Errorf("%s, IPv%d: %w", c.kind, c.family, err)
 			}
@@ -130,7 +130,7 @@ func (o Options) measureIn(ctx context.Context, all []*course, r *measure.Round)
 	}
 	var whole world.Work
 	for _, family := range families {
-		for _, l := range loads {
+		for _, l := range o.Loads {
 			group := slices.DeleteFunc(slices.Clone(all), func(c *course) bool { return c.family != family })
 			sum, err := o.takeTurns(ctx, group, l, r.Figures)
 			if err != nil {
