@@ -22,6 +22,7 @@ type node struct {
 	Addresses []netip.Addr // all, Internal's too
 	PodCIDRs  []netip.Prefix
 	Ingress   []netip.Addr // where its Envoy connects from
+	Kept      []netip.Addr // of its PodCIDRs, router and ingress address
 	Have      map[string]string
 }
 
@@ -34,6 +35,9 @@ func (n node) address() string {
 	}
 	return n.Internal[0].String()
 }
+
+// everywhere are all addresses that are the node's.
+func (n node) everywhere() []string { return texts(slices.Concat(n.Addresses, n.Kept)) }
 
 // internals are the keys under which other nodes' endpoints name the node.
 func (n node) internals() []string { return texts(n.Internal) }
@@ -74,11 +78,15 @@ func (n *NodeGraph) node(_ *flow.Reader, o model.Object[*corev1.Node]) []node {
 			out.Internal = append(out.Internal, ip.Unmap())
 		}
 	}
-	for name := range n.annotations(nil) {
+	for name, text := range n.annotations(out.PodCIDRs) {
+		if a, err := netip.ParseAddr(text); err == nil {
+			out.Kept = append(out.Kept, a)
+		}
 		if v, ok := o.Value.Annotations[name]; ok {
 			out.Have[name] = v
 		}
 	}
+	slices.SortFunc(out.Kept, netip.Addr.Compare)
 	for _, name := range []string{annotationIngress4, annotationIngress6} {
 		// Beyond its own range a node could give anybody's address away.
 		if ip, err := netip.ParseAddr(out.Have[name]); err == nil && contains(out.PodCIDRs, ip.Unmap()) {

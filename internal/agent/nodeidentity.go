@@ -70,9 +70,8 @@ func (n *NodeGraph) identities(g *flow.Graph) {
 	n.labels = flow.Derive(g, "pods' labels", n.in.Pods, same[podLabels],
 		func(r *flow.Reader, o model.Object[*corev1.Pod]) []podLabels {
 			p := o.Value
-			over := p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 			namespace, known := flow.Get(r, n.in.Namespaces, o.Name.Namespace)
-			if p.Spec.NodeName != n.settings.Node || p.Spec.HostNetwork || over || !known {
+			if p.Spec.NodeName != n.settings.Node || p.Spec.HostNetwork || isOver(p) || !known {
 				return nil
 			}
 			labels := identity.OfPod(p, namespace.Value, n.settings.Cluster)
@@ -111,7 +110,6 @@ func (n *NodeGraph) endpoints(g *flow.Graph) {
 			}
 			return []model.PodEndpoint{e}
 		})
-	// A pod that was replaced by one of its name has two links for a moment.
 	byPod := flow.NewIndex(n.PodEndpoints, func(e model.PodEndpoint) []string { return []string{e.Pod.String()} })
 	n.EndpointObjects = flow.Derive(g, "endpoint objects", flow.Keys(g, "pods with links", byPod), same[EndpointObject],
 		func(r *flow.Reader, k flow.KeyRow) []EndpointObject {
@@ -119,17 +117,27 @@ func (n *NodeGraph) endpoints(g *flow.Graph) {
 			if !ok {
 				return nil
 			}
-			all := flow.Select(r, byPod, k.Key())
-			e := all[0]
-			for _, other := range all[1:] { // the one whose address the pod has
-				if slices.ContainsFunc(pod.Value.Status.PodIPs, func(ip corev1.PodIP) bool { return slices.Contains(texts(other.Addresses), ip.IP) }) {
-					e = other
-				}
-			}
+			e := linkOf(pod.Value, flow.Select(r, byPod, k.Key()))
 			labels, _ := flow.Get(r, n.labels, k.Key())
 			self, _ := flow.Get(r, n.nodes, n.settings.Node)
 			return []EndpointObject{{pod.Name, string(pod.Value.UID), pod.Value.Labels, endpointStatus(e, pod.Value, labels.Labels, self)}}
 		})
+}
+
+// linkOf is the pod's link among those of its name: one that was replaced by
+// another of its name has two for a moment.
+func linkOf(pod *corev1.Pod, all []model.PodEndpoint) model.PodEndpoint {
+	for _, e := range all {
+		if e.UID != "" && e.UID == string(pod.UID) {
+			return e
+		}
+	}
+	for _, e := range all {
+		if slices.ContainsFunc(pod.Status.PodIPs, func(ip corev1.PodIP) bool { return slices.Contains(texts(e.Addresses), ip.IP) }) {
+			return e
+		}
+	}
+	return all[0]
 }
 
 // endpointStatus is what a CiliumEndpoint says of a pod.

@@ -85,18 +85,11 @@ func setOf(keys []string) map[string]bool {
 func rowKey(key nodeFrontendKey, value nodeFrontend) string {
 	addr := key.Addr.addr()
 	if value.Flags&frontendNodePort != 0 {
-		addr = unspecified(addr)
+		addr = netip.PrefixFrom(addr, 0).Masked().Addr() // unspecified
 	}
 	return model.Frontend{
 		Address: netip.AddrPortFrom(addr, be16(key.Port)), Protocol: model.L4Protocol(key.Proto),
 	}.Key()
-}
-
-func unspecified(addr netip.Addr) netip.Addr {
-	if addr.Is4() {
-		return netip.IPv4Unspecified()
-	}
-	return netip.IPv6Unspecified()
 }
 
 type frontendEntry struct {
@@ -150,10 +143,10 @@ func (s *services) setNumber(row model.Frontend, set string) (uint32, error) {
 	return number, nil
 }
 
-// addressesOf are those at which a row answers. The unspecified one of a
-// NodePort stands for the loopback addresses of the node.
+// addressesOf are those at which a row answers. The unspecified one stands for
+// the loopback addresses of the node.
 func (s *services) addressesOf(row model.Frontend) []netip.Addr {
-	if row.Kind != model.NodePort || !row.Address.Addr().IsUnspecified() {
+	if !row.Address.Addr().IsUnspecified() {
 		return []netip.Addr{row.Address.Addr()}
 	}
 	addrs := []netip.Addr{row.Address.Addr()}
@@ -168,8 +161,11 @@ func (s *services) addressesOf(row model.Frontend) []netip.Addr {
 func flagsFrom(row model.Frontend) uint8 {
 	flags := map[model.FrontendKind]uint8{
 		model.ClusterIP: frontendClusterIP, model.NodePort: frontendNodePort,
-		model.LoadBalancer: frontendLoadBalancer, model.ExternalIP: frontendExternalIP,
+		model.LoadBalancer: frontendLoadBalancer, model.ExternalIP: frontendExternalIP, model.HostPort: frontendExternalIP,
 	}[row.Kind]
+	if row.Address.Addr().IsUnspecified() {
+		flags = frontendNodePort
+	}
 	if row.KeepSource {
 		flags |= frontendKeepSource
 	}

@@ -2,6 +2,7 @@ package datapath
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"os"
 	"strconv"
@@ -25,17 +26,10 @@ var (
 	cgroup2 = fileSystem{"cgroup2", unix.CGROUP2_SUPER_MAGIC, "mount -t cgroup2 cgroup2 /run/waggle/cgroup"}
 )
 
-// Check tells what this machine is missing, as Open would, of kernel, BPF file
-// system and cgroup2 root (as in Options), and changes nothing.
+// Check tells what Open would miss of kernel and file systems; it changes nothing.
 func Check(bpffs, cgroup string) error {
-	if err := checkKernel(); err != nil {
-		return err
-	}
-	if _, err := mountPoint(bpffs, bpfFS); err != nil {
-		return err
-	}
-	_, err := mountPoint(cgroup, cgroup2)
-	return err
+	_, err := Options{BPFFS: bpffs, Cgroup: cgroup}.complete()
+	return cmp.Or(checkKernel(), err)
 }
 
 // checkKernel tells what the running kernel is missing.

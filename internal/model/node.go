@@ -40,12 +40,13 @@ const (
 	NodePort     FrontendKind = "NodePort"
 	LoadBalancer FrontendKind = "LoadBalancer"
 	ExternalIP   FrontendKind = "ExternalIP"
+	HostPort     FrontendKind = "HostPort" // of a pod of this node
 )
 
 // Frontend is an address and port at which a Service answers.
 type Frontend struct {
-	// Address is unspecified (0.0.0.0 or ::) for a NodePort: every address
-	// of the node of that family.
+	// Address is unspecified (0.0.0.0 or ::) for a NodePort, and a HostPort
+	// without an address: every address of the node of that family.
 	Address  netip.AddrPort
 	Protocol L4Protocol
 	Kind     FrontendKind

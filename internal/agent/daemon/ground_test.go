@@ -71,7 +71,8 @@ func agentMain() int {
 // ground is a node of a cluster, with an API server on its loopback address.
 type ground struct {
 	*nodes.Node
-	t *testing.T
+	client *nodes.Machine // outside of the cluster
+	t      *testing.T
 	*kubetest.Server
 	settings settings
 	pods     map[string]*os.File // their network namespaces
@@ -80,7 +81,7 @@ type ground struct {
 func newGround(t *testing.T) *ground {
 	t.Helper()
 	of := nodes.New(t)
-	g := &ground{Node: of.Nodes[0], t: t, Server: kubetest.New(t), pods: map[string]*os.File{}}
+	g := &ground{Node: of.Nodes[0], client: of.Client, t: t, Server: kubetest.New(t), pods: map[string]*os.File{}}
 	dir := filepath.Join(of.Dir, "agent")
 	g.settings = settings{Dir: dir, BPFFS: g.BPFFS, Cgroup: g.Root, Kubeconfig: filepath.Join(of.Dir, "kubeconfig")}
 	var listener net.Listener
@@ -244,7 +245,9 @@ func (g *ground) pod(name string) (*types100.Result, error) {
 	g.t.Helper()
 	if g.pods[name] == nil {
 		g.pods[name] = newNamespace(g.t)
-		g.Put("/api/v1/namespaces/default/pods/"+name, kubetest.Object{"spec": kubetest.Object{"nodeName": "n1"}})
+	}
+	if path := "/api/v1/namespaces/default/pods/" + name; g.Get(path) == nil {
+		g.Put(path, kubetest.Object{"spec": kubetest.Object{"nodeName": "n1"}})
 	}
 	out, err := g.plugin("ADD", name)
 	if err != nil {
@@ -286,6 +289,31 @@ func newNamespace(t *testing.T) *os.File {
 	}
 	t.Cleanup(func() { file.Close() })
 	return file
+}
+
+// listen has a pod listen on a port.
+func (g *ground) listen(name string, port int) net.Listener {
+	g.t.Helper()
+	type result struct {
+		net.Listener
+		error
+	}
+	made := make(chan result)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends
+		if err := unix.Setns(int(g.pods[name].Fd()), unix.CLONE_NEWNET); err != nil {
+			made <- result{error: err}
+			return
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+		made <- result{l, err}
+	}()
+	r := <-made
+	if r.error != nil {
+		g.t.Fatal(r.error)
+	}
+	g.t.Cleanup(func() { r.Close() })
+	return r.Listener
 }
 
 // reaches has the node ask a pod, where nobody listens: it must say so.
