@@ -34,6 +34,9 @@ reason it gives.`,
 			if o.Garbage.Every <= 0 || o.Garbage.Unused <= 0 {
 				return fmt.Errorf("--identity-gc-interval and --identity-heartbeat-timeout must be above 0")
 			}
+			if o.DefaultLBServiceIPAM != "lbipam" && o.DefaultLBServiceIPAM != "none" {
+				return fmt.Errorf("--default-lb-service-ipam: %q is neither lbipam nor none", o.DefaultLBServiceIPAM)
+			}
 			log, err := logger(c, level)
 			if err != nil {
 				return err
@@ -52,6 +55,8 @@ reason it gives.`,
 	f.StringVar(&o.Health, "operator-api-serve-addr", "127.0.0.1:9234", "`address` that answers /healthz and /readyz; empty: none")
 	f.DurationVar(&o.Garbage.Every, "identity-gc-interval", 5*time.Minute, "time between two looks for identities that nobody has")
 	f.DurationVar(&o.Garbage.Unused, "identity-heartbeat-timeout", 15*time.Minute, "time after which an identity that nobody has is removed")
+	f.BoolVar(&o.LBIPAM, "enable-lb-ipam", true, "give Services of type LoadBalancer addresses of CiliumLoadBalancerIPPools")
+	f.StringVar(&o.DefaultLBServiceIPAM, "default-lb-service-ipam", "lbipam", "who gives Services without a loadBalancerClass their addresses: `lbipam` or none")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return c
 }

@@ -16,6 +16,8 @@ import (
 type GatewayFacts struct {
 	// Addresses are those that the Gateway answers at.
 	Addresses []netip.Addr
+	// Hostnames are names in place of addresses.
+	Hostnames []string
 	// AddressProblem says why there is none, or not the one that was asked
 	// for: UnsupportedAddress makes the Gateway not accepted,
 	// AddressNotUsable and AddressNotAssigned make it not programmed.
@@ -31,15 +33,21 @@ type GatewayFacts struct {
 	Outcomes []model.Outcome
 }
 
+// addressed tells whether the Gateway answers anywhere.
+func (f GatewayFacts) addressed() bool { return len(f.Addresses)+len(f.Hostnames) > 0 }
+
 // GatewayStatus is the status of a Gateway of ours.
 func GatewayStatus(g Gateway, facts GatewayFacts) gatewayv1.GatewayStatus {
 	if facts.AddressProblem.Reason == string(gatewayv1.GatewayReasonUnsupportedAddress) && g.Problem.OK() {
 		g.Problem = facts.AddressProblem
 	}
 	var out gatewayv1.GatewayStatus
-	kind := gatewayv1.IPAddressType
+	ip, hostname := gatewayv1.IPAddressType, gatewayv1.HostnameAddressType
 	for _, a := range facts.Addresses {
-		out.Addresses = append(out.Addresses, gatewayv1.GatewayStatusAddress{Type: &kind, Value: a.String()})
+		out.Addresses = append(out.Addresses, gatewayv1.GatewayStatusAddress{Type: &ip, Value: a.String()})
+	}
+	for _, name := range facts.Hostnames {
+		out.Addresses = append(out.Addresses, gatewayv1.GatewayStatusAddress{Type: &hostname, Value: name})
 	}
 	states := make([]listenerState, len(g.Listeners))
 	out.Listeners = make([]gatewayv1.ListenerStatus, len(g.Listeners))
@@ -72,7 +80,7 @@ func judge(g Gateway, l Listener, facts GatewayFacts) listenerState {
 		state.programmed = field.New(gatewayv1.ListenerReasonInvalid, "The Gateway is not accepted; see its conditions")
 	case !l.Programmable():
 		state.programmed = field.New(gatewayv1.ListenerReasonInvalid, "The listener has no certificate to present; see ResolvedRefs")
-	case !facts.AddressProblem.OK() || len(facts.Addresses) == 0:
+	case !facts.AddressProblem.OK() || !facts.addressed():
 		state.programmed = field.New(gatewayv1.ListenerReasonPending, "The Gateway has no address; see its conditions")
 	default:
 		state.programmed = answered(outcomesOf(g, l, facts.Outcomes))
@@ -179,7 +187,7 @@ func (g Gateway) programmed(states []listenerState, facts GatewayFacts, bad Prob
 		why = field.New(gatewayv1.GatewayReasonInvalid, "The Gateway is not accepted")
 	case !facts.AddressProblem.OK():
 		why = facts.AddressProblem
-	case len(facts.Addresses) == 0:
+	case !facts.addressed():
 		why = field.New(gatewayv1.GatewayReasonAddressNotAssigned, "No address is assigned yet")
 	case len(missing) > 0:
 		why = field.Join(missing)

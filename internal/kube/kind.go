@@ -111,6 +111,12 @@ var (
 	}
 )
 
+// Pools are those of addresses for Services of type LoadBalancer.
+var Pools = Kind[*ciliumv2.CiliumLoadBalancerIPPool]{
+	name: "CiliumLoadBalancerIPPool", group: ciliumv2.GroupVersion, resource: "ciliumloadbalancerippools",
+	new: func() *ciliumv2.CiliumLoadBalancerIPPool { return new(ciliumv2.CiliumLoadBalancerIPPool) },
+}
+
 // everything is kept of what is written back.
 var everything = []string{""}
 

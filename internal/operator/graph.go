@@ -93,6 +93,14 @@ const anyKey = "any"
 
 // New adds the pipeline to g, behind its inputs.
 func New(g *flow.Graph, in Inputs, answers Answers, settings Settings) *Graph {
+	o := translate(g, in, answers, settings)
+	o.statuses(g)
+	return o
+}
+
+// translate adds the pipeline to g, but for statuses: they read answers that a
+// cluster derives from what is made here.
+func translate(g *flow.Graph, in Inputs, answers Answers, settings Settings) *Graph {
 	o := &Graph{in: in, answers: answers, settings: settings, expiry: expiry{certificates: map[int64]int{}}}
 	o.expired = flow.NewTable(g, "passed", flow.Equal[flow.KeyRow])
 	o.anyClass = flow.NewIndex(in.Classes, func(model.Object[*gatewayv1.GatewayClass]) []string { return []string{anyKey} })
@@ -106,7 +114,6 @@ func New(g *flow.Graph, in Inputs, answers Answers, settings Settings) *Graph {
 	o.routes(g)
 	o.virtualHosts(g)
 	o.backends(g)
-	o.statuses(g)
 	return o
 }
 

@@ -15,6 +15,7 @@ import (
 type Address struct {
 	Gateway   model.Name
 	Addresses []netip.Addr
+	Hostnames []string // of a load balancer that has a name in place of an address
 	Problem   gateway.Problem
 }
 
@@ -115,6 +116,7 @@ func (o *Graph) facts(r *flow.Reader, gw gateway.Gateway) gateway.GatewayFacts {
 	address, _ := flow.Get(r, o.answers.Addresses, gw.Key())
 	facts := gateway.GatewayFacts{
 		Addresses:      address.Addresses,
+		Hostnames:      address.Hostnames,
 		AddressProblem: address.Problem,
 		PortProblems:   map[uint16]string{},
 		Attached: func(listener string) int {

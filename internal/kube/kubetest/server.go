@@ -234,7 +234,7 @@ var kinds = map[string]string{
 	"endpointslices": "EndpointSliceList", "ciliumendpoints": "CiliumEndpointList", "ciliumidentities": "CiliumIdentityList",
 	"ciliumenvoyconfigs": "CiliumEnvoyConfigList", "ciliumclusterwideenvoyconfigs": "CiliumClusterwideEnvoyConfigList",
 	"gatewayclasses": "GatewayClassList", "gateways": "GatewayList", "httproutes": "HTTPRouteList", "referencegrants": "ReferenceGrantList",
-	"envoynodes": "EnvoyNodeList", "leases": "LeaseList",
+	"envoynodes": "EnvoyNodeList", "leases": "LeaseList", "ciliumloadbalancerippools": "CiliumLoadBalancerIPPoolList",
 }
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {

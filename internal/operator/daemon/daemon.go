@@ -14,9 +14,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	"github.com/waggle-mesh/waggle/internal/ask"
 	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/kube"
+	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/operator"
 )
 
@@ -34,6 +36,7 @@ type process struct {
 
 	tables flow.Graph
 	in     operator.Inputs
+	pools  *flow.Table[model.Object[*ciliumv2.CiliumLoadBalancerIPPool]]
 	graph  *operator.Graph
 	loops  *loops
 	turns  ask.Turns

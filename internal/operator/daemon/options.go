@@ -22,8 +22,13 @@ type Options struct {
 	StateDir string // for the socket that answers questions
 	Health   string // address that answers /healthz and /readyz; empty: none
 	Garbage  GarbageOptions
-	Log      *slog.Logger
-	Version  string
+	// LBIPAM: Services of type LoadBalancer are given addresses of pools.
+	// DefaultLBServiceIPAM is "lbipam" where that is for those without a class,
+	// too, or "none".
+	LBIPAM               bool
+	DefaultLBServiceIPAM string
+	Log                  *slog.Logger
+	Version              string
 }
 
 // GarbageOptions say when an identity that nobody has is removed.

@@ -15,6 +15,8 @@ const Controller = "io.cilium/gateway-controller"
 
 // sources are the feeds that writers look into.
 type sources struct {
+	services   *kube.Source[*corev1.Service]
+	pools      *kube.Source[*ciliumv2.CiliumLoadBalancerIPPool]
 	identities *kube.Source[*ciliumv2.CiliumIdentity]
 	endpoints  *kube.Source[*ciliumv2.CiliumEndpoint]
 }
@@ -31,9 +33,11 @@ func (p *process) connect() (err error) {
 	kube.Feed(p.feeds, kube.Gateways, kube.Table[*gatewayv1.Gateway](p.in.Gateways), all)
 	kube.Feed(p.feeds, kube.HTTPRoutes, kube.Table[*gatewayv1.HTTPRoute](p.in.HTTPRoutes), all)
 	kube.Feed(p.feeds, kube.ReferenceGrants, kube.Table[*gatewayv1.ReferenceGrant](p.in.Grants), all)
-	kube.Feed(p.feeds, kube.Services, kube.Table[*corev1.Service](p.in.Services), all)
+	p.sources.services = kube.Feed(p.feeds, kube.Services, kube.Table[*corev1.Service](p.in.Services), all)
 	kube.Feed(p.feeds, kube.Secrets, kube.Table[*corev1.Secret](p.in.Secrets), kube.Selection{Fields: kube.CertificateSecrets})
 	kube.Feed(p.feeds, kube.Namespaces, kube.Table[*corev1.Namespace](p.in.Namespaces), all)
+	p.pools = operator.Objects[*ciliumv2.CiliumLoadBalancerIPPool](&p.tables, "CiliumLoadBalancerIPPool")
+	p.sources.pools = kube.Feed(p.feeds, kube.Pools, kube.Table[*ciliumv2.CiliumLoadBalancerIPPool](p.pools), all)
 	p.sources.identities = kube.Feed(p.feeds, kube.Identities, kube.NoTable[*ciliumv2.CiliumIdentity]{}, all)
 	p.sources.endpoints = kube.Feed(p.feeds, kube.EndpointIdentities, kube.NoTable[*ciliumv2.CiliumEndpoint]{}, all)
 	return nil
@@ -44,4 +48,12 @@ func (p *process) pipeline() {
 	p.graph = operator.New(&p.tables, p.in, operator.NewAnswers(&p.tables), operator.Settings{
 		Stage: gateway.Stage{Controller: Controller},
 	})
+	if !p.options.LBIPAM {
+		return
+	}
+	addresses := operator.NewLoadBalancer(&p.tables, operator.LoadBalancerInputs{
+		Services: p.in.Services, Pools: p.pools, Classless: p.options.DefaultLBServiceIPAM == "lbipam",
+	})
+	add(p, "addresses of Services", addresses.Assignments, serviceAddresses{p.client, p.sources.services})
+	add(p, "statuses of pools", addresses.Uses, poolStatuses{p.client, p.sources.pools})
 }

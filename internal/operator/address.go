@@ -1,0 +1,75 @@
+package operator
+
+import (
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/gateway"
+	"github.com/waggle-mesh/waggle/internal/gateway/field"
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// satisfiedCondition is of a Service, by whoever gives addresses.
+const satisfiedCondition = "io.cilium/lb-ipam-request-satisfied"
+
+// address finds where each Gateway answers: at the addresses of its Service.
+func (c *Cluster) address(g *flow.Graph) {
+	c.addresses = flow.Derive(g, "addresses", c.in.Gateways, Address.Equal,
+		func(r *flow.Reader, gw model.Object[*gatewayv1.Gateway]) []Address {
+			name, out := ObjectName(gw.Name), Address{Gateway: gw.Name}
+			owner := Owner{Gateway: gw.Name}
+			if config, ok := flow.Get(r, c.in.Configs, name.String()); ok && !owner.Owns(config.Value) {
+				out.Problem = foreign("CiliumEnvoyConfig", name)
+			}
+			service, ok := flow.Get(r, c.in.Services, name.String())
+			switch {
+			case !ok:
+			case !owner.Owns(service.Value):
+				out.Problem = foreign("Service", name)
+			default:
+				addressOf(&out, service.Value, wantedAddresses(gw.Value))
+			}
+			return []Address{out}
+		})
+}
+
+// foreign says that somebody else has the name of an object.
+func foreign(kind string, name model.Name) gateway.Problem {
+	return field.New(gatewayv1.GatewayReasonAddressNotAssigned,
+		"%s %s exists already and is not the Gateway's; delete it, or give the Gateway another name", kind, name)
+}
+
+// addressOf reads where a Service answers, and what is wrong with that.
+func addressOf(out *Address, s *corev1.Service, wanted []string) {
+	for _, i := range s.Status.LoadBalancer.Ingress {
+		if a, err := netip.ParseAddr(i.IP); err == nil {
+			out.Addresses = append(out.Addresses, a.Unmap())
+		} else if i.Hostname != "" {
+			out.Hostnames = append(out.Hostnames, i.Hostname)
+		}
+	}
+	missing := slices.DeleteFunc(wanted, func(text string) bool {
+		a, err := netip.ParseAddr(text)
+		return err == nil && slices.Contains(out.Addresses, a.Unmap())
+	})
+	refusal := ""
+	for _, condition := range s.Status.Conditions {
+		if condition.Type == satisfiedCondition && condition.Status == metav1.ConditionFalse {
+			refusal = condition.Message
+		}
+	}
+	switch {
+	case len(missing) > 0 && refusal != "":
+		out.Problem = field.New(gatewayv1.GatewayReasonAddressNotUsable, "spec.addresses: %s cannot be had: %s", field.Quoted(missing[0]), refusal)
+	case len(missing) > 0:
+		out.Problem = field.New(gatewayv1.GatewayReasonAddressNotAssigned, "spec.addresses: %s has not been given to Service %s/%s yet",
+			field.Quoted(missing[0]), s.Namespace, s.Name)
+	case refusal != "":
+		out.Problem = field.New(gatewayv1.GatewayReasonAddressNotAssigned, "Service %s/%s has not the addresses that it should: %s", s.Namespace, s.Name, refusal)
+	}
+}

@@ -1,0 +1,164 @@
+package operator
+
+import (
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/internal/envoyconfig"
+	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/gateway/field"
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// EnvoyConfigInputs are the tables by which CiliumEnvoyConfigs are judged.
+type EnvoyConfigInputs struct {
+	Configs     *flow.Table[model.Object[*ciliumv2.CiliumEnvoyConfig]]
+	Clusterwide *flow.Table[model.Object[*ciliumv2.CiliumClusterwideEnvoyConfig]]
+	Services    *flow.Table[model.Object[*corev1.Service]]
+	Grants      *flow.Table[model.Object[*gatewayv1.ReferenceGrant]]
+	// AllowUnsafe is envoyConfig.allowUnsafe.
+	AllowUnsafe bool
+}
+
+// NewEnvoyConfigInputs makes the tables beside those of others.
+func NewEnvoyConfigInputs(g *flow.Graph, in Inputs) EnvoyConfigInputs {
+	return EnvoyConfigInputs{
+		Configs:     Objects[*ciliumv2.CiliumEnvoyConfig](g, envoyconfig.Namespaced),
+		Clusterwide: Objects[*ciliumv2.CiliumClusterwideEnvoyConfig](g, envoyconfig.Clusterwide),
+		Services:    in.Services, Grants: in.Grants,
+	}
+}
+
+// EnvoyConfigs judges CiliumEnvoyConfigs as agents do:
+//
+//	objects ─▶ judged ─┬────────────────────────▶ Statuses
+//	                   └─▶ claims ─▶ conflicts ──▶
+type EnvoyConfigs struct {
+	// Statuses are what is said of the objects, but for generated ones.
+	Statuses *flow.Table[EnvoyConfigStatus]
+
+	in     EnvoyConfigInputs
+	grants *flow.Index[model.Object[*gatewayv1.ReferenceGrant]]
+	owned  *flow.Index[model.Object[*corev1.Service]] // by address
+}
+
+// EnvoyConfigStatus is what is said of one object: Accepted and ResolvedRefs,
+// and Programmed where that is False already, as another object has the ports
+// of its Services.
+type EnvoyConfigStatus struct {
+	Object     model.Ref
+	Generation int64
+	Conditions []model.Condition
+}
+
+// Key is the object's.
+func (s EnvoyConfigStatus) Key() string { return s.Object.Key() }
+
+// judged is an object that was read.
+type judged struct {
+	envoyconfig.Parsed
+	generation int64
+}
+
+func (j judged) Key() string { return j.Object.Key() }
+
+// conflict is what an object could not have of a Service.
+type conflict struct {
+	object   model.Ref
+	service  string
+	problems []envoyconfig.Problem
+}
+
+func (c conflict) Key() string { return model.Join(c.object.Key(), c.service) }
+
+// NewEnvoyConfigs adds the pipeline to g.
+func NewEnvoyConfigs(g *flow.Graph, in EnvoyConfigInputs) *EnvoyConfigs {
+	e := &EnvoyConfigs{in: in}
+	e.grants = flow.NewIndex(in.Grants, func(grant model.Object[*gatewayv1.ReferenceGrant]) []string {
+		return []string{grant.Name.Namespace}
+	})
+	e.owned = flow.NewIndex(in.Services, func(s model.Object[*corev1.Service]) []string {
+		return envoyconfig.AddressKeys(s.Value)
+	})
+	judge := func(r *flow.Reader, o envoyconfig.Object) []judged {
+		if o.Generated() {
+			return nil
+		}
+		return []judged{{envoyconfig.Parse(o, e.world(r)), o.Meta.Generation}}
+	}
+	all := flow.Union(g, "judged", flow.DeepEqual[judged],
+		flow.Derive(g, "judged objects", in.Configs, flow.DeepEqual[judged],
+			func(r *flow.Reader, c model.Object[*ciliumv2.CiliumEnvoyConfig]) []judged {
+				return judge(r, envoyconfig.Of(c.Value))
+			}),
+		flow.Derive(g, "judged clusterwide objects", in.Clusterwide, flow.DeepEqual[judged],
+			func(r *flow.Reader, c model.Object[*ciliumv2.CiliumClusterwideEnvoyConfig]) []judged {
+				return judge(r, envoyconfig.OfClusterwide(c.Value))
+			}))
+	conflicts := e.conflicts(g, all)
+	e.Statuses = flow.Derive(g, "envoy config statuses", all, flow.DeepEqual[EnvoyConfigStatus],
+		func(r *flow.Reader, j judged) []EnvoyConfigStatus {
+			status := EnvoyConfigStatus{Object: j.Object, Generation: j.generation, Conditions: j.Conditions()}
+			var problems []envoyconfig.Problem
+			for _, c := range flow.Select(r, conflicts, j.Object.Key()) {
+				problems = append(problems, c.problems...)
+			}
+			if len(problems) > 0 {
+				status.Conditions = append(status.Conditions, envoyconfig.Conflicts(j.Object, problems))
+			}
+			return []EnvoyConfigStatus{status}
+		})
+	return e
+}
+
+// world is what objects are judged by.
+func (e *EnvoyConfigs) world(r *flow.Reader) envoyconfig.World {
+	return envoyconfig.World{
+		Service: func(name model.Name) *corev1.Service {
+			s, _ := flow.Get(r, e.in.Services, name.String())
+			return s.Value
+		},
+		Granted: func(from string, to model.Name) bool {
+			return field.Permitted(grantReader{r, e.grants}, field.Referrer{
+				Group: ciliumv2.GroupVersion.Group, Kind: envoyconfig.Namespaced, Namespace: from}, "Service", to)
+		},
+		Owns: func(namespace string, a netip.Addr) bool {
+			return flow.Count(r, e.owned, envoyconfig.AddressKey(namespace, a)) > 0
+		},
+		AllowUnsafe: e.in.AllowUnsafe,
+	}
+}
+
+// grantReader reads ReferenceGrants, with every read on record.
+type grantReader struct {
+	r      *flow.Reader
+	grants *flow.Index[model.Object[*gatewayv1.ReferenceGrant]]
+}
+
+func (g grantReader) Grants(namespace string) (out []*gatewayv1.ReferenceGrant) {
+	for _, grant := range flow.Select(g.r, g.grants, namespace) {
+		out = append(out, grant.Value)
+	}
+	return out
+}
+
+// conflicts finds who could not have what, by object.
+func (e *EnvoyConfigs) conflicts(g *flow.Graph, all *flow.Table[judged]) *flow.Index[conflict] {
+	claims := flow.Derive(g, "judged claims", all, envoyconfig.Claim.Equal, func(_ *flow.Reader, j judged) []envoyconfig.Claim {
+		return j.Claims
+	})
+	byService := flow.NewIndex(claims, func(c envoyconfig.Claim) []string { return []string{c.Service.String()} })
+	table := flow.Derive(g, "conflicts", flow.Keys(g, "contested Services", byService), flow.DeepEqual[conflict],
+		func(r *flow.Reader, k flow.KeyRow) (out []conflict) {
+			s, _ := flow.Get(r, e.in.Services, k.Key())
+			_, problems := envoyconfig.Settle(s.Value, flow.Select(r, byService, k.Key()))
+			for object, p := range problems {
+				out = append(out, conflict{object, k.Key(), p})
+			}
+			return out
+		})
+	return flow.NewIndex(table, func(c conflict) []string { return []string{c.object.Key()} })
+}

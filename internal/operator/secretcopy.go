@@ -1,0 +1,37 @@
+package operator
+
+import (
+	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// Labels of a copy of a Secret, which name the Secret.
+const (
+	SecretNamespaceLabel = "secretsync.cilium.io/owning-secret-namespace"
+	secretNameLabel      = "secretsync.cilium.io/owning-secret-name"
+)
+
+// SecretCopy is a Secret in the namespace that agents read: a certificate that
+// some Gateway presents, and nothing else of the Secret that has it.
+type SecretCopy struct {
+	Name model.Name
+	Of   model.Certificate
+}
+
+// Key is the copy's name.
+func (s SecretCopy) Key() string { return s.Name.String() }
+
+// Labels are the copy's.
+func (s SecretCopy) Labels() map[string]string {
+	return map[string]string{SecretNamespaceLabel: s.Of.Secret.Namespace, secretNameLabel: shortened(s.Of.Secret.Name)}
+}
+
+// Equal tells whether s and other are the same.
+func (s SecretCopy) Equal(other SecretCopy) bool { return s.Name == other.Name && s.Of.Equal(other.Of) }
+
+func (c *Cluster) secretCopies(g *flow.Graph) {
+	c.Secrets = flow.Derive(g, "secret copies", c.Certificates, SecretCopy.Equal,
+		func(_ *flow.Reader, certificate model.Certificate) []SecretCopy {
+			return []SecretCopy{{secretCopyName(c.settings.SecretsNamespace, certificate.Secret), certificate}}
+		})
+}
