@@ -67,11 +67,26 @@ type World struct {
 	// namespace name a Service of another one.
 	Granted func(from string, to model.Name) bool
 	// Owns tells whether an address is one at which a Service of a namespace
-	// answers, or its backend.
+	// answers, see AddressKeys.
 	Owns func(namespace string, address netip.Addr) bool
 	// AllowUnsafe lets clusterwide objects do anything (envoyConfig.allowUnsafe).
 	AllowUnsafe bool
 }
+
+// AddressKeys are what World.Owns finds a Service by, see AddressKey: the
+// addresses at which it answers within the cluster.
+func AddressKeys(s *corev1.Service) (keys []string) {
+	for _, text := range append([]string{s.Spec.ClusterIP}, s.Spec.ClusterIPs...) {
+		if a, err := netip.ParseAddr(text); err == nil {
+			keys = append(keys, AddressKey(s.Namespace, a))
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// AddressKey is that of an address of a namespace's Service.
+func AddressKey(namespace string, a netip.Addr) string { return model.Join(namespace, a.String()) }
 
 // author is who wrote o, which is not generated.
 func (o Object) author(w World) allow.Author {

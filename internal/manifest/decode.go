@@ -164,6 +164,19 @@ func (d *decoder) scalar(v reflect.Value, x any, at *path) {
 		default:
 			v.SetInt(i)
 		}
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		i, ok := x.(int64)
+		if f, whole := x.(float64); whole && f == float64(int64(f)) {
+			i, ok = int64(f), true
+		}
+		switch {
+		case !ok:
+			d.problem(at, "must be a whole number, is %s", article(x))
+		case i < 0 || v.OverflowUint(uint64(i)):
+			d.problem(at, "is out of range: %d", i)
+		default:
+			v.SetUint(uint64(i))
+		}
 	default:
 		panic(fmt.Sprintf("manifest: no decoding of %s at %s", v.Type(), at))
 	}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	"github.com/waggle-mesh/waggle/internal/manifest/builtin"
 	"github.com/waggle-mesh/waggle/internal/manifest/crd"
 	"github.com/waggle-mesh/waggle/internal/model"
@@ -21,7 +22,8 @@ import (
 // Served are the types of the kinds that are read.
 type Served interface {
 	*gatewayv1.GatewayClass | *gatewayv1.Gateway | *gatewayv1.HTTPRoute | *gatewayv1.ReferenceGrant |
-		*corev1.Service | *corev1.Namespace | *corev1.Secret | *discoveryv1.EndpointSlice
+		*corev1.Service | *corev1.Namespace | *corev1.Secret | *discoveryv1.EndpointSlice |
+		*ciliumv2.CiliumEnvoyConfig | *ciliumv2.CiliumClusterwideEnvoyConfig
 }
 
 // Table is what a Binding writes to: a flow.Table.
@@ -97,6 +99,10 @@ var kinds = []*kind{
 		validName: validation.NameIsDNSSubdomain, finish: builtin.Secret, namespaced: true},
 	{name: "EndpointSlice", group: discoveryv1.GroupName, versions: []string{"v1"}, new: func() metav1.Object { return new(discoveryv1.EndpointSlice) },
 		validName: validation.NameIsDNSSubdomain, finish: builtin.EndpointSlice, namespaced: true},
+	{name: "CiliumEnvoyConfig", group: ciliumv2.GroupVersion.Group, versions: []string{"v2"}, new: func() metav1.Object { return new(ciliumv2.CiliumEnvoyConfig) },
+		validName: validation.NameIsDNSSubdomain, crd: crd.New("CiliumEnvoyConfig"), namespaced: true},
+	{name: "CiliumClusterwideEnvoyConfig", group: ciliumv2.GroupVersion.Group, versions: []string{"v2"}, new: func() metav1.Object { return new(ciliumv2.CiliumClusterwideEnvoyConfig) },
+		validName: validation.NameIsDNSSubdomain, crd: crd.New("CiliumClusterwideEnvoyConfig")},
 }
 
 // bindings finds the binding of an object.

@@ -6,6 +6,7 @@ import (
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/waggle-mesh/waggle/internal/envoyconfig"
 	"github.com/waggle-mesh/waggle/internal/manifest"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
@@ -68,7 +69,7 @@ func Analyze(paths []string, options GraphOptions) (*Report, error) {
 	r := &Report{Conditions: []Condition{}, Problems: []Problem{}, Objects: batch.Len()}
 	bad := map[model.Ref]bool{}
 	for _, c := range g.Conditions() {
-		if c.Type == "Programmed" && !isAboutAddress(c) {
+		if c.Type == programmed && !isAboutAddress(c) && c.Reason != envoyconfig.ReasonConflict {
 			continue
 		}
 		if !c.Good {

@@ -43,6 +43,7 @@ type Graph struct {
 	waiting  *flow.Table[request] // those that have had no answer
 	backends *flow.Table[model.Backend]
 	routes   *flow.Table[model.Object[*gatewayv1.HTTPRoute]]
+	configs  *operator.EnvoyConfigs
 	news     map[model.Ref][]model.Condition // of objects whose status changed
 }
 
@@ -85,6 +86,9 @@ func NewGraph(options GraphOptions) *Graph {
 	g.backends, g.routes = g.operator.Backends, in.HTTPRoutes
 	g.requests = flow.Derive(&g.tables, "address requests", in.Gateways, flow.Equal[request], g.request)
 	g.waiting = flow.Derive(&g.tables, "unanswered requests", g.requests, flow.Equal[request], g.unanswered)
+	configs := operator.NewEnvoyConfigInputs(&g.tables, in)
+	g.configs = operator.NewEnvoyConfigs(&g.tables, configs)
+	listen(g, g.configs.Statuses, envoyConfigNews)
 	listen(g, g.operator.ClassStatuses, func(s operator.ClassStatus) (model.Ref, []model.Condition) { return s.Object, s.Conditions })
 	listen(g, g.operator.GatewayStatuses, func(s operator.GatewayStatus) (model.Ref, []model.Condition) { return s.Object, s.Conditions })
 	listen(g, g.operator.RouteStatuses, func(s operator.RouteStatus) (model.Ref, []model.Condition) { return s.Object, s.Conditions })
@@ -92,6 +96,7 @@ func NewGraph(options GraphOptions) *Graph {
 		manifest.Kind(in.Classes), manifest.Kind(in.Gateways), manifest.Kind(in.HTTPRoutes),
 		manifest.Kind(in.Grants), manifest.Kind(in.Services), manifest.Kind(slices),
 		manifest.Kind(in.Secrets), manifest.Kind(in.Namespaces),
+		manifest.Kind(configs.Configs), manifest.Kind(configs.Clusterwide),
 	)
 	return g
 }
@@ -200,6 +205,10 @@ func (g *Graph) Conditions() []model.Condition {
 	}
 	for _, s := range g.operator.RouteStatuses.All() {
 		out = append(out, s.Conditions...)
+	}
+	for _, s := range g.configs.Statuses.All() {
+		_, conditions := envoyConfigNews(s)
+		out = append(out, conditions...)
 	}
 	return out
 }

@@ -28,11 +28,13 @@ const (
 // looks for more and finds none. Measured: 28 context switches an edit instead
 // of 42, and 0.2 to 0.3 ms less CPU.
 type thrift struct {
-	rest *time.Timer
+	rest     *time.Timer
+	watchman watchman
 }
 
 func newThrift() *thrift {
-	t := &thrift{rest: time.AfterFunc(building, save)}
+	t := &thrift{watchman: findWatchman()}
+	t.rest = time.AfterFunc(building, t.save)
 	t.rest.Stop()
 	return t
 }
@@ -42,6 +44,7 @@ func (t *thrift) spend() {
 	t.rest.Reset(building)
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.SetDefaultGOMAXPROCS()
+		t.watchman.sleep(wakeful)
 	}
 }
 
@@ -50,12 +53,13 @@ func (t *thrift) end() { t.rest.Stop() }
 
 // save gives back what much work has left behind, and keeps the process small
 // from then on.
-func save() {
+func (t *thrift) save() {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetGCPercent(garbage)
 		debug.FreeOSMemory()
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)
+		t.watchman.sleep(drowsy)
 	}
 }

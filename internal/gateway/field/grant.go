@@ -1,13 +1,16 @@
 package field
 
 import (
+	"cmp"
+
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
-// Referrer is an object of the Gateway API's that refers to others.
-type Referrer struct{ Kind, Namespace string }
+// Referrer is an object that refers to others; one of the Gateway API's where
+// Group is empty.
+type Referrer struct{ Group, Kind, Namespace string }
 
 // Grants are the ReferenceGrants of namespaces.
 type Grants interface {
@@ -17,7 +20,7 @@ type Grants interface {
 
 // Permitted tells whether the referrer may refer to an object of the core
 // group: always in its own namespace, elsewhere where a ReferenceGrant there
-// says so. Every reference of the stage's goes through here.
+// says so. Every reference that users write goes through here.
 func Permitted(w Grants, from Referrer, kind string, to model.Name) bool {
 	if from.Namespace == to.Namespace {
 		return true
@@ -32,7 +35,7 @@ func Permitted(w Grants, from Referrer, kind string, to model.Name) bool {
 
 func grantsFrom(grant *gatewayv1.ReferenceGrant, from Referrer) bool {
 	for _, f := range grant.Spec.From {
-		if f.Group == gatewayv1.GroupName && string(f.Kind) == from.Kind && string(f.Namespace) == from.Namespace {
+		if string(f.Group) == cmp.Or(from.Group, gatewayv1.GroupName) && string(f.Kind) == from.Kind && string(f.Namespace) == from.Namespace {
 			return true
 		}
 	}

@@ -3,7 +3,7 @@
 // against the schema and its CEL rules, with the API server's own code. As
 // that is slow, objects that are surely right are told by a faster walk.
 //
-// The schemas are the Gateway API's, see crdgen.
+// The schemas are the Gateway API's and our own, see crdgen.
 package crd
 
 import (
@@ -44,7 +44,7 @@ type Schema struct {
 	rules   *cel.Validator
 }
 
-// New gives the schema of a kind of the Gateway API: "HTTPRoute".
+// New gives the schema of a kind: "HTTPRoute".
 func New(kind string) *Schema { return &Schema{kind: kind} }
 
 // load reads the schema, which is ours: an error in it is too.

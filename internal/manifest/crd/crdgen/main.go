@@ -1,8 +1,9 @@
 // Command crdgen copies the schemas of the Gateway API's kinds out of the
-// Gateway API's Go module, as JSON without descriptions and statuses: one
-// file a kind, in the directory that is its argument.
+// Gateway API's Go module, and those of our own from our CRDs, as JSON without
+// descriptions and statuses: one file a kind, in the directory that is its
+// argument.
 //
-// They are those of the experimental channel, as the standard one lacks
+// The Gateway API's are those of the experimental channel, as the standard one lacks
 // fields that are served (an HTTPRoute's retry) or refused by name (its
 // session persistence).
 package main
@@ -24,6 +25,7 @@ import (
 const (
 	module  = "sigs.k8s.io/gateway-api"
 	channel = "experimental"
+	ours    = "../../../chart/waggle/files/crds" // seen from where go generate runs
 )
 
 func main() {
@@ -38,6 +40,12 @@ func main() {
 	for _, plural := range []string{"gatewayclasses", "gateways", "httproutes", "referencegrants"} {
 		name := "gateway.networking.k8s.io_" + plural + ".yaml"
 		if err := convert(filepath.Join(strings.TrimSpace(string(dir)), "config", "crd", channel, name), os.Args[1]); err != nil {
+			log.Fatalf("convert %s: %v", name, err)
+		}
+	}
+	for _, plural := range []string{"ciliumenvoyconfigs", "ciliumclusterwideenvoyconfigs"} {
+		name := "cilium.io_" + plural + ".yaml"
+		if err := convert(filepath.Join(ours, name), os.Args[1]); err != nil {
 			log.Fatalf("convert %s: %v", name, err)
 		}
 	}
