@@ -83,17 +83,15 @@ func monotonic() (time.Duration, error) {
 	return time.Duration(now.Nano()), nil
 }
 
-// forgetBackends removes the conversations with UDP backends that serve no
-// more, so that their next packet finds another.
+// forgetBackends removes the requests' side of conversations with UDP backends
+// that serve no more, so that the next packet finds another. What answers what
+// was asked before is translated for as long as it was.
 func (n *Node) forgetBackends(gone []nodeBackend) error {
 	if len(gone) == 0 {
 		return nil
 	}
 	_, _, err := n.connections(func(key nodeConnKey, c nodeConn) bool {
-		forward := nodeBackend{Addr: c.Dst, Port: c.Dport, Proto: key.Proto}
-		back := nodeBackend{Addr: key.Src, Port: key.Sport, Proto: key.Proto}
-		return c.Flags&connDNAT != 0 && among(gone, forward) ||
-			c.Flags&(connReply|connSNAT) == (connReply|connSNAT) && among(gone, back)
+		return c.Flags&connDNAT != 0 && among(gone, nodeBackend{Addr: c.Dst, Port: c.Dport, Proto: key.Proto})
 	})
 	return err
 }

@@ -50,7 +50,8 @@ func TestCollect(t *testing.T) {
 	collect("ended", 0, 2)
 }
 
-// A conversation in datagrams leaves a backend that serves no more.
+// A conversation in datagrams leaves a backend that serves no more, whose late
+// answers arrive all the same.
 func TestBackendLeaves(t *testing.T) {
 	for _, b := range newLab(t, true).benches() {
 		client := netip.AddrPortFrom(b.Client.Addr(b.family), 5000)
@@ -69,6 +70,9 @@ func TestBackendLeaves(t *testing.T) {
 		ask(b.at(b.b, 8080))
 		b.serve(service{host: 1, nodePort: 30080, backends: []nodes.Machine{b.a.Machine}})
 		ask(b.at(b.a, 8080))
+		if late := b.passes(t, "a late answer", b.b, udp(b.at(b.b, 8080), client, []byte("x"))); late.src != node || late.dst != client {
+			t.Errorf("a late answer became %s -> %s", late.src, late.dst)
+		}
 		b.serve(service{host: 1, nodePort: 30080, backends: []nodes.Machine{b.b.Machine, b.a.Machine}})
 		ask(b.at(b.a, 8080)) // it stays where it is
 	}
