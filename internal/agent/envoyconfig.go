@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/envoyconfig"
 	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/gateway"
@@ -19,7 +20,8 @@ type EnvoyInputs struct {
 	NodeInputs
 	Configs     *flow.Table[model.Object[*ciliumv2.CiliumEnvoyConfig]]
 	Clusterwide *flow.Table[model.Object[*ciliumv2.CiliumClusterwideEnvoyConfig]]
-	Secrets     *flow.Table[model.Object[*corev1.Secret]] // the copies that listeners present
+	Secrets     *flow.Table[model.Object[*corev1.Secret]]    // the copies that listeners present
+	Answers     *flow.Table[model.Object[*waggle.EnvoyNode]] // this node's own
 }
 
 // NewEnvoyInputs makes the tables beside those of the node, empty.
@@ -29,6 +31,7 @@ func NewEnvoyInputs(g *flow.Graph, node NodeInputs) EnvoyInputs {
 		Configs:     objects[*ciliumv2.CiliumEnvoyConfig](g, "CiliumEnvoyConfig"),
 		Clusterwide: objects[*ciliumv2.CiliumClusterwideEnvoyConfig](g, "CiliumClusterwideEnvoyConfig"),
 		Secrets:     objects[*corev1.Secret](g, "Secret"),
+		Answers:     objects[*waggle.EnvoyNode](g, "EnvoyNode"),
 	}
 }
 
@@ -52,7 +55,8 @@ type Config struct {
 	envoyconfig.Parsed
 	Generation int64
 	Generated  bool // the operator has made it
-	Part       bool // of another one
+	Part       bool // of another one,
+	Whole      model.Ref
 }
 
 // Key is the object's.
@@ -80,7 +84,11 @@ func NewEnvoyConfigs(g *flow.Graph, in EnvoyInputs, self string) *EnvoyConfigs {
 			Granted: func(string, model.Name) bool { return false },
 			Owns:    func(string, netip.Addr) bool { return false },
 		})
-		return []Config{{Parsed: parsed, Generation: o.Meta.Generation, Generated: o.Generated(), Part: o.Part()}}
+		c := Config{Parsed: parsed, Generation: o.Meta.Generation, Generated: o.Generated(), Part: o.Part()}
+		if c.Part {
+			c.Whole = model.Ref{Kind: o.Ref.Kind, Name: model.Name{Namespace: o.Ref.Namespace, Name: o.Meta.Labels[ciliumv2.LabelPartOf]}}
+		}
+		return []Config{c}
 	}
 	e.Parsed = flow.Union(g, "configs", same[Config],
 		flow.Derive(g, "namespaced configs", in.Configs, same[Config],

@@ -68,7 +68,11 @@ type Status struct {
 	model.ResourceKey
 	Version string // a hash of the content
 	State   model.OutcomeState
-	Message string // Envoy's words, if rejected
+	Message string      // Envoy's words, if rejected
+	Owners  []model.Ref // shared: nobody changes them
+	// Wanted: an Envoy is connected that has asked for it, or is to get it
+	// unasked.
+	Wanted bool
 }
 
 // Snapshot returns the state of every desired resource, in the order of the
@@ -82,11 +86,21 @@ func (s *Server) Snapshot() []Status {
 		for name, r := range s.desired[t] {
 			k := model.ResourceKey{Type: t, Name: name}
 			v := s.verdict(k, r)
-			all = append(all, Status{ResourceKey: k, Version: r.hash, State: v.state, Message: v.message})
+			all = append(all, Status{ResourceKey: k, Version: r.hash, State: v.state, Message: v.message, Owners: r.owners, Wanted: s.wanted(k)})
 		}
 		slices.SortFunc(all[from:], func(a, b Status) int { return strings.Compare(a.Name, b.Name) })
 	}
 	return all
+}
+
+// wanted is asked with mu held.
+func (s *Server) wanted(k model.ResourceKey) bool {
+	for st := range s.streams {
+		if _, has := st.answers[k]; has || st.expects(k) {
+			return true
+		}
+	}
+	return false
 }
 
 // State returns the state of one resource; empty if it is not desired.

@@ -364,6 +364,11 @@ func TestAgent(t *testing.T) {
 		r = b.Get(t, url(pick(family, web4, web6), "/"))
 		wantStatus(t, "b to its own Service", r, 200)
 	})
+	n.eventually("the agent says what Envoy has answered", func() bool {
+		said := n.api.Get("/apis/waggle.io/v1alpha1/envoynodes/" + n.Name)
+		text, _ := json.Marshal(said["configs"])
+		return string(text) == `[{"generation":1,"name":"web","namespace":"default"}]`
+	})
 	n.delete("CiliumEnvoyConfig", "web")
 	n.eventually("requests go to the backend again", func() bool {
 		return a.Get(t, url(web4, "/")).Echo.Header.Get("X-By") == ""

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/agent"
 	"github.com/waggle-mesh/waggle/internal/agent/proxy"
 	"github.com/waggle-mesh/waggle/internal/ask"
@@ -64,6 +65,7 @@ type sources struct {
 	nodes      *kube.Source[*corev1.Node]
 	identities *kube.Source[*ciliumv2.CiliumIdentity]
 	endpoints  *kube.Source[*ciliumv2.CiliumEndpoint]
+	envoys     *kube.Source[*waggle.EnvoyNode]
 }
 
 // Run is the agent of a node until ctx ends. What it has made stays and works
@@ -226,8 +228,9 @@ func (a *node) own() {
 			return
 		case <-a.feeds.Wake():
 		case outcomes := <-a.proxy.Outcomes():
-			a.envoys.graph.Outcomes(outcomes)
+			a.envoys.heard(outcomes)
 		case <-a.envoys.lookAgain.C:
+		case <-a.envoys.answering.C:
 		case f := <-a.told:
 			f()
 		case f := <-a.turns:

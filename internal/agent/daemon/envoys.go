@@ -38,6 +38,10 @@ type envoys struct {
 	going     map[string]bool   // live listeners that are wanted no more
 	held      map[string]model.ResourceKey
 	published bool
+	answers   *flow.Table[agent.EnvoyAnswer]
+	unsure    bool      // Envoy may have said something since the last look
+	answered  time.Time // the last look
+	answering *time.Timer
 	lookAgain *time.Timer // while listeners are waited for
 	busy      time.Time   // until then they are looked for often
 }
@@ -48,12 +52,18 @@ const (
 	looksOften  = 5 * time.Millisecond
 	looksSeldom = 200 * time.Millisecond
 	busyFor     = 5 * time.Second
+	// answersEvery is how often what Envoy has said is written down at most.
+	answersEvery = time.Second
+	// firstAnswer is how long the first time waits for Envoy to have answered
+	// everything.
+	firstAnswer = 15 * time.Second
 )
 
 func newEnvoys(a *node, configs *agent.EnvoyConfigs, graph *agent.ProxyGraph) (*envoys, error) {
 	e := &envoys{
 		a: a, proxy: a.proxy, configs: configs, graph: graph, live: a.in.Live, numbers: map[string]uint16{}, known: a.proxy.Known(),
 		named: map[string]string{}, going: map[string]bool{}, held: map[string]model.ResourceKey{}, lookAgain: time.NewTimer(0),
+		answers: flow.NewTable(&a.tables, "envoy answers", agent.EnvoyAnswer.Equal), answering: time.NewTimer(0),
 	}
 	// What an earlier agent had is taken to be there until the feeds say
 	// that it is wanted no more: its frontends shall not change meanwhile.
@@ -85,12 +95,54 @@ func (e *envoys) commit() {
 	if len(changed)+len(gone) > 0 {
 		e.proxy.Update(changed, gone)
 		e.hurry()
+		e.unsure = true
 	}
 	if !e.published {
 		e.published = true
 		e.proxy.Ready()
 	}
 	e.schedule()
+	if e.answer() {
+		e.a.commit()
+	}
+}
+
+// answer writes down what Envoy has said, if that may be news.
+func (e *envoys) answer() (again bool) {
+	if !e.unsure || e.proxy.Connected() == 0 {
+		return false
+	}
+	if wait := answersEvery - time.Since(e.answered); wait > 0 {
+		e.answering.Reset(wait)
+		return false
+	}
+	e.unsure, e.answered = false, time.Now()
+	unsettled := map[string]bool{}
+	for _, f := range e.a.graph.Frontends.All() {
+		if f.Redirect != "" && e.named[f.Key()] != f.Redirect {
+			unsettled[f.Redirect] = true
+		}
+	}
+	before, ok := e.answers.Get(e.a.options.Node)
+	if !ok {
+		before.Node = e.a.options.Node
+	}
+	now := e.configs.Answer(before, e.proxy.Snapshot(), func(listener string) bool {
+		return e.known[listener] != 0 && !unsettled[listener]
+	})
+	if !ok && len(now.Configs) < e.configs.Wholes() && time.Since(e.a.started) < firstAnswer {
+		e.unsure = true // the node counts from when it serves what there is
+		e.answering.Reset(answersEvery)
+		return false
+	}
+	e.answers.Set(now)
+	return true
+}
+
+// heard takes note of what Envoy has said.
+func (e *envoys) heard(outcomes []model.Outcome) {
+	e.graph.Outcomes(outcomes)
+	e.unsure = true
 }
 
 // number gives the wanted listeners their numbers. Those that are still led to
@@ -216,6 +268,7 @@ func (o frontendMap) Update(ctx context.Context, row model.Frontend) (string, er
 
 // frontendWritten takes note of where the maps lead a frontend's connections.
 func (e *envoys) frontendWritten(o reconcile.Outcome[string]) {
+	e.unsure = true
 	switch {
 	case o.Err != nil:
 	case o.Deleted || o.Result == "":

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/agent"
 	"github.com/waggle-mesh/waggle/internal/identity"
 	"github.com/waggle-mesh/waggle/internal/kube"
@@ -95,7 +96,10 @@ func (o warnings) Update(ctx context.Context, row agent.UnsupportedService) (str
 
 // nameFromKey is the name of a row that has its object's.
 func nameFromKey(key string) model.Name {
-	namespace, name, _ := strings.Cut(key, "/")
+	namespace, name, namespaced := strings.Cut(key, "/")
+	if !namespaced {
+		return model.Name{Name: key}
+	}
 	return model.Name{Namespace: namespace, Name: name}
 }
 
@@ -112,5 +116,17 @@ func endpointObjects(c *kube.Client, source *kube.Source[*ciliumv2.CiliumEndpoin
 				return a.Address == o.Status.Networking.NodeIP
 			})
 		},
+	})
+}
+
+// envoyNodes is the Output of what the node's Envoy has said.
+func envoyNodes(c *kube.Client, source *kube.Source[*waggle.EnvoyNode], self *corev1.Node) *kube.Writer[agent.EnvoyAnswer, *waggle.EnvoyNode] {
+	return kube.NewWriter(c, source, kube.WriterOptions[agent.EnvoyAnswer, *waggle.EnvoyNode]{
+		Name: nameFromKey,
+		Fill: func(row agent.EnvoyAnswer, o *waggle.EnvoyNode) {
+			o.Configs, o.Rejected, o.MoreRejected = row.Configs, row.Rejected, row.More
+			o.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: self.Name, UID: self.UID}}
+		},
+		Ours: func(*waggle.EnvoyNode) bool { return false },
 	})
 }

@@ -12,6 +12,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/agent"
 	"github.com/waggle-mesh/waggle/internal/agent/proxy"
 	"github.com/waggle-mesh/waggle/internal/datapath"
@@ -45,6 +46,7 @@ func (a *node) connect() (err error) {
 	kube.Feed(a.feeds, kube.EnvoyConfigs, kube.Table[*ciliumv2.CiliumEnvoyConfig](a.configs.Configs), everything)
 	kube.Feed(a.feeds, kube.ClusterwideEnvoyConfigs, kube.Table[*ciliumv2.CiliumClusterwideEnvoyConfig](a.configs.Clusterwide), everything)
 	kube.Feed(a.feeds, kube.Secrets, kube.Table[*corev1.Secret](a.configs.Secrets), kube.Selection{Namespace: secretsNamespace})
+	a.sources.envoys = kube.Feed(a.feeds, kube.EnvoyNodes, kube.Table[*waggle.EnvoyNode](a.configs.Answers), kube.Selection{Fields: "metadata.name=" + a.options.Node})
 	a.sources.identities = kube.Feed(a.feeds, kube.Identities, kube.Table[*ciliumv2.CiliumIdentity](a.in.Identities), everything)
 	a.sources.endpoints = kube.Feed(a.feeds, kube.Endpoints, kube.Table[*ciliumv2.CiliumEndpoint](a.in.Endpoints), everything)
 	return nil
@@ -137,6 +139,7 @@ func (a *node) pipeline() error {
 	add(a, "CiliumIdentities", a.graph.Requests, identities{client: a.client, source: a.sources.identities}, nil)
 	add(a, "CiliumEndpoints", a.graph.EndpointObjects, endpointObjects(a.client, a.sources.endpoints, a.self), nil)
 	add(a, "node annotations", a.graph.Annotations, annotations{client: a.client}, nil)
+	add(a, "EnvoyNode", a.envoys.answers, envoyNodes(a.client, a.sources.envoys, a.self), nil)
 	add(a, "warnings", a.graph.Unsupported, warnings{client: a.client}, nil)
 	return nil
 }
