@@ -49,14 +49,31 @@ func (c *Test) Stream(env []string, input string, args ...string) string {
 	return strings.TrimSpace(out.String() + errs.String())
 }
 
-var forwarding = regexp.MustCompile(`Forwarding from (\S+) ->`)
+var (
+	forwarding = regexp.MustCompile(`Forwarding from (\S+) ->`)
+	serving    = regexp.MustCompile(`Starting to serve on (\S+)`)
+)
 
 // PortForward forwards a port of this machine, which the kernel chooses, to one
 // of a pod or Service until the test ends, and returns the URL.
 func (c *Test) PortForward(env []string, object string, port int) string {
 	c.Helper()
+	return c.listener(env, forwarding, "port-forward", object, fmt.Sprintf(":%d", port))
+}
+
+// API is the URL of the API server for requests that need no credentials and
+// are many, until the test ends.
+func (c *Test) API() string {
+	c.Helper()
+	return c.listener(nil, serving, "proxy", "--port=0")
+}
+
+// listener runs kubectl until the test ends and returns the URL that it says it
+// listens at.
+func (c *Test) listener(env []string, says *regexp.Regexp, args ...string) string {
+	c.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, sandbox.kube, "kubectl", "--namespace", c.Namespace, "port-forward", object, fmt.Sprintf(":%d", port))
+	cmd := exec.CommandContext(ctx, sandbox.kube, append([]string{"kubectl", "--namespace", c.Namespace}, args...)...)
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -76,12 +93,12 @@ func (c *Test) PortForward(env []string, object string, port int) string {
 	}()
 	select {
 	case text := <-line:
-		if m := forwarding.FindStringSubmatch(text); m != nil {
+		if m := says.FindStringSubmatch(text); m != nil {
 			return "http://" + m[1]
 		}
-		c.Fatalf("port-forward %s: %q %s", object, text, errs.copy())
+		c.Fatalf("kubectl %v: %q %s", args, text, errs.copy())
 	case <-time.After(timeout):
-		c.Fatalf("port-forward %s: nothing after %s: %s", object, timeout, errs.copy())
+		c.Fatalf("kubectl %v: nothing after %s: %s", args, timeout, errs.copy())
 	}
 	return ""
 }

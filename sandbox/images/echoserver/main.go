@@ -29,7 +29,9 @@ func main() {
 		log.Fatal(err)
 	}
 	go answer(datagrams)
-	server := http.Server{Addr: address, Handler: http.HandlerFunc(echo)}
+	server := http.Server{Addr: address, Handler: http.HandlerFunc(echo), Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
 	told := make(chan os.Signal, 1)
 	signal.Notify(told, syscall.SIGTERM)
 	go func() {

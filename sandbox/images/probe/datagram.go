@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -13,7 +15,20 @@ type exchange struct {
 	conn net.Conn
 }
 
+// once makes a request. A kept socket whose other end is no more is opened
+// again, as an HTTP client does with a connection.
 func (e *exchange) once(r *Result) error {
+	kept := e.conn != nil
+	err := e.ask(r)
+	if kept && (errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNABORTED)) {
+		e.conn.Close()
+		e.conn = nil
+		return e.ask(r)
+	}
+	return err
+}
+
+func (e *exchange) ask(r *Result) error {
 	if e.conn == nil {
 		d := net.Dialer{}
 		if ip := net.ParseIP(e.source); ip != nil {

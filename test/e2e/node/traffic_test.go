@@ -60,7 +60,9 @@ func (t *traffic) add(name string, from *e2e.Source, url string, kept bool) {
 	if kept {
 		name += ", kept"
 	}
-	t.loads = append(t.loads, &load{name, kept, from.Load(e2e.Request{URL: url, Rate: rate, Workers: connections, KeepAlive: kept})})
+	// HTTP/2, for a client of HTTP/1 leaves connections without need when it is slow.
+	request := e2e.Request{URL: url, Rate: rate, Workers: connections, KeepAlive: kept, HTTP2: kept}
+	t.loads = append(t.loads, &load{name, kept, from.Load(request)})
 }
 
 // end stops it and expects that no request has failed, and, if the backends
