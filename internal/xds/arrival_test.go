@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/waggle-mesh/waggle/internal/model"
 )
@@ -28,9 +29,9 @@ func onLoopback(port uint32) *corev3.Address {
 
 // TestShifted: all addresses of a listener move, and nothing else does.
 func TestShifted(t *testing.T) {
-	listener := func(port uint32) *anypb.Any {
+	listener := func(port uint32, transparent ...bool) *anypb.Any {
 		body, err := anypb.New(&listenerv3.Listener{
-			Name: "l", Address: onLoopback(port),
+			Name: "l", Address: onLoopback(port), Transparent: wrapperspb.Bool(len(transparent) == 0),
 			AdditionalAddresses: []*listenerv3.AdditionalAddress{{Address: onLoopback(port)}},
 		})
 		if err != nil {
@@ -40,6 +41,9 @@ func TestShifted(t *testing.T) {
 	}
 	if got := shifted(model.EnvoyListener, listener(7), 10000); !proto.Equal(got, listener(10007)) {
 		t.Errorf("got %v", got)
+	}
+	if got := shifted(model.EnvoyListener, listener(7, false), 10000); !proto.Equal(got, listener(7, false)) {
+		t.Errorf("a listener at an address of the node's became %v", got)
 	}
 	if got := shifted(model.Cluster, listener(7), 10000); !proto.Equal(got, listener(7)) {
 		t.Errorf("a cluster became %v", got)
