@@ -26,7 +26,9 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
 )
 
 // Object is an object as JSON has it.
@@ -322,6 +324,8 @@ func (s *Server) one(w http.ResponseWriter, r *http.Request) {
 		}
 		s.remove(path)
 		write(w, 200, Object{"kind": "Status", "apiVersion": "v1", "status": "Success"})
+	case r.Method == http.MethodPatch && strings.Contains(r.Header.Get("Content-Type"), "strategic"):
+		write(w, 200, s.store(path, s.strategic(have, body)))
 	case r.Method == http.MethodPatch:
 		write(w, 200, s.store(path, merged(copyOf(have), body)))
 	case Meta(body)["resourceVersion"] != Meta(have)["resourceVersion"]:
@@ -329,6 +333,20 @@ func (s *Server) one(w http.ResponseWriter, r *http.Request) {
 	default:
 		write(w, 200, s.store(path, body))
 	}
+}
+
+// strategic is a strategic merge patch upon an object of one of Kubernetes' own
+// kinds.
+func (s *Server) strategic(have, patch Object) (out Object) {
+	original, _ := json.Marshal(have)
+	change, _ := json.Marshal(patch)
+	kind, _ := own.New(schema.FromAPIVersionAndKind(have["apiVersion"].(string), have["kind"].(string)))
+	text, err := strategicpatch.StrategicMergePatch(original, change, kind)
+	if err != nil {
+		s.t.Error(err)
+	}
+	json.Unmarshal(text, &out)
+	return out
 }
 
 // merged is a JSON merge patch (RFC 7386) upon an object.
@@ -355,16 +373,19 @@ func copyOf(o Object) (out Object) {
 	return out
 }
 
-// protobuf reads what clients send of Kubernetes' own kinds.
-var protobuf = func() runtime.Decoder {
+// own has Kubernetes' own kinds.
+var own = func() *runtime.Scheme {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, coordinationv1.AddToScheme} {
 		if err := add(s); err != nil {
 			panic(err)
 		}
 	}
-	return serializer.NewCodecFactory(s).UniversalDeserializer()
+	return s
 }()
+
+// protobuf reads what clients send of them.
+var protobuf = serializer.NewCodecFactory(own).UniversalDeserializer()
 
 // body reads an object, in whichever encoding.
 func (s *Server) body(r *http.Request) Object {
