@@ -5,12 +5,14 @@ import (
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/envoyconfig"
 	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/gateway"
+	"github.com/waggle-mesh/waggle/internal/gateway/field"
 	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/render"
 )
@@ -22,6 +24,9 @@ type EnvoyInputs struct {
 	Clusterwide *flow.Table[model.Object[*ciliumv2.CiliumClusterwideEnvoyConfig]]
 	Secrets     *flow.Table[model.Object[*corev1.Secret]]    // the copies that listeners present
 	Answers     *flow.Table[model.Object[*waggle.EnvoyNode]] // this node's own
+	Grants      *flow.Table[model.Object[*gatewayv1.ReferenceGrant]]
+	// AllowUnsafe lets clusterwide objects do anything.
+	AllowUnsafe bool
 }
 
 // NewEnvoyInputs makes the tables beside those of the node, empty.
@@ -32,6 +37,7 @@ func NewEnvoyInputs(g *flow.Graph, node NodeInputs) EnvoyInputs {
 		Clusterwide: objects[*ciliumv2.CiliumClusterwideEnvoyConfig](g, "CiliumClusterwideEnvoyConfig"),
 		Secrets:     objects[*corev1.Secret](g, "Secret"),
 		Answers:     objects[*waggle.EnvoyNode](g, "EnvoyNode"),
+		Grants:      objects[*gatewayv1.ReferenceGrant](g, "ReferenceGrant"),
 	}
 }
 
@@ -72,18 +78,12 @@ func NewEnvoyConfigs(g *flow.Graph, in EnvoyInputs, self string) *EnvoyConfigs {
 			}
 			return []nodeLabels{{n.Value.Labels}}
 		})
+	world := e.world()
 	parse := func(r *flow.Reader, o envoyconfig.Object) []Config {
 		if node, ok := flow.Get(r, labels, selfKey); !ok || !o.Selects(node.labels) {
 			return nil
 		}
-		parsed := envoyconfig.Parse(o, envoyconfig.World{
-			Service: func(name model.Name) *corev1.Service {
-				s, _ := flow.Get(r, in.Services, name.String())
-				return s.Value
-			},
-			Granted: func(string, model.Name) bool { return false },
-			Owns:    func(string, netip.Addr) bool { return false },
-		})
+		parsed := envoyconfig.Parse(o, world(r))
 		c := Config{Parsed: parsed, Generation: o.Meta.Generation, Generated: o.Generated(), Part: o.Part()}
 		if c.Part {
 			c.Whole = model.Ref{Kind: o.Ref.Kind, Name: model.Name{Namespace: o.Ref.Namespace, Name: o.Meta.Labels[ciliumv2.LabelPartOf]}}
@@ -102,6 +102,42 @@ func NewEnvoyConfigs(g *flow.Graph, in EnvoyInputs, self string) *EnvoyConfigs {
 	e.Served = flow.NewTable(g, "served configs", same[Config])
 	e.Parsed.OnChange(func(changes []flow.Change[Config]) { e.changed = append(e.changed, changes...) })
 	return e
+}
+
+// world is what objects are judged by.
+func (e *EnvoyConfigs) world() func(*flow.Reader) envoyconfig.World {
+	grants := flow.NewIndex(e.in.Grants, func(grant model.Object[*gatewayv1.ReferenceGrant]) []string { return []string{grant.Name.Namespace} })
+	owned := flow.NewIndex(e.in.Services, func(s model.Object[*corev1.Service]) []string { return envoyconfig.AddressKeys(s.Value) })
+	return func(r *flow.Reader) envoyconfig.World {
+		return envoyconfig.World{
+			Service: func(name model.Name) *corev1.Service {
+				s, _ := flow.Get(r, e.in.Services, name.String())
+				return s.Value
+			},
+			Granted: func(from string, to model.Name) bool {
+				referrer := field.Referrer{Group: ciliumv2.GroupVersion.Group, Kind: envoyconfig.Namespaced, Namespace: from}
+				return field.Permitted(grantReader{r, grants}, referrer, "Service", to)
+			},
+			Owns: func(namespace string, a netip.Addr) bool {
+				return flow.Count(r, owned, envoyconfig.AddressKey(namespace, a)) > 0
+			},
+			AllowUnsafe: e.in.AllowUnsafe,
+		}
+	}
+}
+
+// grantReader reads ReferenceGrants, with every read on record.
+type grantReader struct {
+	r      *flow.Reader
+	grants *flow.Index[model.Object[*gatewayv1.ReferenceGrant]]
+}
+
+// Grants are those of a namespace.
+func (g grantReader) Grants(namespace string) (out []*gatewayv1.ReferenceGrant) {
+	for _, grant := range flow.Select(g.r, g.grants, namespace) {
+		out = append(out, grant.Value)
+	}
+	return out
 }
 
 const selfKey = "self"
