@@ -5,8 +5,10 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/waggle-mesh/waggle/internal/agent/daemon"
+	"github.com/waggle-mesh/waggle/internal/kube"
 )
 
 // agentStateDir is where an agent keeps its sockets.
@@ -45,9 +47,7 @@ Exit codes: 0 it was told to stop; 2 it cannot begin, for the reason it gives.`,
 	f := c.Flags()
 	f.StringVar(&o.Node, "node-name", os.Getenv("K8S_NODE_NAME"), "`name` of the node's object (environment: K8S_NODE_NAME)")
 	f.StringVar(&o.Cluster, "cluster-name", "default", "`name` of the cluster, a part of every identity")
-	f.StringVar(&o.Kube.Kubeconfig, "kubeconfig", "", "`file` that says how to reach the API server (default: the pod's service account)")
-	f.StringVar(&o.Kube.Host, "k8s-service-host", "", "`address` of the API server, which must be reachable without Services")
-	f.Uint16Var(&o.Kube.Port, "k8s-service-port", 6443, "its `port`, with --k8s-service-host")
+	apiServerFlags(f, &o.Kube)
 	f.StringVar(&o.StateDir, "state-dir", agentStateDir, "`directory` for sockets and what is remembered of pods; the node's, under the same path")
 	f.StringVar(&o.CNI.BinDir, "cni-bin-dir", "/opt/cni/bin", "`directory` of the container runtime's CNI plugins")
 	f.StringVar(&o.CNI.ConfDir, "cni-conf-dir", "/etc/cni/net.d", "`directory` of its CNI configuration")
@@ -61,6 +61,13 @@ Exit codes: 0 it was told to stop; 2 it cannot begin, for the reason it gives.`,
 	return c
 }
 
+// apiServerFlags say how to reach the API server.
+func apiServerFlags(f *pflag.FlagSet, o *kube.Options) {
+	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "`file` that says how to reach the API server (default: the pod's service account)")
+	f.StringVar(&o.Host, "k8s-service-host", "", "`address` of the API server, which must be reachable without Services")
+	f.Uint16Var(&o.Port, "k8s-service-port", 6443, "its `port`, with --k8s-service-host")
+}
+
 func cleanupCommand() *cobra.Command {
 	o := daemon.Options{Version: version}
 	var level string
@@ -70,19 +77,24 @@ func cleanupCommand() *cobra.Command {
 		Long: `Detaches programs, removes maps, routes, pods' devices, the CNI plugin and its
 configuration. Pods of the node lose their network. Refuses while an agent runs.
 
+With --node-name also removes from the API server what the node's agent has written:
+its pods' CiliumEndpoints and its Node's annotations.
+
 Sysctls keep their values: nobody knows what they were before.`,
-		Example: "  waggle cleanup",
+		Example: "  waggle cleanup\n  waggle cleanup --node-name n1 --kubeconfig /etc/kubernetes/admin.conf",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			log, err := logger(c, level)
 			if err != nil {
 				return err
 			}
-			o.Log = log
+			o.Log, o.Kube.UserAgent = log, "cilium-agent/"+version
 			return daemon.Cleanup(o)
 		},
 	}
 	f := c.Flags()
+	f.StringVar(&o.Node, "node-name", os.Getenv("K8S_NODE_NAME"), "`name` of the node's object; empty: leave the API server alone (environment: K8S_NODE_NAME)")
+	apiServerFlags(f, &o.Kube)
 	f.StringVar(&o.StateDir, "state-dir", agentStateDir, "`directory` of the agent's sockets")
 	f.StringVar(&o.CNI.BinDir, "cni-bin-dir", "/opt/cni/bin", "`directory` of the container runtime's CNI plugins")
 	f.StringVar(&o.CNI.ConfDir, "cni-conf-dir", "/etc/cni/net.d", "`directory` of its CNI configuration")

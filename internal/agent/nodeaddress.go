@@ -133,6 +133,18 @@ func (n *NodeGraph) annotations(podCIDRs []netip.Prefix) map[string]string {
 	return out
 }
 
+// Annotated are the annotations of a node's object that agents make, as far as
+// it has them, for their removal.
+func Annotated(o *corev1.Node) map[string]*string {
+	out := map[string]*string{}
+	for _, name := range []string{annotationIngress4, annotationIngress6, annotationRouter4, annotationRouter6, annotationCIDR4, annotationCIDR6} {
+		if _, ok := o.Annotations[name]; ok {
+			out[name] = nil
+		}
+	}
+	return out
+}
+
 // NodeAnnotations are those that this node's object should have and has not.
 type NodeAnnotations struct {
 	Node   string

@@ -5,18 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/internal/agent"
 	"github.com/waggle-mesh/waggle/internal/datapath"
+	"github.com/waggle-mesh/waggle/internal/kube"
 	"github.com/waggle-mesh/waggle/internal/link"
+	"github.com/waggle-mesh/waggle/internal/model"
 )
 
 // Cleanup takes every trace of an agent from the node, whatever of it is
-// there. While an agent runs it refuses.
+// there, and, if Node is set, from the API server. While an agent runs it
+// refuses.
 func Cleanup(o Options) error {
 	if _, err := os.Stat(o.StateDir); err == nil {
 		brief, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
@@ -31,8 +37,76 @@ func Cleanup(o Options) error {
 		}
 		defer held.Close()
 	}
-	return errors.Join(o.CNI.Uninstall(), link.Remove(nil), datapath.Cleanup(o.BPFFS), empty(o.StateDir))
+	err := errors.Join(o.CNI.Uninstall(), link.Remove(nil), datapath.Cleanup(o.BPFFS), empty(o.StateDir))
+	if o.Node != "" {
+		err = errors.Join(err, o.forget())
+	}
+	return err
 }
+
+// forgetPatience is how long the API server may take.
+const forgetPatience = 20 * time.Second
+
+// forget takes back what the node's agent has written to the API server: the
+// CiliumEndpoints of the node's pods and the annotations of its object. What
+// else there is, others need or collect.
+func (o Options) forget() error {
+	client, err := kube.Connect(o.Kube, o.Log)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), forgetPatience)
+	defer cancel()
+	name := model.Name{Name: o.Node}
+	self, err := kube.Get(ctx, client, kube.Nodes, name)
+	if errors.Is(err, kube.ErrNotFound) {
+		return nil // its endpoints end with their pods
+	}
+	if err != nil {
+		return err
+	}
+	all, err := endpointsOnce(ctx, client, o.Log)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range all {
+		if isOf(self, e) {
+			errs = append(errs, kube.Delete(ctx, client, kube.Endpoints, model.Name{Namespace: e.Namespace, Name: e.Name}, e.UID))
+		}
+	}
+	if annotated := agent.Annotated(self); len(annotated) > 0 {
+		errs = append(errs, kube.Annotate(ctx, client, kube.Nodes, name, annotated))
+	}
+	return errors.Join(errs...)
+}
+
+// endpointsOnce are all CiliumEndpoints; none where there is no such kind.
+func endpointsOnce(ctx context.Context, client *kube.Client, log *slog.Logger) ([]*ciliumv2.CiliumEndpoint, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	feeds := kube.NewFeeds(client, log)
+	source := kube.Feed(feeds, kube.Endpoints, kube.Table[*ciliumv2.CiliumEndpoint](nobody{}), kube.Selection{})
+	go feeds.Run(ctx)
+	for !feeds.Synced() {
+		select {
+		case <-feeds.Wake():
+			feeds.Apply()
+		case <-ctx.Done():
+			return nil, fmt.Errorf("read CiliumEndpoints: %w: %s", ctx.Err(), feeds.Kinds()[0].Error)
+		}
+	}
+	return source.All(), nil
+}
+
+// nobody is a table that nobody reads.
+type nobody struct{}
+
+// Set does nothing.
+func (nobody) Set(model.Object[*ciliumv2.CiliumEndpoint]) {}
+
+// Delete does nothing.
+func (nobody) Delete(string) {}
 
 // empty removes what is in a directory, and the directory unless something is
 // mounted there.

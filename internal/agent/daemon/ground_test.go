@@ -37,7 +37,9 @@ import (
 func TestMain(m *testing.M) {
 	switch os.Getenv("WAGGLE_TEST_ROLE") {
 	case "agent":
-		os.Exit(agentMain())
+		os.Exit(agentMain(Run))
+	case "cleanup":
+		os.Exit(agentMain(func(_ context.Context, o Options) error { return Cleanup(o) }))
 	case "plugin":
 		os.Exit(cni.Plugin())
 	}
@@ -49,14 +51,14 @@ type settings struct {
 	Kubeconfig, Dir, BPFFS, Cgroup string
 }
 
-func agentMain() int {
+func agentMain(run func(context.Context, Options) error) int {
 	var s settings
 	if err := json.Unmarshal([]byte(os.Getenv("WAGGLE_TEST_AGENT")), &s); err != nil {
 		panic(err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	err := Run(ctx, Options{
+	err := run(ctx, Options{
 		Node: "n1", Cluster: "default", Kube: kube.Options{Kubeconfig: s.Kubeconfig}, StateDir: s.Dir, BPFFS: s.BPFFS, Cgroup: s.Cgroup,
 		CNI: cni.Installation{BinDir: filepath.Join(s.Dir, "bin"), ConfDir: filepath.Join(s.Dir, "net.d")},
 		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Version: "test",
@@ -147,13 +149,19 @@ func (o *output) String() string {
 // start starts an agent, below a command if one is given.
 func (g *ground) start(s settings, below ...string) *process {
 	g.t.Helper()
+	return g.startAs("agent", s, below...)
+}
+
+// startAs starts a process in another role.
+func (g *ground) startAs(role string, s settings, below ...string) *process {
+	g.t.Helper()
 	told, err := json.Marshal(s)
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	line := append(below, os.Args[0])
 	a := &process{ground: g, cmd: exec.Command(line[0], line[1:]...), said: &output{}, ended: make(chan struct{})}
-	a.cmd.Env = append(os.Environ(), "WAGGLE_TEST_ROLE=agent", "WAGGLE_TEST_AGENT="+string(told))
+	a.cmd.Env = append(os.Environ(), "WAGGLE_TEST_ROLE="+role, "WAGGLE_TEST_AGENT="+string(told))
 	a.cmd.Stderr = a.said
 	if err := g.Start(a.cmd, ""); err != nil {
 		g.t.Fatal(err)

@@ -111,11 +111,14 @@ func endpointObjects(c *kube.Client, source *kube.Source[*ciliumv2.CiliumEndpoin
 			o.Labels, o.Status = row.Labels, row.Status
 			o.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: row.Name.Name, UID: types.UID(row.PodUID)}}
 		},
-		Ours: func(o *ciliumv2.CiliumEndpoint) bool {
-			return o.Status.Networking != nil && slices.ContainsFunc(self.Status.Addresses, func(a corev1.NodeAddress) bool {
-				return a.Address == o.Status.Networking.NodeIP
-			})
-		},
+		Ours: func(o *ciliumv2.CiliumEndpoint) bool { return isOf(self, o) },
+	})
+}
+
+// isOf tells whether an endpoint is of a node's pods.
+func isOf(node *corev1.Node, o *ciliumv2.CiliumEndpoint) bool {
+	return o.Status.Networking != nil && slices.ContainsFunc(node.Status.Addresses, func(a corev1.NodeAddress) bool {
+		return a.Address == o.Status.Networking.NodeIP
 	})
 }
 

@@ -1,0 +1,55 @@
+package daemon
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/waggle-mesh/waggle/internal/kube/kubetest"
+)
+
+// TestCleanup takes away what an agent has made, on the node and of the API
+// server, and nothing else; while an agent runs it does nothing.
+func TestCleanup(t *testing.T) {
+	g := newGround(t)
+	const endpoints = "/apis/cilium.io/v2/namespaces/default/ciliumendpoints/"
+	g.Put(endpoints+"elsewhere", kubetest.Object{"status": kubetest.Object{"networking": kubetest.Object{"node": "192.168.78.2", "addressing": []any{}}}})
+	g.node(both)
+	look := func() string {
+		return g.Run(t, "ip", "-o", "link") + g.Run(t, "ip", "-o", "addr", "show", "dev", "lo") + g.Run(t, "ip", "rule") + g.Run(t, "ip", "route") + g.Run(t, "ip", "-6", "route")
+	}
+	before := look()
+	a := g.start(g.settings)
+	a.ready()
+	if _, err := g.pod("web"); err != nil {
+		t.Fatal(err)
+	}
+	annotated := func() bool { return len(asObject(kubetest.Meta(g.Get("/api/v1/nodes/n1"))["annotations"])) > 0 }
+	g.until("its pod is published", func(*Status) bool { return g.Get(endpoints+"web") != nil && annotated() })
+	g.startAs("cleanup", g.settings).ends("an agent runs on this node")
+	a.kill()
+	if c := g.startAs("cleanup", g.settings); true {
+		if <-c.ended; c.status != nil {
+			t.Fatalf("cleanup: %v\n%s", c.status, c.said)
+		}
+	}
+	if left := g.Paths(endpoints); len(left) != 1 || filepath.Base(left[0]) != "elsewhere" {
+		t.Errorf("CiliumEndpoints %q", left)
+	}
+	if annotated() {
+		t.Errorf("annotations %v", g.Get("/api/v1/nodes/n1"))
+	}
+	if after := look(); after != before {
+		t.Errorf("the node has\n%s\nhad\n%s", after, before)
+	}
+	for _, path := range []string{filepath.Join(g.BPFFS, "waggle"), g.settings.Dir} {
+		if files, err := os.ReadDir(path); err == nil {
+			t.Errorf("%s is there, with %v", path, files)
+		}
+	}
+}
+
+func asObject(v any) kubetest.Object {
+	o, _ := v.(kubetest.Object)
+	return o
+}
