@@ -15,10 +15,42 @@ type derived[I, O Row] struct {
 	position    int
 	dirty       map[string]struct{}
 	reads       map[string][]read
-	made        map[string][]string // input key to the output keys it makes
+	made        map[string][]string // input key to the output keys it makes, sorted
 	maker       map[string]string   // output key to the first input that makes it
 	rivals      map[string][]string // output key to the other inputs that do, sorted
 	evaluations uint64
+}
+
+// Most tables have a row for each row of the table that they are made from, of
+// the same key. Such a pair is neither in made nor in maker: that the row is
+// there says as much.
+
+// madeBy gives the output keys that an input makes, sorted.
+func (d *derived[I, O]) madeBy(input string) []string {
+	if made, ok := d.made[input]; ok {
+		return made
+	}
+	if first, ok := d.makerOf(input); ok && first == input {
+		return []string{input}
+	}
+	return nil
+}
+
+// makerOf gives the first input that makes an output key.
+func (d *derived[I, O]) makerOf(key string) (input string, ok bool) {
+	if input, ok = d.maker[key]; ok {
+		return input, true
+	}
+	_, ok = d.out.rows[key]
+	return key, ok
+}
+
+func (d *derived[I, O]) setMaker(key, input string) {
+	if input == key {
+		delete(d.maker, key)
+	} else {
+		d.maker[key] = input
+	}
 }
 
 // Derive adds a table whose rows are f of each row of in. f must depend only
@@ -66,7 +98,7 @@ func (d *derived[I, O]) eval(key string) {
 		delete(d.reads, key)
 	}
 
-	before := d.made[key]
+	before := d.madeBy(key)
 	made := make([]string, 0, len(rows))
 	for _, row := range rows {
 		k := row.Key()
@@ -83,8 +115,8 @@ func (d *derived[I, O]) eval(key string) {
 			d.disclaim(key, k)
 		}
 	}
-	switch {
-	case len(made) == 0:
+	switch maker, _ := d.makerOf(key); {
+	case len(made) == 0, len(made) == 1 && made[0] == key && maker == key:
 		delete(d.made, key)
 	case !slices.Equal(before, made): // else the strings that are kept already
 		d.made[key] = made
@@ -94,12 +126,15 @@ func (d *derived[I, O]) eval(key string) {
 // claim notes that the input makes row, and sets it unless an earlier input,
 // by key, makes one of the same key.
 func (d *derived[I, O]) claim(input, key string, row O) {
-	first, taken := d.maker[key]
+	first, taken := d.makerOf(key)
 	switch {
 	case !taken:
-		d.maker[key] = input
+		d.setMaker(key, input)
 	case input < first:
-		d.maker[key] = input
+		d.setMaker(key, input)
+		if _, said := d.made[first]; !said {
+			d.made[first] = []string{key}
+		}
 		d.rivals[key] = slices.Insert(d.rivals[key], 0, first)
 	case input > first:
 		rivals := d.rivals[key]
@@ -110,7 +145,7 @@ func (d *derived[I, O]) claim(input, key string, row O) {
 	if len(d.rivals[key]) > 0 {
 		d.graph.conflict(d.out.name, key)
 	}
-	if d.maker[key] == input {
+	if !taken || input <= first {
 		d.out.set(key, row)
 	}
 }
@@ -119,17 +154,18 @@ func (d *derived[I, O]) claim(input, key string, row O) {
 // asked again for its row.
 func (d *derived[I, O]) disclaim(input, key string) {
 	rivals := d.rivals[key]
+	first, _ := d.makerOf(key)
 	switch at, found := slices.BinarySearch(rivals, input); {
 	case found:
 		rivals = slices.Delete(rivals, at, at+1)
-	case d.maker[key] != input:
+	case first != input:
 		return
 	case len(rivals) == 0:
 		delete(d.maker, key)
 		d.out.Delete(key)
 		return
 	default:
-		d.maker[key] = rivals[0]
+		d.setMaker(key, rivals[0])
 		d.mark(rivals[0])
 		rivals = slices.Delete(rivals, 0, 1)
 	}

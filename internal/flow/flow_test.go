@@ -294,6 +294,46 @@ func TestTwoRowsOfOneKey(t *testing.T) {
 	}
 }
 
+// TestRivals: over any history the first input that makes a key has its row,
+// also where inputs make rows of their own and of each other's keys.
+func TestRivals(t *testing.T) {
+	names := []string{"a", "b", "c", "d"}
+	random := rand.New(rand.NewSource(1))
+	g := &Graph{}
+	in := NewTable(g, "in", deep[route])
+	out := Derive(g, "out", in, deep[cluster], func(_ *Reader, r route) (rows []cluster) {
+		for _, key := range r.hosts {
+			rows = append(rows, cluster{service: key, port: r.name})
+		}
+		return rows
+	})
+	claims := map[string][]string{}
+	for step := range 20_000 {
+		name := names[random.Intn(len(names))]
+		delete(claims, name)
+		in.Delete(name)
+		if random.Intn(4) > 0 {
+			claims[name] = slices.DeleteFunc(slices.Clone(names), func(string) bool { return random.Intn(2) == 0 })
+			in.Set(route{name: name, hosts: claims[name]})
+		}
+		if random.Intn(2) == 0 {
+			continue // several changes in one Commit
+		}
+		g.Commit() // it complains of the rivals
+		for _, key := range names {
+			want := ""
+			for _, input := range names {
+				if want == "" && slices.Contains(claims[input], key) {
+					want = input
+				}
+			}
+			if row, _ := out.Get(key); row.port != want {
+				t.Fatalf("step %d: %s is of %q, want %q; %v", step, key, row.port, want, claims)
+			}
+		}
+	}
+}
+
 // TestTwoRowsOfOneInput: a function that makes one key twice is found out.
 func TestTwoRowsOfOneInput(t *testing.T) {
 	g := &Graph{}
