@@ -16,7 +16,7 @@ import (
 func TestReplacements(t *testing.T) {
 	c := busy(t)
 	pods := podList{c, c.API() + "/api/v1/namespaces/" + c.Namespace + "/pods"}
-	traffic := begin(c)
+	traffic := begin(c, false)
 	seconds := times(180, 15)
 	begin := time.Now()
 	tick := time.NewTicker(time.Second)
@@ -32,7 +32,7 @@ func TestReplacements(t *testing.T) {
 		gone = append(gone, ready[0])
 	}
 	took := time.Since(begin)
-	traffic.end(c, false)
+	traffic.end(c)
 	perMinute := float64(len(gone)) / took.Minutes()
 	t.Logf("%d backends replaced in %s, %.0f a minute", len(gone), took.Round(time.Second), perMinute)
 	if perMinute < 55 {

@@ -18,7 +18,7 @@ var isLong = os.Getenv("WAGGLE_LONG") != ""
 // cost no request and no connection.
 func TestAgentRestarts(t *testing.T) {
 	c := busy(t)
-	traffic := begin(c)
+	traffic := begin(c, true)
 	for i := range times(20, 2) {
 		if i%2 == 0 {
 			killAgents(c)
@@ -27,7 +27,7 @@ func TestAgentRestarts(t *testing.T) {
 		}
 		agentsReady(c)
 	}
-	traffic.end(c, true)
+	traffic.end(c)
 	startsPods(c)
 }
 
@@ -39,13 +39,13 @@ func TestUpgrades(t *testing.T) {
 	loadAgent(c, images[1], "-overlay", overlay(t))
 	before := c.Kubectl("-n", "kube-system", "get", "daemonset/cilium", "-o", "jsonpath={.spec.template.spec.containers[0].image}")
 	t.Cleanup(func() { setImage(c, before) })
-	traffic := begin(c)
+	traffic := begin(c, true)
 	tags := map[string]bool{}
 	for i := range times(10, 2) {
 		setImage(c, images[(i+1)%2])
 		tags[programTags(c, c.Nodes()[0])] = true
 	}
-	traffic.end(c, true)
+	traffic.end(c)
 	if len(tags) != 2 {
 		t.Errorf("%d different sets of programs were attached, want 2: %v", len(tags), tags)
 	}

@@ -18,7 +18,8 @@ const (
 // traffic is requests of every kind that go on while the test does something to
 // the agents or to the backends.
 type traffic struct {
-	loads []*load
+	lasting bool
+	loads   []*load
 }
 
 type load struct {
@@ -29,10 +30,11 @@ type load struct {
 
 // begin starts it: pods on every node, a node's process and the client outside
 // ask the Service busy, and a pod asks the world outside; on new connections and
-// on kept ones, with TCP and UDP, in every family.
-func begin(c *e2e.Test) *traffic {
+// on kept ones, with TCP and UDP, in every family. Lasting tells that the
+// backends will not end.
+func begin(c *e2e.Test, lasting bool) *traffic {
 	c.Helper()
-	t := &traffic{}
+	t := &traffic{lasting: lasting}
 	nodes := c.Nodes()
 	pod, other := c.Client(nodes[0]), c.Client(nodes[1])
 	t.add("pod to name", other, "http://busy", false)
@@ -60,14 +62,15 @@ func (t *traffic) add(name string, from *e2e.Source, url string, kept bool) {
 	if kept {
 		name += ", kept"
 	}
-	// HTTP/2, for a client of HTTP/1 leaves connections without need when it is slow.
-	request := e2e.Request{URL: url, Rate: rate, Workers: connections, KeepAlive: kept, HTTP2: kept}
+	// HTTP/2, for a client of HTTP/1 leaves connections without need when it is
+	// slow; HTTP/1 where servers end, for Go's ends HTTP/2 without warning.
+	request := e2e.Request{URL: url, Rate: rate, Workers: connections, KeepAlive: kept, HTTP2: kept && t.lasting}
 	t.loads = append(t.loads, &load{name, kept, from.Load(request)})
 }
 
 // end stops it and expects that no request has failed, and, if the backends
 // lasted, that no connection was made anew.
-func (t *traffic) end(c *e2e.Test, lasting bool) {
+func (t *traffic) end(c *e2e.Test) {
 	c.Helper()
 	total := 0
 	for _, l := range t.loads {
@@ -84,7 +87,7 @@ func (t *traffic) end(c *e2e.Test, lasting bool) {
 		for _, r := range rs {
 			sockets[r.Local] = true
 		}
-		if l.kept && lasting && len(sockets) > connections {
+		if l.kept && t.lasting && len(sockets) > connections {
 			c.Errorf("%s: %d connections broke", l.name, len(sockets)-connections)
 		}
 	}
