@@ -62,15 +62,6 @@ bench-l4: tools build sandbox ## packets' way through a node beside plain veths 
 bench-redirect: tools build ## a redirected Envoy beside a static one; as root
 	go run ./test/bench redirect
 
-.PHONY: e2e-node
-e2e-node: sandbox ## end-to-end tests on a cluster with Waggle alone; FAMILIES=ipv4,ipv6 or ipv6
-	FAMILIES='$(FAMILIES)' NODES='$(NODES)' FLAGS='$(FLAGS)' KEEP='$(KEEP)' RUN='$(RUN)' test/e2e/node.sh
-
-.PHONY: e2e-node-long
-e2e-node-long: FAMILIES = ipv4,ipv6
-e2e-node-long: sandbox ## 20 restarts and 10 upgrades of the agents, 180 replaced backends, under load
-	WAGGLE_LONG=1 FAMILIES='$(FAMILIES)' NODES=2 KEEP='$(KEEP)' PACKAGES=./node RUN='^Test(AgentRestarts|Upgrades|Replacements)$$' test/e2e/node.sh
-
 .PHONY: nodes-long
 nodes-long: tools ## ten replacements of Envoy under every kind of load: no request fails
 	WAGGLE_REPLACEMENTS=10 go test -count=1 -timeout 20m -v -run 'TestReplace$$' ./test/nodes

@@ -2,8 +2,11 @@
 #
 #   make sandbox-up            a cluster to play with; NODES=3 FLAGS='-gateway-api standard'
 #   make sandbox-down
-#   make e2e                   end-to-end tests; KEEP=1 keeps the cluster of a failed run,
+#   make e2e                   end-to-end tests, on Waggle alone, or PROXY=nftables: those that
+#                              need nothing but Kubernetes; FAMILIES='ipv4 ipv6 ipv4,ipv6' on a
+#                              cluster of each; KEEP=1 keeps the cluster of a failed run,
 #                              RUN=Bookstore chooses tests, FLAGS as above
+#   make e2e-node-long         20 restarts and 10 upgrades of the agents, 180 replaced backends, under load
 #   make conformance           the Gateway API's suite; ARGS chooses (-run-test=HTTPRouteWeight)
 #   make e2e-services          Kubernetes' own specs of Services, on Waggle alone, or
 #                              PROXY=nftables; FAMILIES=ipv6; SPECS='Services.*NodePort'
@@ -11,8 +14,9 @@
 SANDBOX_FOLDER := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 NODES ?= 2
 PROXY ?= waggle
+comma := ,
 
-.PHONY: sandbox sandbox-up sandbox-down e2e conformance e2e-services
+.PHONY: sandbox sandbox-up sandbox-down e2e e2e-node-long conformance e2e-services
 
 sandbox:
 	@go build -C $(SANDBOX_FOLDER) -o bin/sandbox .
@@ -23,8 +27,13 @@ sandbox-up: sandbox
 sandbox-down: sandbox
 	$(SANDBOX_FOLDER)/bin/sandbox down
 
+e2e e2e-node-long: NODES = 3
 e2e: sandbox
-	NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' RUN='$(RUN)' $(SANDBOX_FOLDER)/../test/e2e/run.sh
+	PROXY=$(PROXY) FAMILIES='$(FAMILIES)' NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' RUN='$(RUN)' $(SANDBOX_FOLDER)/../test/e2e/run.sh
+
+e2e-node-long: sandbox
+	WAGGLE_LONG=1 FAMILIES='$(or $(FAMILIES),ipv4$(comma)ipv6)' NODES=$(NODES) KEEP='$(KEEP)' \
+		PACKAGES=./node RUN='^Test(AgentRestarts|Upgrades|Replacements)$$' $(SANDBOX_FOLDER)/../test/e2e/run.sh
 
 conformance: sandbox
 	NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' $(SANDBOX_FOLDER)/../test/conformance/run.sh $(ARGS)

@@ -1,25 +1,45 @@
 #!/bin/sh
-# Brings up the cluster that is missing, runs the end-to-end tests, and takes
-# down a cluster that it brought up: always on success, on failure unless KEEP=1.
-# NODES, FLAGS (of "sandbox up"), RUN (a pattern of test names), PACKAGES (by default
-# those that need nothing but Kubernetes).
+# Runs the end-to-end tests on a cluster whose pods and Services are Waggle's
+# alone, or, with PROXY=nftables or iptables, on the sandbox's own network those
+# that need nothing but Kubernetes. It brings up the cluster that is missing, for
+# each word of FAMILIES (ipv4; ipv6; ipv4,ipv6) one, and takes down what it
+# brought up: always on success, on failure unless KEEP=1. NODES, FLAGS (of
+# "sandbox up"), RUN (a pattern of test names), PACKAGES.
 set -eu
 cd "$(dirname "$0")"
 SANDBOX=$PWD/../../sandbox/bin/sandbox
 SANDBOX_NAME=${SANDBOX_NAME:-e2e}
+PROXY=${PROXY:-waggle}
 export SANDBOX SANDBOX_NAME
-ours=
-if ! "$SANDBOX" env >/dev/null 2>&1; then
-	ours=1
-	# shellcheck disable=SC2086 # FLAGS is a list
-	"$SANDBOX" up -nodes "${NODES:-2}" -images e2e ${FLAGS:-}
+
+tests() {
+	packages=./kubernetes\ ./smoke
+	[ "$PROXY" != waggle ] || packages="$packages ./node"
+	# shellcheck disable=SC2086 # a list
+	go test -count=1 -parallel 8 -timeout 40m -run "${RUN:-.}" ${PACKAGES:-$packages}
+}
+
+up() {
+	set -- -nodes "${NODES:-3}" -images e2e -ip-families "$1" ${FLAGS:-}
+	if [ "$PROXY" = waggle ]; then
+		./waggle-up.sh "$@"
+	else
+		"$SANDBOX" up -kube-proxy "$PROXY" "$@"
+	fi
+}
+
+if "$SANDBOX" env >/dev/null 2>&1; then
+	tests
+	exit
 fi
-status=0
-# shellcheck disable=SC2086 # so is PACKAGES
-go test -count=1 -parallel 8 -timeout 30m -run "${RUN:-.}" ${PACKAGES:-./kubernetes ./smoke} || status=$?
-if [ -n "$ours" ] && { [ $status = 0 ] || [ -z "${KEEP:-}" ]; }; then
-	"$SANDBOX" down
-elif [ $status != 0 ]; then
-	echo "the cluster is kept: eval \"\$(sandbox -name $SANDBOX_NAME env)\""
-fi
-exit $status
+for families in ${FAMILIES:-ipv4}; do
+	echo "== $families, $PROXY"
+	status=0
+	{ up "$families" && tests; } || status=$?
+	if [ $status = 0 ] || [ -z "${KEEP:-}" ]; then
+		"$SANDBOX" down
+	else
+		echo "the cluster is kept: eval \"\$(sandbox -name $SANDBOX_NAME env)\""
+	fi
+	[ $status = 0 ] || exit $status
+done

@@ -94,7 +94,7 @@ func (t *traffic) end(c *e2e.Test) {
 	c.Logf("%d requests by %d loads", total, len(t.loads))
 }
 
-// times is what a test does so often: in "make e2e-node-long", or else.
+// times is what a test does so often: in "make e2e-node-long", or otherwise.
 func times(long, short int) int {
 	if isLong {
 		return long
