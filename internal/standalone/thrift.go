@@ -16,7 +16,7 @@ const (
 	// garbage is how much may lie about afterwards, in percent of what is in
 	// use. An edit leaves so little that this is some tenths of a millisecond
 	// of CPU for each.
-	garbage = 25
+	garbage = 40
 )
 
 // thrift decides how much of the machine waggle takes: all processors and much
@@ -45,6 +45,15 @@ func (t *thrift) spend() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.SetDefaultGOMAXPROCS()
 		t.watchman.sleep(wakeful)
+	}
+}
+
+// busy is told that something has happened. While there is much to do, that goes
+// on: Envoy may take longer to answer for thousands of resources than it takes to
+// make them.
+func (t *thrift) busy() {
+	if t.rest.Stop() {
+		t.rest.Reset(building)
 	}
 }
 

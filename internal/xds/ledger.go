@@ -36,15 +36,21 @@ type ledger struct {
 
 // verdict is what became of a version of a resource over all Envoys.
 type verdict struct {
-	hash    string
+	of      *resource // nil: there has been none
 	state   model.OutcomeState
 	message string
-	owners  []model.Ref
+}
+
+func (v verdict) owners() []model.Ref {
+	if v.of == nil {
+		return nil
+	}
+	return v.of.owners
 }
 
 // same tells whether there is nothing new in v for whoever was told old.
 func (v verdict) same(old verdict) bool {
-	return v.state == old.state && v.message == old.message && slices.Equal(v.owners, old.owners)
+	return v.state == old.state && v.message == old.message && slices.Equal(v.owners(), old.owners())
 }
 
 func newLedger() ledger {
@@ -125,7 +131,7 @@ func (s *Server) Connected() int {
 // until one says that it has it. A rejection that was told stands until there
 // is another answer, which will most likely be the same. The caller holds mu.
 func (s *Server) verdict(k model.ResourceKey, r *resource) verdict {
-	now := verdict{hash: r.hash, state: model.Pending, owners: r.owners}
+	now := verdict{of: r, state: model.Pending}
 	accepted, pending := false, false
 	for st := range s.streams {
 		a, has := st.answers[k]
@@ -143,7 +149,7 @@ func (s *Server) verdict(k model.ResourceKey, r *resource) verdict {
 	}
 	if told := s.ledger.told[k]; now.state == model.Pending && accepted && !pending {
 		now.state = model.Accepted
-	} else if now.state == model.Pending && told.hash == r.hash && told.state == model.Rejected {
+	} else if told.state == model.Rejected && now.state == model.Pending && told.of.hash == r.hash {
 		now.state, now.message = told.state, told.message
 	}
 	return now
@@ -239,7 +245,7 @@ func (s *Server) untold() []model.Outcome {
 		}
 		now := s.verdict(k, r)
 		if !now.same(s.ledger.told[k]) {
-			batch = append(batch, model.Outcome{ResourceKey: k, State: now.state, Message: now.message, Owners: now.owners})
+			batch = append(batch, model.Outcome{ResourceKey: k, State: now.state, Message: now.message, Owners: now.owners()})
 		}
 		s.ledger.told[k] = now
 	}
