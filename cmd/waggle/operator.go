@@ -34,6 +34,9 @@ reason it gives.`,
 			if o.Garbage.Every <= 0 || o.Garbage.Unused <= 0 {
 				return fmt.Errorf("--identity-gc-interval and --identity-heartbeat-timeout must be above 0")
 			}
+			if o.ExternalTrafficPolicy != "Cluster" && o.ExternalTrafficPolicy != "Local" {
+				return fmt.Errorf("--gateway-api-service-externaltrafficpolicy: %q is neither Cluster nor Local", o.ExternalTrafficPolicy)
+			}
 			if o.DefaultLBServiceIPAM != "lbipam" && o.DefaultLBServiceIPAM != "none" {
 				return fmt.Errorf("--default-lb-service-ipam: %q is neither lbipam nor none", o.DefaultLBServiceIPAM)
 			}
@@ -55,6 +58,8 @@ reason it gives.`,
 	f.StringVar(&o.Health, "operator-api-serve-addr", "127.0.0.1:9234", "`address` that answers /healthz and /readyz; empty: none")
 	f.DurationVar(&o.Garbage.Every, "identity-gc-interval", 5*time.Minute, "time between two looks for identities that nobody has")
 	f.DurationVar(&o.Garbage.Unused, "identity-heartbeat-timeout", 15*time.Minute, "time after which an identity that nobody has is removed")
+	f.StringVar(&o.SecretsNamespace, "gateway-api-secrets-namespace", "cilium-secrets", "`namespace` where agents read the Secrets that Gateways present; copies are kept there")
+	f.StringVar(&o.ExternalTrafficPolicy, "gateway-api-service-externaltrafficpolicy", "Cluster", "externalTrafficPolicy of Gateways' Services: `Cluster` or Local")
 	f.BoolVar(&o.LBIPAM, "enable-lb-ipam", true, "give Services of type LoadBalancer addresses of CiliumLoadBalancerIPPools")
 	f.StringVar(&o.DefaultLBServiceIPAM, "default-lb-service-ipam", "lbipam", "who gives Services without a loadBalancerClass their addresses: `lbipam` or none")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")

@@ -51,7 +51,11 @@ func kinds(w io.Writer, server string, all []kube.KindStatus) {
 		case !k.Synced:
 			state = "being read"
 		}
-		rows = append(rows, []string{k.Kind, fmt.Sprint(k.Objects), state})
+		name := k.Kind
+		if k.Only != "" {
+			name += " (" + k.Only + ")"
+		}
+		rows = append(rows, []string{name, fmt.Sprint(k.Objects), state})
 	}
 	section(w, []string{"KIND", "OBJECTS", "STATE"}, rows)
 }

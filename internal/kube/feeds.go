@@ -28,6 +28,7 @@ type feed interface {
 // KindStatus says how the feed of a kind does.
 type KindStatus struct {
 	Kind    string `json:"kind"`
+	Only    string `json:"only,omitempty"` // by which labels its objects are selected
 	Objects int    `json:"objects"`
 	// Synced: all objects have been read once, or there is no such kind.
 	Synced bool `json:"synced"`

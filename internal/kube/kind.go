@@ -68,6 +68,18 @@ var (
 		new:   func() *corev1.Service { return new(corev1.Service) },
 		keeps: []string{"service.cilium.io/", "service.kubernetes.io/topology-", "lbipam.cilium.io/", "io.cilium/"},
 	}
+	// OwnServices and OwnEndpointSlices are those that the operator writes,
+	// whole; read by a label that they have.
+	OwnServices = Kind[*corev1.Service]{
+		name: "Service", group: corev1.SchemeGroupVersion, resource: "services",
+		new:   func() *corev1.Service { return new(corev1.Service) },
+		keeps: everything,
+	}
+	OwnEndpointSlices = Kind[*discoveryv1.EndpointSlice]{
+		name: "EndpointSlice", group: discoveryv1.SchemeGroupVersion, resource: "endpointslices",
+		new:   func() *discoveryv1.EndpointSlice { return new(discoveryv1.EndpointSlice) },
+		keeps: everything,
+	}
 	EndpointSlices = Kind[*discoveryv1.EndpointSlice]{
 		name: "EndpointSlice", group: discoveryv1.SchemeGroupVersion, resource: "endpointslices",
 		new:   func() *discoveryv1.EndpointSlice { return new(discoveryv1.EndpointSlice) },

@@ -23,3 +23,11 @@ var Secrets = Kind[*corev1.Secret]{
 // CertificateSecrets leave out the Secrets that are many and long and cannot
 // be certificates.
 const CertificateSecrets = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,type!=kubernetes.io/dockerconfigjson"
+
+// OwnSecrets are those that the operator writes, whole; read by a label that
+// they have.
+var OwnSecrets = Kind[*corev1.Secret]{
+	name: "Secret", group: corev1.SchemeGroupVersion, resource: "secrets",
+	new:   func() *corev1.Secret { return new(corev1.Secret) },
+	keeps: everything,
+}

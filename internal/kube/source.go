@@ -64,7 +64,7 @@ type Source[T Object] struct {
 
 // Feed adds the feed of a kind. Run starts it.
 func Feed[T Object](f *Feeds, kind Kind[T], table Table[T], only Selection) *Source[T] {
-	s := &Source[T]{kind: kind, only: only, table: table, feeds: f, newest: map[string]T{}, state: KindStatus{Kind: kind.name}}
+	s := &Source[T]{kind: kind, only: only, table: table, feeds: f, newest: map[string]T{}, state: KindStatus{Kind: kind.name, Only: only.Labels}}
 	f.feeds = append(f.feeds, s)
 	return s
 }

@@ -67,6 +67,14 @@ func Update[T Object](ctx context.Context, c *Client, k Kind[T], o T) (T, error)
 	return out, k.judge("update", name, err)
 }
 
+// UpdateStatus replaces the status of an object and nothing else of it, if it
+// still has the version that o has.
+func UpdateStatus[T Object](ctx context.Context, c *Client, k Kind[T], o T) (T, error) {
+	out, name := k.new(), nameOf(o)
+	err := k.request(c.groups[k.group].Put(), name).SubResource("status").Body(o).Do(ctx).Into(out)
+	return out, k.judge("update status of", name, err)
+}
+
 // Delete deletes an object, if it still is the one with that UID. That it is
 // not there is no error.
 func Delete[T Object](ctx context.Context, c *Client, k Kind[T], name model.Name, uid types.UID) error {

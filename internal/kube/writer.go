@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -31,7 +32,16 @@ type WriterOptions[R flow.Row, O Object] struct {
 	Fill func(row R, object O)
 	// Ours tells of an object without a row whether it is ours to delete.
 	Ours func(object O) bool
+	// Owns tells whether an object that is there already is the row's to
+	// change; nil: it is. Others' are never touched.
+	Owns func(row R, object O) bool
+	// StatusOnly: the object is somebody else's, who may delete it; only its
+	// status is written.
+	StatusOnly bool
 }
+
+// ErrForeign: an object of that name is there, and is not ours to change.
+var ErrForeign = errors.New("exists already, and is not Waggle's; delete or rename it")
 
 // NewWriter makes a Writer of the objects that source reads. The kind must be
 // one of which the feed drops nothing.
@@ -49,8 +59,11 @@ func (w *Writer[R, O]) Update(ctx context.Context, row R) (struct{}, error) {
 	have, exists := w.known(name)
 	var err error
 	for range tries {
+		if !exists && w.o.StatusOnly {
+			return struct{}{}, nil // and so will the row be gone
+		}
 		if have, exists, err = w.put(ctx, row, name, have, exists); err == nil {
-			w.written[name.String()] = have
+			w.remember(name, have)
 			return struct{}{}, nil
 		}
 		switch {
@@ -70,6 +83,9 @@ func (w *Writer[R, O]) Update(ctx context.Context, row R) (struct{}, error) {
 func (w *Writer[R, O]) put(ctx context.Context, row R, name model.Name, have O, exists bool) (O, bool, error) {
 	want := w.source.kind.new()
 	if exists {
+		if w.o.Owns != nil && !w.o.Owns(row, have) {
+			return have, true, fmt.Errorf("write %s %s: %w", w.source.kind.name, name, ErrForeign)
+		}
 		want = have.DeepCopyObject().(O)
 	}
 	want.SetNamespace(name.Namespace)
@@ -82,8 +98,25 @@ func (w *Writer[R, O]) put(ctx context.Context, row R, name model.Name, have O, 
 	if equality.Semantic.DeepEqual(have, want) {
 		return have, true, nil
 	}
-	made, err := Update(ctx, w.client, w.source.kind, want)
+	write := Update[O]
+	if w.o.StatusOnly {
+		write = UpdateStatus[O]
+	}
+	made, err := write(ctx, w.client, w.source.kind, want)
 	return made, true, err
+}
+
+// remember keeps what was written until the feed has seen it.
+func (w *Writer[R, O]) remember(name model.Name, o O) {
+	w.written[name.String()] = o
+	const many = 100
+	if len(w.written) < many {
+		return
+	}
+	maps.DeleteFunc(w.written, func(_ string, written O) bool {
+		seen, ok := w.source.Newest(nameOf(written))
+		return ok && !older(seen, written)
+	})
 }
 
 // known is the object as it was last seen, by the feed or by a write.
@@ -108,7 +141,7 @@ func older[O Object](a, b O) bool {
 func (w *Writer[R, O]) Delete(ctx context.Context, key string) error {
 	name := w.o.Name(key)
 	have, exists := w.known(name)
-	if !exists || !w.o.Ours(have) {
+	if w.o.StatusOnly || !exists || !w.o.Ours(have) {
 		return nil
 	}
 	if err := Delete(ctx, w.client, w.source.kind, name, have.GetUID()); err != nil {
@@ -120,6 +153,9 @@ func (w *Writer[R, O]) Delete(ctx context.Context, key string) error {
 
 // Prune deletes our objects that have no row.
 func (w *Writer[R, O]) Prune(ctx context.Context, keys []string) error {
+	if w.o.StatusOnly {
+		return nil
+	}
 	var wanted []string
 	for _, key := range keys {
 		wanted = append(wanted, w.o.Name(key).String())

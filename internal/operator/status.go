@@ -51,6 +51,7 @@ type ClassStatus struct {
 // GatewayStatus is what is said of a Gateway.
 type GatewayStatus struct {
 	Object     model.Ref
+	Ours       bool // else its class is not there, and it may become another's
 	Status     gatewayv1.GatewayStatus
 	Conditions []model.Condition
 }
@@ -91,7 +92,7 @@ func (o *Graph) statuses(g *flow.Graph) {
 			}
 			status := gateway.GatewayStatus(gw, o.facts(r, gw))
 			return []GatewayStatus{{
-				model.Ref{Kind: "Gateway", Name: gw.Name}, status, gateway.GatewayConditions(gw, status),
+				model.Ref{Kind: "Gateway", Name: gw.Name}, gw.Standing == gateway.Ours, status, gateway.GatewayConditions(gw, status),
 			}}
 		})
 	rejected := flow.NewIndex(o.answers.Outcomes, func(outcome model.Outcome) []string {

@@ -54,8 +54,10 @@ type Loop[T flow.Row, R any] struct {
 	output  Output[T, R]
 	log     *slog.Logger
 	outcome func(Outcome[R])
+	spacing func(before, after T) time.Duration
 
 	mu     sync.Mutex
+	last   map[string]time.Time // when a row was made so, where there is a spacing
 	synced bool
 	todo   map[string]task[T]
 	wake   chan struct{}
@@ -77,6 +79,13 @@ func New[T flow.Row, R any](output Output[T, R], log *slog.Logger, outcome func(
 	return &Loop[T, R]{output: output, log: log, outcome: outcome, todo: map[string]task[T]{}, wake: make(chan struct{}, 1), passed: make(chan struct{})}
 }
 
+// Space has the Loop wait where a row changes soon after the last time it was
+// made so: spacing tells how much time must be between the two, by the row as
+// it was and is. It is called before Run.
+func (l *Loop[T, R]) Space(spacing func(before, after T) time.Duration) {
+	l.spacing, l.last = spacing, map[string]time.Time{}
+}
+
 // Synced says that every feed has synced and Changed has brought all rows:
 // from here on the world is changed, and what is in no row pruned from it.
 func (l *Loop[T, R]) Synced() {
@@ -94,7 +103,14 @@ func (l *Loop[T, R]) Passed() <-chan struct{} { return l.passed }
 func (l *Loop[T, R]) Changed(changes []flow.Change[T]) {
 	l.mu.Lock()
 	for _, c := range changes {
-		l.todo[c.Key] = task[T]{row: c.New, deleted: !c.HasNew, version: l.todo[c.Key].version + 1}
+		had, waits := l.todo[c.Key]
+		t := task[T]{row: c.New, deleted: !c.HasNew, version: had.version + 1}
+		if l.spacing != nil && c.HadOld && c.HasNew && (!waits || had.tries == 0) {
+			if t.due = l.last[c.Key].Add(l.spacing(c.Old, c.New)); waits && had.due.Before(t.due) {
+				t.due = had.due // what came before is more urgent
+			}
+		}
+		l.todo[c.Key] = t
 	}
 	l.mu.Unlock()
 	l.poke()
@@ -175,17 +191,23 @@ func (l *Loop[T, R]) work(ctx context.Context) (next time.Time, ok bool) {
 	return next, ok
 }
 
+// due are the rows to be made so now, those first that are to be in the world:
+// what takes the place of another is there before that goes.
 func (l *Loop[T, R]) due() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	var keys []string
+	var keys, gone []string
 	for _, key := range slices.Sorted(maps.Keys(l.todo)) {
-		if !l.todo[key].due.After(now) {
+		switch t := l.todo[key]; {
+		case t.due.After(now):
+		case t.deleted:
+			gone = append(gone, key)
+		default:
 			keys = append(keys, key)
 		}
 	}
-	return keys
+	return append(keys, gone...)
 }
 
 // try makes one row so, and puts it off if the world refuses.
@@ -207,6 +229,7 @@ func (l *Loop[T, R]) try(ctx context.Context, key string) {
 	if now := l.todo[key]; now.version == t.version {
 		if out.Err == nil {
 			delete(l.todo, key)
+			l.done(key, t.deleted)
 		} else {
 			t.due = time.Now().Add(backoff(t.tries))
 			t.tries++
@@ -218,6 +241,17 @@ func (l *Loop[T, R]) try(ctx context.Context, key string) {
 		l.log.Warn("reconcile", "row", key, "error", out.Err)
 	}
 	l.outcome(out)
+}
+
+// done takes note of when a row was made so, with the lock held.
+func (l *Loop[T, R]) done(key string, deleted bool) {
+	switch {
+	case l.spacing == nil:
+	case deleted:
+		delete(l.last, key)
+	default:
+		l.last[key] = time.Now()
+	}
 }
 
 func backoff(tries int) time.Duration {

@@ -69,13 +69,16 @@ func (w *world) Prune(_ context.Context, keys []string) error {
 
 // run starts a Loop over w inside a synctest bubble. The test holds w but
 // while it waits in the returned function, which commits and lets time pass.
-func run(t *testing.T, w *world) (table *flow.Table[row], commit func(time.Duration)) {
+func run(t *testing.T, w *world, with ...func(*Loop[row, int])) (table *flow.Table[row], commit func(time.Duration)) {
 	w.outcomes = map[string]Outcome[int]{}
 	l := New(w, slog.New(slog.DiscardHandler), func(o Outcome[int]) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.outcomes[o.RowKey] = o
 	})
+	for _, change := range with {
+		change(l)
+	}
 	g := &flow.Graph{}
 	table = flow.NewTable(g, "rows", func(a, b row) bool { return a == b })
 	table.OnChange(l.Changed)
@@ -239,6 +242,69 @@ func TestNothingHappensBeforeTheFeedsHaveSynced(t *testing.T) {
 		defer w.mu.Unlock()
 		if len(w.rows) != 0 {
 			t.Errorf("world %v, want nothing", w.rows)
+		}
+	})
+}
+
+// TestComesBeforeWhatGoes: a row that takes the place of another is in the
+// world before the other is out of it.
+func TestComesBeforeWhatGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{rows: map[string]string{}}
+		table, commit := run(t, w)
+		table.Set(row{"a", "1"})
+		commit(0)
+		w.calls = nil
+		table.Delete("a")
+		table.Set(row{"b", "1"})
+		commit(0)
+		if want := []string{"update b", "delete a"}; !slices.Equal(w.calls, want) {
+			t.Errorf("calls %v, want %v", w.calls, want)
+		}
+	})
+}
+
+// TestSpace: changes that can wait are written together; one that cannot is
+// written at once, with all that waited.
+func TestSpace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{rows: map[string]string{}}
+		table, commit := run(t, w, func(l *Loop[row, int]) {
+			l.Space(func(_, after row) time.Duration {
+				if after.value == "urgent" {
+					return 0
+				}
+				return time.Second
+			})
+		})
+		table.Set(row{"a", "0"})
+		commit(2 * time.Second)
+		table.Set(row{"a", "1"})
+		commit(0)
+		if w.rows["a"] != "1" {
+			t.Errorf("after a long time: %v", w.rows)
+		}
+		for i := range 9 {
+			table.Set(row{"a", fmt.Sprint(i)})
+			commit(100 * time.Millisecond)
+		}
+		if w.rows["a"] != "1" || len(w.calls) != 3 {
+			t.Errorf("soon after: %v, calls %v", w.rows, w.calls)
+		}
+		commit(200 * time.Millisecond)
+		if w.rows["a"] != "8" || len(w.calls) != 4 {
+			t.Errorf("after a second: %v, calls %v", w.rows, w.calls)
+		}
+		table.Set(row{"a", "urgent"})
+		commit(0)
+		table.Set(row{"a", "9"})
+		commit(0)
+		if w.rows["a"] != "urgent" {
+			t.Errorf("what is urgent: %v", w.rows)
+		}
+		commit(time.Second)
+		if w.rows["a"] != "9" {
+			t.Errorf("what came after: %v", w.rows)
 		}
 	})
 }

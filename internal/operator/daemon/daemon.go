@@ -35,9 +35,9 @@ type process struct {
 	sources sources
 
 	tables flow.Graph
-	in     operator.Inputs
+	in     operator.ClusterInputs
 	pools  *flow.Table[model.Object[*ciliumv2.CiliumLoadBalancerIPPool]]
-	graph  *operator.Graph
+	graph  *operator.Cluster
 	loops  *loops
 	turns  ask.Turns
 	told   chan func()   // for the graph's owner

@@ -44,7 +44,7 @@ func (l *loops) begin(ctx context.Context) {
 }
 
 // add ties a table to an Output.
-func add[T flow.Row, R any](p *process, name string, table *flow.Table[T], output reconcile.Output[T, R]) {
+func add[T flow.Row, R any](p *process, name string, table *flow.Table[T], output reconcile.Output[T, R]) *reconcile.Loop[T, R] {
 	failed := map[string]string{}
 	loop := reconcile.New(output, p.log.With("output", name), func(o reconcile.Outcome[R]) {
 		word := "success"
@@ -60,4 +60,5 @@ func add[T flow.Row, R any](p *process, name string, table *flow.Table[T], outpu
 	})
 	table.OnChange(loop.Changed)
 	p.loops.all = append(p.loops.all, looped{name, loop.Synced, loop.Run, loop.Passed(), failed})
+	return loop
 }

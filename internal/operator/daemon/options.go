@@ -22,6 +22,11 @@ type Options struct {
 	StateDir string // for the socket that answers questions
 	Health   string // address that answers /healthz and /readyz; empty: none
 	Garbage  GarbageOptions
+	// SecretsNamespace is where agents read the Secrets that Gateways present;
+	// copies of them are kept there.
+	SecretsNamespace string
+	// ExternalTrafficPolicy is that of Gateways' Services: "Cluster" or "Local".
+	ExternalTrafficPolicy string
 	// LBIPAM: Services of type LoadBalancer are given addresses of pools.
 	// DefaultLBServiceIPAM is "lbipam" where that is for those without a class,
 	// too, or "none".

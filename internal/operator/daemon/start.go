@@ -2,9 +2,11 @@ package daemon
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/gateway"
 	"github.com/waggle-mesh/waggle/internal/kube"
 	"github.com/waggle-mesh/waggle/internal/operator"
@@ -15,10 +17,17 @@ const Controller = "io.cilium/gateway-controller"
 
 // sources are the feeds that writers look into.
 type sources struct {
-	services   *kube.Source[*corev1.Service]
-	pools      *kube.Source[*ciliumv2.CiliumLoadBalancerIPPool]
-	identities *kube.Source[*ciliumv2.CiliumIdentity]
-	endpoints  *kube.Source[*ciliumv2.CiliumEndpoint]
+	classes     *kube.Source[*gatewayv1.GatewayClass]
+	gateways    *kube.Source[*gatewayv1.Gateway]
+	routes      *kube.Source[*gatewayv1.HTTPRoute]
+	services    *kube.Source[*corev1.Service]
+	configs     *kube.Source[*ciliumv2.CiliumEnvoyConfig]
+	ownServices *kube.Source[*corev1.Service]
+	ownSlices   *kube.Source[*discoveryv1.EndpointSlice]
+	ownSecrets  *kube.Source[*corev1.Secret]
+	pools       *kube.Source[*ciliumv2.CiliumLoadBalancerIPPool]
+	identities  *kube.Source[*ciliumv2.CiliumIdentity]
+	endpoints   *kube.Source[*ciliumv2.CiliumEndpoint]
 }
 
 // connect prepares the feeds and the tables they write to.
@@ -27,30 +36,53 @@ func (p *process) connect() (err error) {
 		return err
 	}
 	p.feeds = kube.NewFeeds(p.client, p.log)
-	p.in = operator.NewInputs(&p.tables)
+	p.in = operator.NewClusterInputs(&p.tables)
+	p.pools = operator.Objects[*ciliumv2.CiliumLoadBalancerIPPool](&p.tables, "CiliumLoadBalancerIPPool")
 	all := kube.Selection{}
-	kube.Feed(p.feeds, kube.GatewayClasses, kube.Table[*gatewayv1.GatewayClass](p.in.Classes), all)
-	kube.Feed(p.feeds, kube.Gateways, kube.Table[*gatewayv1.Gateway](p.in.Gateways), all)
-	kube.Feed(p.feeds, kube.HTTPRoutes, kube.Table[*gatewayv1.HTTPRoute](p.in.HTTPRoutes), all)
+	s := &p.sources
+	s.classes = kube.Feed(p.feeds, kube.GatewayClasses, kube.Table[*gatewayv1.GatewayClass](p.in.Classes), all)
+	s.gateways = kube.Feed(p.feeds, kube.Gateways, kube.Table[*gatewayv1.Gateway](p.in.Gateways), all)
+	s.routes = kube.Feed(p.feeds, kube.HTTPRoutes, kube.Table[*gatewayv1.HTTPRoute](p.in.HTTPRoutes), all)
 	kube.Feed(p.feeds, kube.ReferenceGrants, kube.Table[*gatewayv1.ReferenceGrant](p.in.Grants), all)
-	p.sources.services = kube.Feed(p.feeds, kube.Services, kube.Table[*corev1.Service](p.in.Services), all)
+	s.services = kube.Feed(p.feeds, kube.Services, kube.Table[*corev1.Service](p.in.Services), all)
 	kube.Feed(p.feeds, kube.Secrets, kube.Table[*corev1.Secret](p.in.Secrets), kube.Selection{Fields: kube.CertificateSecrets})
 	kube.Feed(p.feeds, kube.Namespaces, kube.Table[*corev1.Namespace](p.in.Namespaces), all)
-	p.pools = operator.Objects[*ciliumv2.CiliumLoadBalancerIPPool](&p.tables, "CiliumLoadBalancerIPPool")
-	p.sources.pools = kube.Feed(p.feeds, kube.Pools, kube.Table[*ciliumv2.CiliumLoadBalancerIPPool](p.pools), all)
-	p.sources.identities = kube.Feed(p.feeds, kube.Identities, kube.NoTable[*ciliumv2.CiliumIdentity]{}, all)
-	p.sources.endpoints = kube.Feed(p.feeds, kube.EndpointIdentities, kube.NoTable[*ciliumv2.CiliumEndpoint]{}, all)
+	kube.Feed(p.feeds, kube.Nodes, kube.Table[*corev1.Node](p.in.Nodes), all)
+	kube.Feed(p.feeds, kube.EnvoyNodes, kube.Table[*waggle.EnvoyNode](p.in.EnvoyNodes), all)
+	s.configs = kube.Feed(p.feeds, kube.EnvoyConfigs, kube.Table[*ciliumv2.CiliumEnvoyConfig](p.in.Configs), all)
+	s.pools = kube.Feed(p.feeds, kube.Pools, kube.Table[*ciliumv2.CiliumLoadBalancerIPPool](p.pools), all)
+	s.identities = kube.Feed(p.feeds, kube.Identities, kube.NoTable[*ciliumv2.CiliumIdentity]{}, all)
+	s.endpoints = kube.Feed(p.feeds, kube.EndpointIdentities, kube.NoTable[*ciliumv2.CiliumEndpoint]{}, all)
+	own := kube.Selection{Labels: operator.GatewayLabel}
+	s.ownServices = kube.Feed(p.feeds, kube.OwnServices, kube.NoTable[*corev1.Service]{}, own)
+	s.ownSlices = kube.Feed(p.feeds, kube.OwnEndpointSlices, kube.NoTable[*discoveryv1.EndpointSlice]{}, own)
+	s.ownSecrets = kube.Feed(p.feeds, kube.OwnSecrets, kube.NoTable[*corev1.Secret]{},
+		kube.Selection{Namespace: p.options.SecretsNamespace, Labels: operator.SecretNamespaceLabel})
 	return nil
 }
 
-// pipeline makes the graph and ties it to the API server.
+// pipeline makes the graph and ties it to the API server: first what nodes
+// need, then what is said of it.
 func (p *process) pipeline() {
-	p.graph = operator.New(&p.tables, p.in, operator.NewAnswers(&p.tables), operator.Settings{
-		Stage: gateway.Stage{Controller: Controller},
+	p.graph = operator.NewCluster(&p.tables, p.in, operator.ClusterSettings{
+		Settings:              operator.Settings{Stage: gateway.Stage{Controller: Controller}},
+		SecretsNamespace:      p.options.SecretsNamespace,
+		ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicy(p.options.ExternalTrafficPolicy),
 	})
-	if !p.options.LBIPAM {
-		return
+	add(p, "copies of Secrets", p.graph.Secrets, p.secretCopies())
+	add(p, "Services", p.graph.Services, p.gatewayServices())
+	add(p, "EndpointSlices", p.graph.Services, p.gatewaySlices())
+	add(p, "CiliumEnvoyConfigs", p.graph.Configs, p.gatewayConfigs())
+	if p.options.LBIPAM {
+		p.loadBalancer()
 	}
+	add(p, "statuses of GatewayClasses", p.graph.ClassStatuses, statusWriter(p, p.sources.classes, fillClassStatus))
+	add(p, "statuses of Gateways", p.graph.GatewayStatuses, statusWriter(p, p.sources.gateways, fillGatewayStatus)).Space(spacing)
+	add(p, "statuses of HTTPRoutes", p.graph.RouteStatuses, statusWriter(p, p.sources.routes, fillRouteStatus))
+}
+
+// loadBalancer gives Services addresses from pools.
+func (p *process) loadBalancer() {
 	addresses := operator.NewLoadBalancer(&p.tables, operator.LoadBalancerInputs{
 		Services: p.in.Services, Pools: p.pools, Classless: p.options.DefaultLBServiceIPAM == "lbipam",
 	})

@@ -1,0 +1,145 @@
+package daemon
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/internal/kube"
+	"github.com/waggle-mesh/waggle/internal/model"
+	"github.com/waggle-mesh/waggle/internal/operator"
+)
+
+// What is made for a Gateway is found by its label, and is the Gateway's where
+// its owner reference says so. An object that somebody else has made is never
+// touched, whatever its name.
+
+// nameFromKey is the name of a row that has its object's.
+func nameFromKey(key string) model.Name {
+	namespace, name, _ := strings.Cut(key, "/")
+	return model.Name{Namespace: namespace, Name: name}
+}
+
+// owned tells of an object whether it was made for a Gateway.
+func owned[O kube.Object](o O) bool {
+	_, ok := operator.OwnerOf(o)
+	return ok && o.GetLabels()[operator.GatewayLabel] != ""
+}
+
+// setOwner makes an object the Gateway's.
+func setOwner(o metav1.Object, owner operator.Owner) {
+	o.SetOwnerReferences([]metav1.OwnerReference{owner.Reference()})
+}
+
+func (p *process) gatewayServices() *kube.Writer[operator.GatewayService, *corev1.Service] {
+	return kube.NewWriter(p.client, p.sources.ownServices, kube.WriterOptions[operator.GatewayService, *corev1.Service]{
+		Name: nameFromKey, Fill: fillService, Ours: owned[*corev1.Service],
+		Owns: func(row operator.GatewayService, o *corev1.Service) bool { return row.Owner.Owns(o) },
+	})
+}
+
+// fillService leaves alone what the API server and load balancers have added.
+func fillService(row operator.GatewayService, o *corev1.Service) {
+	setOwner(o, row.Owner)
+	setInfrastructure(o, row.Labels, row.Annotations)
+	o.Spec.Type, o.Spec.ExternalTrafficPolicy, o.Spec.Selector = corev1.ServiceTypeLoadBalancer, row.ExternalTrafficPolicy, nil
+	if o.Spec.IPFamilyPolicy == nil {
+		both := corev1.IPFamilyPolicyPreferDualStack
+		o.Spec.IPFamilyPolicy = &both
+	}
+	var ports []corev1.ServicePort
+	for _, number := range row.Ports {
+		port := corev1.ServicePort{Port: int32(number)}
+		if at := slices.IndexFunc(o.Spec.Ports, func(had corev1.ServicePort) bool { return had.Port == int32(number) }); at >= 0 {
+			port = o.Spec.Ports[at] // with its NodePort
+		}
+		port.Name, port.Protocol = "port-"+strconv.Itoa(int(number)), corev1.ProtocolTCP
+		ports = append(ports, port)
+	}
+	o.Spec.Ports = ports
+}
+
+// infrastructureAnnotation remembers which labels and annotations were set, so
+// that they can be taken back and others' are left alone.
+const infrastructureAnnotation = "gateway.waggle.io/infrastructure"
+
+// setInfrastructure sets labels and annotations, and removes those that an
+// earlier version of the row has set.
+func setInfrastructure(o metav1.Object, labels, annotations map[string]string) {
+	haveLabels, haveAnnotations := maps.Clone(o.GetLabels()), maps.Clone(o.GetAnnotations())
+	if haveLabels == nil {
+		haveLabels = map[string]string{}
+	}
+	if haveAnnotations == nil {
+		haveAnnotations = map[string]string{}
+	}
+	before, beforeAnnotations, _ := strings.Cut(haveAnnotations[infrastructureAnnotation], ";")
+	for name := range strings.SplitSeq(before, ",") {
+		delete(haveLabels, name)
+	}
+	for name := range strings.SplitSeq(beforeAnnotations, ",") {
+		delete(haveAnnotations, name)
+	}
+	maps.Copy(haveLabels, labels)
+	maps.Copy(haveAnnotations, annotations)
+	names := func(m map[string]string) string { return strings.Join(slices.Sorted(maps.Keys(m)), ",") }
+	haveAnnotations[infrastructureAnnotation] = names(labels) + ";" + names(annotations)
+	o.SetLabels(haveLabels)
+	o.SetAnnotations(haveAnnotations)
+}
+
+func (p *process) gatewaySlices() *kube.Writer[operator.GatewayService, *discoveryv1.EndpointSlice] {
+	return kube.NewWriter(p.client, p.sources.ownSlices, kube.WriterOptions[operator.GatewayService, *discoveryv1.EndpointSlice]{
+		Name: nameFromKey, Fill: fillSlice, Ours: owned[*discoveryv1.EndpointSlice],
+		Owns: func(row operator.GatewayService, o *discoveryv1.EndpointSlice) bool { return row.Owner.Owns(o) },
+	})
+}
+
+// fillSlice names an endpoint that nobody ever reaches, as Cilium does: other
+// implementations of Services, and clouds, serve none without endpoints.
+func fillSlice(row operator.GatewayService, o *discoveryv1.EndpointSlice) {
+	setOwner(o, row.Owner)
+	o.Labels = maps.Clone(row.Labels)
+	o.Labels[discoveryv1.LabelServiceName] = row.Name.Name
+	o.AddressType = discoveryv1.AddressTypeIPv4
+	yes, none, tcp, port := true, "", corev1.ProtocolTCP, int32(9999)
+	o.Endpoints = []discoveryv1.Endpoint{{Addresses: []string{"192.192.192.192"}, Conditions: discoveryv1.EndpointConditions{Ready: &yes}}}
+	o.Ports = []discoveryv1.EndpointPort{{Name: &none, Protocol: &tcp, Port: &port}}
+}
+
+func (p *process) gatewayConfigs() *kube.Writer[operator.GatewayConfig, *ciliumv2.CiliumEnvoyConfig] {
+	return kube.NewWriter(p.client, p.sources.configs, kube.WriterOptions[operator.GatewayConfig, *ciliumv2.CiliumEnvoyConfig]{
+		Name: nameFromKey, Fill: fillConfig,
+		Ours: func(o *ciliumv2.CiliumEnvoyConfig) bool {
+			return o.Labels[ciliumv2.LabelGeneratedFor] == "Gateway" && owned(o)
+		},
+		Owns: func(row operator.GatewayConfig, o *ciliumv2.CiliumEnvoyConfig) bool { return row.Owner.Owns(o) },
+	})
+}
+
+func fillConfig(row operator.GatewayConfig, o *ciliumv2.CiliumEnvoyConfig) {
+	setOwner(o, row.Owner)
+	o.Labels, o.Spec = row.Labels, row.Spec
+	if row.PartOf == "" {
+		o.Annotations = map[string]string{ciliumv2.AnnotationUseOriginalSourceAddress: "false"}
+	}
+}
+
+func (p *process) secretCopies() *kube.Writer[operator.SecretCopy, *corev1.Secret] {
+	ours := func(o *corev1.Secret) bool { return o.Labels[operator.SecretNamespaceLabel] != "" }
+	return kube.NewWriter(p.client, p.sources.ownSecrets, kube.WriterOptions[operator.SecretCopy, *corev1.Secret]{
+		Name: nameFromKey, Fill: fillSecret, Ours: ours,
+		Owns: func(_ operator.SecretCopy, o *corev1.Secret) bool { return ours(o) },
+	})
+}
+
+func fillSecret(row operator.SecretCopy, o *corev1.Secret) {
+	o.Labels, o.Type = row.Labels(), corev1.SecretTypeTLS
+	o.Data = map[string][]byte{corev1.TLSCertKey: row.Of.Chain, corev1.TLSPrivateKeyKey: row.Of.PrivateKey}
+}
