@@ -42,7 +42,7 @@ generate: ## everything that is generated; compiles the BPF programs (clang 14)
 
 .PHONY: golden
 golden: tools ## rewrite the expected results; commit only what you understand
-	go test ./internal/gateway ./internal/render ./internal/manifest ./internal/standalone -update
+	go test ./internal/gateway ./internal/render ./internal/manifest ./internal/standalone ./internal/envoyconfig -update
 	go test ./test/standalone -run Output -update
 
 .PHONY: bench-routes
@@ -74,6 +74,8 @@ fuzz: tools ## every fuzz target, five minutes each
 	go test -run '^$$' -fuzz '^FuzzHostnames$$' -fuzztime 5m ./internal/gateway/field
 	go test -run '^$$' -fuzz '^FuzzConf$$' -fuzztime 5m ./internal/cni
 	go test -run '^$$' -fuzz '^FuzzPaths$$' -fuzztime 5m ./internal/render
+	go test -run '^$$' -fuzz '^FuzzResource$$' -fuzztime 5m ./internal/envoyconfig
+	go test -run '^$$' -fuzz '^FuzzDeep$$' -fuzztime 1m ./internal/envoyconfig
 
 .PHONY: cni-storm
 cni-storm: ## 2,000 pods come and go while plugins and agents are killed (root)

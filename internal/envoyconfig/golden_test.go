@@ -215,10 +215,32 @@ func printMessage(t testing.TB, kind model.ResourceType, body []byte) string {
 	if err := json.Unmarshal(text, &tree); err != nil {
 		t.Fatal(err)
 	}
+	leaveOut(tree)
 	if text, err = yaml.Marshal(tree); err != nil {
 		t.Fatal(err)
 	}
 	return "  " + strings.ReplaceAll(strings.TrimSpace(string(text)), "\n", "\n  ") + "\n"
+}
+
+// leaveOut drops what is put into every message that has not said otherwise.
+func leaveOut(x any) {
+	usual := []string{
+		`{"ads":{},"initial_fetch_timeout":"5s","resource_api_version":"V3"}`,
+		`{"thresholds":[{"max_retries":128}]}`,
+	}
+	switch x := x.(type) {
+	case map[string]any:
+		for key, value := range x {
+			if text, err := json.Marshal(value); err == nil && slices.Contains(usual, string(text)) {
+				delete(x, key)
+			}
+			leaveOut(value)
+		}
+	case []any:
+		for _, value := range x {
+			leaveOut(value)
+		}
+	}
 }
 
 func section(a *txtar.Archive, name string) string {

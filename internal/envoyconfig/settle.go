@@ -31,7 +31,7 @@ func Settle(service *corev1.Service, claims []Claim) (redirects []model.ServiceR
 			if holder, taken := holders[number]; taken {
 				conflicts[c.Owner] = append(conflicts[c.Owner], Problem{
 					Reason: ReasonConflict, Field: c.Field,
-					Message: fmt.Sprintf("port %d of Service %s is led elsewhere by %s, which is older", number, c.Service, holder.Owner),
+					Message: fmt.Sprintf("port %d of Service %s is led elsewhere by %s", number, c.Service, holder.precedes(c)),
 				})
 				continue
 			}
@@ -44,6 +44,19 @@ func Settle(service *corev1.Service, claims []Claim) (redirects []model.ServiceR
 		}
 	}
 	return redirects, conflicts
+}
+
+// precedes says who c is and why it is heard before other.
+func (c Claim) precedes(other Claim) string {
+	switch {
+	case c.Owner == other.Owner:
+		return c.Field + " of this object"
+	case c.Alone:
+		return c.Owner.String() + ", which is the operator's"
+	case c.Created.Equal(other.Created):
+		return c.Owner.String() + ", which is as old and comes first by name"
+	}
+	return c.Owner.String() + ", which is older"
 }
 
 // IsHeadless tells of a Service without an address: connections to it are not

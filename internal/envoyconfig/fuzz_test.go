@@ -1,0 +1,121 @@
+package envoyconfig
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+)
+
+// FuzzResource reads one resource beside the good ones of a tenant's object.
+// Whatever comes of it, Envoy is told of no file, no socket, no code and of no
+// name outside of the object.
+func FuzzResource(f *testing.F) {
+	for _, cases := range hostileCases(f) {
+		for _, h := range cases {
+			resources, _ := h.object()["spec"].(tree)["resources"].([]any)
+			for _, r := range resources {
+				text, err := json.Marshal(r)
+				if err != nil {
+					f.Fatal(err)
+				}
+				f.Add(text)
+			}
+		}
+	}
+	w := read(f, strings.TrimSpace(hostileWorld)).world()
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if !json.Valid(text) {
+			return
+		}
+		o := hostileCase{}.of(t)
+		spec := *o.Spec
+		spec.Resources = append(spec.Resources[:len(spec.Resources):len(spec.Resources)], ciliumv2.EnvoyResource{JSON: text})
+		o.Spec = &spec
+		p := Parse(o, w)
+		if len(p.Problems) > 0 && len(p.Resources)+len(p.Fragments)+len(p.Claims)+len(p.Assignments) > 0 {
+			t.Fatalf("refused and served: %v", p.Problems)
+		}
+		for _, r := range p.Resources {
+			inspect(t, string(r.Type), r.Body)
+		}
+		for _, r := range p.Fragments {
+			inspect(t, "envoy.config.route.v3.RouteConfiguration", r.Body)
+		}
+	})
+}
+
+// inspect looks, in ways other than the walk's, for what must not be there.
+func inspect(t *testing.T, kind string, body []byte) {
+	mt, err := protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName(kind))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := mt.New().Interface()
+	if err := proto.Unmarshal(body, m); err != nil {
+		t.Fatal(err)
+	}
+	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var value any
+	if err := json.Unmarshal(text, &value); err != nil {
+		t.Fatal(err)
+	}
+	inspectValue(t, value, "")
+}
+
+// clusterFields name clusters.
+var clusterFields = map[string]bool{"cluster": true, "cluster_name": true, "collector_cluster": true, "upstream_cluster": true}
+
+func inspectValue(t *testing.T, value any, key string) {
+	switch value := value.(type) {
+	case map[string]any:
+		for name, inner := range value {
+			switch name {
+			case "pipe", "filename", "environment_variable", "google_grpc", "cluster_header", "socket_options", "upstream_bind_config", "watched_directory":
+				t.Fatalf("%s is served: %v", name, inner)
+			case "@type":
+				if url := inner.(string); strings.Contains(url, ".lua.") || strings.Contains(url, ".wasm.") || strings.Contains(url, "dynamic_modules") {
+					t.Fatalf("%s is served", url)
+				}
+			}
+			if s, ok := inner.(string); ok && clusterFields[name] && s != "" && !strings.HasPrefix(s, "tenant/x/") {
+				t.Fatalf("%s %q is not the object's", name, s)
+			}
+			inspectValue(t, inner, name)
+		}
+	case []any:
+		for _, inner := range value {
+			inspectValue(t, inner, key)
+		}
+	}
+}
+
+// FuzzDeep is for the stack: nesting has an end.
+func FuzzDeep(f *testing.F) {
+	f.Add(3)
+	f.Add(5000)
+	w := read(f, strings.TrimSpace(hostileWorld)).world()
+	f.Fuzz(func(t *testing.T, depth int) {
+		if depth < 0 || depth > 100_000 {
+			return
+		}
+		open := strings.Repeat(`{"not_rule":`, depth)
+		text := `{"@type":"type.googleapis.com/envoy.config.listener.v3.Listener","name":"l","filter_chains":[{"filters":[{"name":"envoy.filters.network.rbac","typed_config":` +
+			`{"@type":"type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC","stat_prefix":"x","rules":{"policies":{"p":{"principals":[{"any":true}],"permissions":[` +
+			open + `{"any":true}` + strings.Repeat("}", depth) + `]}}}}}]}]}`
+		o := hostileCase{}.of(t)
+		o.Spec = &ciliumv2.CiliumEnvoyConfigSpec{Resources: []ciliumv2.EnvoyResource{{JSON: []byte(text)}}}
+		if p := Parse(o, w); depth > 200 && len(p.Problems) == 0 {
+			t.Fatalf("depth %d is accepted", depth)
+		}
+	})
+}
