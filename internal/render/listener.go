@@ -12,7 +12,8 @@ import (
 
 // ListenerOptions are what a Listener's row does not say about it.
 type ListenerOptions struct {
-	// Address is where the listener answers.
+	// Address is where the listener answers. Invalid: who is led to it by a
+	// data path knows.
 	Address netip.Addr
 	// ExclusivePort makes Envoy reject the listener if another process holds
 	// the port. Without it the kernel shares connections out between both.
@@ -26,12 +27,13 @@ type ListenerOptions struct {
 // policy or a new certificate could change: Envoy closes all connections of
 // a filter chain that differs, and of all chains if more than that differs.
 func Listener(l model.Listener, o ListenerOptions) model.Resource {
-	address := netip.AddrPortFrom(o.Address, l.BindPort)
 	listener := &listenerv3.Listener{
 		Name:                          l.Key(),
-		Address:                       socketAddress(address),
 		PerConnectionBufferLimitBytes: number(bufferLimit),
 		ListenerFilters:               []*listenerv3.ListenerFilter{tlsInspector()},
+	}
+	if o.Address.IsValid() {
+		listener.Address = socketAddress(netip.AddrPortFrom(o.Address, l.BindPort))
 	}
 	if o.ExclusivePort {
 		listener.EnableReusePort = truth(false)
@@ -78,6 +80,9 @@ func tlsInspector() *listenerv3.ListenerFilter {
 // arrived. Hostnames of routes cannot be addresses, so that it goes to the
 // catch-all or nowhere.
 func defaultHost(a netip.Addr) string {
+	if !a.IsValid() {
+		a = netip.IPv4Unspecified()
+	}
 	if a.Is6() && !a.Is4In6() {
 		return "[" + a.WithZone("").String() + "]"
 	}

@@ -61,6 +61,10 @@ func hasLabel(labels map[string]string, name string) bool {
 	return ok
 }
 
+// placeholder stands in the slices of a Service that a Gateway has, which has no
+// backends of its own: without Envoy's listener nobody answers there.
+var placeholder = netip.MustParseAddrPort("192.192.192.192:9999")
+
 // pick gives the usable endpoints of a port: sorted, without duplicates.
 func pick(endpointSlices []*discoveryv1.EndpointSlice, port string, protocol model.L4Protocol, want func(discoveryv1.Endpoint, netip.Addr) bool) []netip.AddrPort {
 	var ready, terminating []netip.AddrPort
@@ -72,7 +76,7 @@ func pick(endpointSlices []*discoveryv1.EndpointSlice, port string, protocol mod
 		for _, e := range slice.Endpoints {
 			address, ok := addressOf(e)
 			switch {
-			case !ok || !want(e, address):
+			case !ok || !want(e, address) || netip.AddrPortFrom(address, target) == placeholder:
 			case isReady(e):
 				ready = append(ready, netip.AddrPortFrom(address, target))
 			case isServing(e):

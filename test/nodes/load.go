@@ -14,6 +14,7 @@ import (
 type LoadRequest struct {
 	Name    string // unique on the machine
 	URL     string
+	Host    string  // empty: as in the URL
 	Method  string  // POST is never sent again once a byte of it was written; empty: GET
 	Clients int     // each with a connection of its own
 	Rate    float64 // requests per second, over all clients; 0: as fast as they can
@@ -153,7 +154,7 @@ func (l *loading) client(ctx context.Context, i int) {
 
 func (l *loading) request(s *session) {
 	start := time.Now()
-	status, _, body, err := s.do(FetchRequest{URL: l.URL, Method: l.Method})
+	status, _, body, err := s.do(FetchRequest{URL: l.URL, Host: l.Host, Method: l.Method})
 	took := time.Since(start)
 	want := l.Status
 	if want == 0 {
