@@ -21,8 +21,8 @@ type ConntrackCount struct {
 
 const conntrackBatch = 4096
 
-// connections calls f for every entry; those for which it answers true are
-// removed.
+// connections calls f for every entry; those for which it answers true, again
+// just before, are removed: a new connection may have taken the entry since.
 func (n *Node) connections(f func(nodeConnKey, nodeConn) (remove bool)) (entries, removed int, err error) {
 	keys, values := make([]nodeConnKey, conntrackBatch), make([]nodeConn, conntrackBatch)
 	var cursor ebpf.MapBatchCursor
@@ -37,15 +37,42 @@ func (n *Node) connections(f func(nodeConnKey, nodeConn) (remove bool)) (entries
 			if !f(keys[i], values[i]) {
 				continue
 			}
-			if err := remove(n.objects.Conntrack, keys[i]); err != nil {
+			done, err := n.removeConnection(keys[i], f)
+			if err != nil {
 				return entries, removed, fmt.Errorf("remove a connection: %w", err)
 			}
-			removed++
+			if done {
+				removed++
+			}
 		}
 		if end {
 			return entries, removed, nil
 		}
 	}
+}
+
+// removeConnection removes an entry if f still says so of what it is now. What
+// changes in this very moment is put back.
+func (n *Node) removeConnection(key nodeConnKey, f func(nodeConnKey, nodeConn) bool) (done bool, err error) {
+	var now nodeConn
+	err = n.objects.Conntrack.Lookup(key, &now)
+	if err == nil && !f(key, now) {
+		return false, nil
+	}
+	if err == nil {
+		err = n.objects.Conntrack.LookupAndDelete(key, &now)
+	}
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return false, nil
+	}
+	if err != nil || f(key, now) {
+		return err == nil, err
+	}
+	err = n.objects.Conntrack.Update(key, now, ebpf.UpdateNoExist)
+	if errors.Is(err, ebpf.ErrKeyExist) { // and is newer
+		err = nil
+	}
+	return false, err
 }
 
 // Collect removes connections that have been silent for their time, and

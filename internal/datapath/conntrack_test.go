@@ -50,6 +50,23 @@ func TestCollect(t *testing.T) {
 	collect("ended", 0, 2)
 }
 
+// A connection that begins anew while its old entries are collected stays.
+func TestCollectWhileItBegins(t *testing.T) {
+	b := newLab(t, true).benches()[0]
+	path := b.paths[0]
+	begins := func() { b.passes(t, "TCP", b.a, tcp(b.at(b.a, 40000), b.service, syn)) }
+	begins()
+	if err := path.Age(time.Minute + time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if removed, err := path.CollectWhile(begins); removed != 0 || err != nil {
+		t.Errorf("%d entries removed, %v", removed, err)
+	}
+	if got := b.passes(t, "and goes on", b.a, tcp(b.at(b.a, 40000), b.service, ack)); got.dst != b.at(b.b, 8080) {
+		t.Errorf("became %s -> %s", got.src, got.dst)
+	}
+}
+
 // A conversation in datagrams leaves a backend that serves no more, whose late
 // answers arrive all the same.
 func TestBackendLeaves(t *testing.T) {

@@ -29,6 +29,25 @@ func (n *Node) Age(by time.Duration) error {
 	return err
 }
 
+// CollectWhile collects, and calls meanwhile after the first entry was found to
+// be past its time.
+func (n *Node) CollectWhile(meanwhile func()) (removed int, err error) {
+	now, err := monotonic()
+	if err != nil {
+		return 0, err
+	}
+	called := false
+	_, removed, err = n.connections(func(key nodeConnKey, c nodeConn) bool {
+		old := time.Duration(c.Seen)+lifetime(key, c) < now
+		if old && !called {
+			called = true
+			meanwhile()
+		}
+		return old
+	})
+	return removed, err
+}
+
 // RunProgram gives a packet to a program as if it came by a device. It returns
 // the program's answer and the packet that it leaves.
 func (n *Node) RunProgram(name string, index int, mark uint32, packet []byte) (int32, []byte, uint32, error) {
