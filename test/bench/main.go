@@ -67,6 +67,7 @@ func runRoutes(ctx context.Context, args []string) error {
 	f.IntVar(&o.Starts, "starts", 3, "repetitions of a start")
 	f.IntVar(&o.Flips, "flips", 200, "changes under load")
 	f.Var((*list)(&o.Parts), "parts", "measure these alone: "+strings.Join(routes.Parts, ","))
+	f.StringVar(&o.Append, "append", "", "`file` of parts: those in it are on the page too, and this run's are added")
 	f.Parse(args)
 	return f.write("Routes at scale", o.Binaries, func(p *measure.Page) error { return routes.Measure(ctx, o, p) })
 }

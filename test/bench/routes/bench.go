@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/waggle-mesh/waggle/test/bench/measure"
 )
@@ -22,6 +23,7 @@ type Options struct {
 	Starts   int // repetitions of a start
 	Flips    int
 	Parts    []string // of Parts; empty: all
+	Append   string   // file of parts: those in it are on the page too; empty: none
 	Progress func(format string, args ...any)
 }
 
@@ -31,7 +33,7 @@ type bench struct {
 	routes   int
 	flips    int
 	o        Options
-	page     *measure.Page
+	page     *measure.Page // of the part that is measured
 }
 
 // Measure measures everything and writes it to the page.
@@ -39,12 +41,16 @@ func Measure(ctx context.Context, o Options, page *measure.Page) error {
 	if o.Routes < cpuBatch || o.Edits < cpuBatch || o.Starts < 1 || o.Flips < 4 {
 		return fmt.Errorf("too little to measure: at least %d routes, %d edits, a start and 4 flips", cpuBatch, cpuBatch)
 	}
+	found, err := measure.OpenParts(o.Append)
+	if err != nil {
+		return err
+	}
 	backends, closeBackends, err := newBackends("north", "east", "south", "west")
 	if err != nil {
 		return err
 	}
 	defer closeBackends()
-	b := &bench{binaries: o.Binaries, backends: backends, routes: o.Routes, flips: o.Flips, o: o, page: page}
+	b := &bench{binaries: o.Binaries, backends: backends, routes: o.Routes, flips: o.Flips, o: o}
 	parts := map[string]func(context.Context) error{"start": b.starts, "edit": b.edits, "memory": b.memory, "change": b.changes}
 	for _, name := range o.Parts {
 		if parts[name] == nil {
@@ -55,10 +61,15 @@ func Measure(ctx context.Context, o Options, page *measure.Page) error {
 		if len(o.Parts) > 0 && !slices.Contains(o.Parts, name) {
 			continue
 		}
+		b.page = &measure.Page{Began: time.Now()}
 		if err := parts[name](ctx); err != nil {
 			return err
 		}
+		if err := found.Put(name, page.Machine.Waggle, b.page); err != nil {
+			return err
+		}
 	}
+	found.Fill(page, Parts)
 	return nil
 }
 
