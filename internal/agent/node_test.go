@@ -118,20 +118,20 @@ func nodeGolden(t *testing.T, file string) {
 }
 
 func objectActions(t *testing.T, text string) (out []action) {
-	for i, document := range strings.Split(text, "---\n") {
+	for document := range strings.SplitSeq(text, "---\n") {
 		var meta metav1.PartialObjectMetadata
 		if err := yaml.Unmarshal([]byte(document), &meta); err != nil {
 			t.Fatal(err)
 		}
 		namespace := meta.Namespace
-		row := func(namespaced bool) (model.Name, string) {
+		row := func(namespaced bool) (name model.Name, version string) {
 			if !namespaced {
-				return model.Name{Name: meta.Name}, fmt.Sprint(i)
+				return model.Name{Name: meta.Name}, document
 			}
 			if namespace == "" {
 				namespace = "default"
 			}
-			return model.Name{Namespace: namespace, Name: meta.Name}, fmt.Sprint(i)
+			return model.Name{Namespace: namespace, Name: meta.Name}, document
 		}
 		switch meta.Kind {
 		case "Node":
@@ -167,7 +167,7 @@ func objectAction[T metav1.Object](t *testing.T, document string, row func(bool)
 	}
 }
 
-// linkActions reads lines such as "1 default/web 10.0.1.5 fd00::5".
+// linkActions reads lines such as "1 default/web 10.0.1.5 fd00::5 uid:u".
 func linkActions(t *testing.T, text string) (out []action) {
 	for line := range strings.Lines(text) {
 		words := strings.Fields(line)
@@ -177,6 +177,10 @@ func linkActions(t *testing.T, text string) (out []action) {
 		}
 		e.Pod.Namespace, e.Pod.Name, _ = strings.Cut(words[1], "/")
 		for _, a := range words[2:] {
+			if uid, ok := strings.CutPrefix(a, "uid:"); ok {
+				e.UID = uid
+				continue
+			}
 			e.Addresses = append(e.Addresses, netip.MustParseAddr(a))
 		}
 		out = append(out, action{func(g *ground) { g.in.Links.Set(e) }, func(g *ground) { g.in.Links.Delete(e.Key()) }})
@@ -184,35 +188,54 @@ func linkActions(t *testing.T, text string) (out []action) {
 	return out
 }
 
-// rows are all that the graph wants, a line each.
+// rows are what a node's graph wants, or what the world has of it.
+type rows struct {
+	frontends   []model.Frontend
+	sets        []model.BackendSet
+	unsupported []UnsupportedService
+	endpoints   []model.PodEndpoint
+	objects     []EndpointObject
+	requests    []IdentityRequest
+	identities  []model.IPIdentity
+	routes      []model.NodeRoute
+	annotations []NodeAnnotations
+}
+
 func (g *ground) rows() string {
+	n := g.node
+	return rows{n.Frontends.All(), n.BackendSets.All(), n.Unsupported.All(), n.PodEndpoints.All(), n.EndpointObjects.All(),
+		n.Requests.All(), n.IPIdentities.All(), n.Routes.All(), n.Annotations.All()}.String()
+}
+
+// String has a line for each row.
+func (r rows) String() string {
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	for _, f := range g.node.Frontends.All() {
+	for _, f := range r.frontends {
 		say("frontend %s %s of %s", f.Address, f.Protocol, f.Service)
 	}
-	for _, s := range g.node.BackendSets.All() {
+	for _, s := range r.sets {
 		say("set %s: %v", strings.ReplaceAll(s.Key(), "|", " "), s.Backends)
 	}
-	for _, u := range g.node.Unsupported.All() {
+	for _, u := range r.unsupported {
 		say("unsupported %s: %s", u.Service, strings.Join(u.Fields, "; "))
 	}
-	for _, e := range g.node.PodEndpoints.All() {
+	for _, e := range r.endpoints {
 		say("endpoint %d %s %v identity %d", e.ID, e.Pod, e.Addresses, e.Identity)
 	}
-	for _, o := range g.node.EndpointObjects.All() {
+	for _, o := range r.objects {
 		say("CiliumEndpoint %s %s at %s, %v", o.Name, o.Status.State, o.Status.Networking.NodeIP, o.Status.NamedPorts)
 	}
-	for _, r := range g.node.Requests.All() {
-		say("request %s", strings.Join(r.Labels.List(), " "))
+	for _, i := range r.requests {
+		say("request %s", strings.Join(i.Labels.List(), " "))
 	}
-	for _, i := range g.node.IPIdentities.All() {
+	for _, i := range r.identities {
 		say("ip %s identity %d%s", i.Prefix, i.Identity, at(i.Node))
 	}
-	for _, r := range g.node.Routes.All() {
-		say("route %s via %s", r.Prefix, r.Via)
+	for _, w := range r.routes {
+		say("route %s via %s", w.Prefix, w.Via)
 	}
-	for _, a := range g.node.Annotations.All() {
+	for _, a := range r.annotations {
 		var all []string
 		for name, v := range a.Values {
 			if v == nil {

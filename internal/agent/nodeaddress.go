@@ -319,24 +319,28 @@ func (n *NodeGraph) saidByEndpoint(byInternal *flow.Index[node]) func(*flow.Read
 	}
 }
 
-// placeOf are node and identity of a CiliumEndpoint; init while it has none.
-// False: it says nothing that a pod can be.
+// placeOf are node and identity of a CiliumEndpoint. False: it says nothing
+// that a pod can be.
 func placeOf(status ciliumv2.EndpointStatus) (at netip.Addr, id model.Identity, ok bool) {
 	if status.Networking == nil {
 		return at, 0, false
 	}
 	at, err := netip.ParseAddr(status.Networking.NodeIP)
-	if err != nil {
-		return at, 0, false
+	id, ok = identityOf(status)
+	return at.Unmap(), id, ok && err == nil
+}
+
+// identityOf is a CiliumEndpoint's identity, init while it has none. False: it
+// is no pod's.
+func identityOf(status ciliumv2.EndpointStatus) (model.Identity, bool) {
+	i := status.Identity
+	if i == nil || i.ID == int64(model.IdentityInit) {
+		return model.IdentityInit, true
 	}
-	id = model.IdentityInit
-	if i := status.Identity; i != nil && i.ID != int64(model.IdentityInit) {
-		if i.ID < int64(model.FirstPodIdentity) || i.ID > int64(model.LastPodIdentity) {
-			return at, 0, false
-		}
-		id = model.Identity(i.ID)
+	if i.ID < int64(model.FirstPodIdentity) || i.ID > int64(model.LastPodIdentity) {
+		return 0, false
 	}
-	return at.Unmap(), id, true
+	return model.Identity(i.ID), true
 }
 
 // saidBySlice is where the API server is.

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	"github.com/waggle-mesh/waggle/internal/flow"
@@ -19,6 +21,7 @@ type podLabels struct {
 	Pod    model.Name
 	Labels identity.Labels
 	key    string // of Labels
+	uids   []string
 }
 
 func (p podLabels) Key() string { return p.Pod.String() }
@@ -75,7 +78,7 @@ func (n *NodeGraph) identities(g *flow.Graph) {
 				return nil
 			}
 			labels := identity.OfPod(p, namespace.Value, n.settings.Cluster)
-			return []podLabels{{o.Name, labels, labels.Key()}}
+			return []podLabels{{o.Name, labels, labels.Key(), uidsOf(p)}}
 		})
 	wanted := flow.NewIndex(n.labels, func(p podLabels) []string { return []string{p.key} })
 	n.Requests = flow.Derive(g, "identity requests", flow.Keys(g, "sets of labels of pods", wanted), same[IdentityRequest],
@@ -102,11 +105,13 @@ func (o EndpointObject) Key() string { return o.Name.String() }
 func (n *NodeGraph) endpoints(g *flow.Graph) {
 	n.PodEndpoints = flow.Derive(g, "pod endpoints", n.in.Links, same[model.PodEndpoint],
 		func(r *flow.Reader, e model.PodEndpoint) []model.PodEndpoint {
-			e.Identity = model.IdentityInit
-			if labels, ok := flow.Get(r, n.labels, e.Pod.String()); ok {
-				if known, ok := flow.Get(r, n.numbers, labels.key); ok {
-					e.Identity = known.Number
-				}
+			labels, _ := flow.Get(r, n.labels, e.Pod.String())
+			if !slices.Contains(labels.uids, e.UID) {
+				labels = podLabels{} // of another pod of its name
+			}
+			known, ok := flow.Get(r, n.numbers, labels.key)
+			if e.Identity = known.Number; !ok {
+				e.Identity = n.before(r, e)
 			}
 			return []model.PodEndpoint{e}
 		})
@@ -124,11 +129,39 @@ func (n *NodeGraph) endpoints(g *flow.Graph) {
 		})
 }
 
+// before is the identity that this very pod has had, which its CiliumEndpoint
+// remembers: a pod whose labels change keeps it until the new one is there, and
+// policy never takes it for one that begins.
+func (n *NodeGraph) before(r *flow.Reader, e model.PodEndpoint) model.Identity {
+	uid := types.UID(e.UID)
+	if pod, ok := flow.Get(r, n.in.Pods, e.Pod.String()); ok && slices.Contains(uidsOf(pod.Value), e.UID) {
+		uid = pod.Value.UID
+	}
+	o, known := flow.Get(r, n.in.Endpoints, e.Pod.String())
+	if known && uid != "" && slices.ContainsFunc(o.Value.OwnerReferences, func(of metav1.OwnerReference) bool { return of.UID == uid }) {
+		if id, ok := identityOf(o.Value.Status); ok {
+			return id
+		}
+	}
+	return model.IdentityInit
+}
+
+// uidsOf are the UIDs by which the runtime may know a pod: none, its own, or
+// that which the kubelet has given a static pod before it showed it to the API
+// server.
+func uidsOf(pod *corev1.Pod) []string {
+	uids := []string{"", string(pod.UID)}
+	if static := pod.Annotations[corev1.MirrorPodAnnotationKey]; static != "" {
+		uids = append(uids, static)
+	}
+	return uids
+}
+
 // linkOf is the pod's link among those of its name: one that was replaced by
 // another of its name has two for a moment.
 func linkOf(pod *corev1.Pod, all []model.PodEndpoint) model.PodEndpoint {
 	for _, e := range all {
-		if e.UID != "" && e.UID == string(pod.UID) {
+		if e.UID != "" && slices.Contains(uidsOf(pod), e.UID) {
 			return e
 		}
 	}

@@ -50,7 +50,8 @@ var (
 	}
 	Pods = Kind[*corev1.Pod]{
 		name: "Pod", group: corev1.SchemeGroupVersion, resource: "pods",
-		new: func() *corev1.Pod { return new(corev1.Pod) },
+		new:   func() *corev1.Pod { return new(corev1.Pod) },
+		keeps: []string{corev1.MirrorPodAnnotationKey},
 		trim: func(p *corev1.Pod) {
 			p.Status = corev1.PodStatus{Phase: p.Status.Phase, PodIPs: p.Status.PodIPs}
 			p.Spec = corev1.PodSpec{
