@@ -25,6 +25,8 @@ type EnvoyInputs struct {
 	Secrets     *flow.Table[model.Object[*corev1.Secret]]    // the copies that listeners present
 	Answers     *flow.Table[model.Object[*waggle.EnvoyNode]] // this node's own
 	Grants      *flow.Table[model.Object[*gatewayv1.ReferenceGrant]]
+	// GeneratedOnly leaves out all that the operator has not made.
+	GeneratedOnly bool
 	// AllowUnsafe lets clusterwide objects do anything.
 	AllowUnsafe bool
 }
@@ -80,7 +82,7 @@ func NewEnvoyConfigs(g *flow.Graph, in EnvoyInputs, self string) *EnvoyConfigs {
 		})
 	world := e.world()
 	parse := func(r *flow.Reader, o envoyconfig.Object) []Config {
-		if node, ok := flow.Get(r, labels, selfKey); !ok || !o.Selects(node.labels) {
+		if node, ok := flow.Get(r, labels, selfKey); !ok || !o.Selects(node.labels) || in.GeneratedOnly && !o.Generated() {
 			return nil
 		}
 		parsed := envoyconfig.Parse(o, world(r))

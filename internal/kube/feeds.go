@@ -36,6 +36,8 @@ type KindStatus struct {
 	Missing bool `json:"missing,omitempty"`
 	// Error is why the feed stands still; empty: it does not.
 	Error string `json:"error,omitempty"`
+	// Forbidden: the Error is that this process may not read the kind.
+	Forbidden bool `json:"forbidden,omitempty"`
 	// Since is when Missing or Error began.
 	Since time.Time `json:"since,omitzero"`
 }

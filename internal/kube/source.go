@@ -60,6 +60,8 @@ type Source[T Object] struct {
 	mu     sync.Mutex
 	newest map[string]T // by the row's key
 	state  KindStatus
+	// forbidden: the last request that failed was.
+	forbidden bool
 }
 
 // Feed adds the feed of a kind. Run starts it.
@@ -101,6 +103,7 @@ func (s *Source[T]) status() KindStatus {
 	defer s.mu.Unlock()
 	out := s.state
 	out.Objects = len(s.newest)
+	out.Forbidden = s.forbidden && out.Error != ""
 	return out
 }
 
@@ -144,6 +147,9 @@ func (s *Source[T]) judge(ctx context.Context, err error) error {
 		return err
 	}
 	missing := apierrors.IsNotFound(err)
+	s.mu.Lock()
+	s.forbidden = apierrors.IsForbidden(err)
+	s.mu.Unlock()
 	s.note(err.Error(), missing)
 	if missing {
 		s.empty()

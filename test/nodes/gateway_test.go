@@ -3,7 +3,9 @@ package nodes
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/waggle-mesh/waggle/internal/kube/kubetest"
@@ -150,4 +152,35 @@ func TestAgentGateway(t *testing.T) {
 	}
 	n.delete("CiliumEnvoyConfig", "cilium-gateway-gw")
 	refused("without its objects")
+}
+
+// TestAgentMayNotRead: an agent whose role lacks what only Envoy needs serves
+// all the same, says what it lacks, and makes good when it may.
+func TestAgentMayNotRead(t *testing.T) {
+	n := newAgentNode(t, New(t))
+	n.api.Refuse(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, "ciliumenvoyconfigs") {
+			return false
+		}
+		kubetest.Answer(w, 403, "Forbidden")
+		return true
+	})
+	n.startAgent()
+	var kinds []string
+	for _, k := range n.status().Kinds {
+		if k.Forbidden {
+			kinds = append(kinds, k.Kind)
+		}
+	}
+	if len(kinds) != 1 || kinds[0] != "CiliumEnvoyConfig" {
+		t.Errorf("it may not read %v", kinds)
+	}
+	a, b := n.addPod("a"), n.addPod("b")
+	b.Serve(t, ServeRequest{Address: ":80"})
+	n.service("web", web4, web6, 80, b)
+	n.eventually("the Service answers", func() bool { return a.Get(t, url(web4, "/")).Status == 200 })
+	n.startEnvoy()
+	n.apply(webConfig)
+	n.api.Refuse(nil)
+	n.byEnvoy(a)
 }

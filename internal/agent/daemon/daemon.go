@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -194,7 +195,7 @@ func (a *node) serve(ctx context.Context, failed <-chan error) error {
 	defer end()
 	done := make(chan error, 2)
 	go func() { done <- a.cni.Serve(serving) }()
-	go func() { done <- a.proxy.Run(serving) }()
+	go func() { done <- a.serveEnvoys(serving) }()
 	running := cap(done)
 	select {
 	case err = <-done:
@@ -218,7 +219,7 @@ func (a *node) own() {
 		switch {
 		case synced:
 			a.envoys.commit()
-		case a.restored && a.feeds.Synced():
+		case a.restored && a.unread() == "":
 			synced = true
 			a.envoys.commit()
 			a.loops.begin(a.life)
@@ -237,6 +238,27 @@ func (a *node) own() {
 			f()
 		}
 	}
+}
+
+// unread names what the API server has not told yet and the agent cannot begin
+// without. What only Envoys need and the agent may not read is taken to be
+// empty until it may.
+func (a *node) unread() string {
+	for _, k := range a.feeds.Kinds() {
+		switch {
+		case k.Synced || k.Forbidden && slices.Contains(envoysKinds, k.Kind):
+		case k.Error != "":
+			return k.Kind + " (" + k.Error + ")"
+		default:
+			return k.Kind
+		}
+	}
+	return ""
+}
+
+// envoysKinds are those that only Envoys need.
+var envoysKinds = []string{
+	kube.EnvoyConfigs.Name(), kube.ClusterwideEnvoyConfigs.Name(), kube.ReferenceGrants.Name(), kube.Secrets.Name(), kube.EnvoyNodes.Name(),
 }
 
 // commit brings the graph up to date.

@@ -292,6 +292,15 @@ func (e *envoys) schedule() {
 	}
 }
 
+// serveEnvoys leads connections to the node's Envoys until ctx ends.
+func (a *node) serveEnvoys(ctx context.Context) error {
+	if a.options.L7Proxy {
+		return a.proxy.Run(ctx)
+	}
+	<-ctx.Done()
+	return nil
+}
+
 // replaceEnvoy waits until the node's Envoy has given way to another.
 func (a *node) replaceEnvoy(r *http.Request) (proxy.Replacement, error) {
 	if !a.owned() {

@@ -16,16 +16,18 @@ type Options struct {
 	Kube    kube.Options
 	// StateDir holds sockets, the lock and what is remembered of pods, under
 	// the same path for the runtime. A reboot may empty it.
-	StateDir string
-	CNI      cni.Installation // Socket is StateDir's
-	Uplink   string           // empty: found by the node's addresses
-	BPFFS    string           // empty: as /proc/mounts says
-	Cgroup   string           // the node's cgroup2 root; empty: as /proc/mounts says
-	Sizes    datapath.Sizes
-	Sockmap  bool // data between pods and Envoy goes from socket to socket
-	EnvoyUID int  // Envoy's user
-	Log      *slog.Logger
-	Version  string
+	StateDir    string
+	CNI         cni.Installation // Socket is StateDir's
+	Uplink      string           // empty: found by the node's addresses
+	BPFFS       string           // empty: as /proc/mounts says
+	Cgroup      string           // the node's cgroup2 root; empty: as /proc/mounts says
+	Sizes       datapath.Sizes
+	L7Proxy     bool // connections are led to Envoy
+	EnvoyConfig bool // users\' CiliumEnvoyConfigs count, not the operator\'s alone
+	Sockmap     bool // data between pods and Envoy goes from socket to socket
+	EnvoyUID    int  // Envoy's user
+	Log         *slog.Logger
+	Version     string
 }
 
 // Socket is where the agent with that state directory answers questions.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -38,20 +39,30 @@ func (a *node) connect() (err error) {
 	a.feeds = kube.NewFeeds(a.client, a.log)
 	a.in = agent.NewNodeInputs(&a.tables)
 	a.configs = agent.NewEnvoyInputs(&a.tables, a.in)
+	a.configs.GeneratedOnly = !a.options.EnvoyConfig
 	everything := kube.Selection{}
 	a.sources.nodes = kube.Feed(a.feeds, kube.Nodes, kube.Table[*corev1.Node](a.in.Nodes), everything)
 	kube.Feed(a.feeds, kube.Pods, kube.Table[*corev1.Pod](a.in.Pods), kube.Selection{Fields: "spec.nodeName=" + a.options.Node})
 	kube.Feed(a.feeds, kube.Namespaces, kube.Table[*corev1.Namespace](a.in.Namespaces), everything)
 	kube.Feed(a.feeds, kube.Services, kube.Table[*corev1.Service](a.in.Services), everything)
 	kube.Feed(a.feeds, kube.EndpointSlices, kube.Table[*discoveryv1.EndpointSlice](a.in.EndpointSlices), everything)
+	a.sources.identities = kube.Feed(a.feeds, kube.Identities, kube.Table[*ciliumv2.CiliumIdentity](a.in.Identities), everything)
+	a.feedEnvoys()
+	a.sources.endpoints = kube.Feed(a.feeds, kube.Endpoints, kube.Table[*ciliumv2.CiliumEndpoint](a.in.Endpoints), everything)
+	return nil
+}
+
+// feedEnvoys prepares the feeds that only Envoys need.
+func (a *node) feedEnvoys() {
+	if !a.options.L7Proxy {
+		return
+	}
+	everything := kube.Selection{}
 	kube.Feed(a.feeds, kube.EnvoyConfigs, kube.Table[*ciliumv2.CiliumEnvoyConfig](a.configs.Configs), everything)
 	kube.Feed(a.feeds, kube.ClusterwideEnvoyConfigs, kube.Table[*ciliumv2.CiliumClusterwideEnvoyConfig](a.configs.Clusterwide), everything)
 	kube.Feed(a.feeds, kube.ReferenceGrants, kube.Table[*gatewayv1.ReferenceGrant](a.configs.Grants), everything)
 	kube.Feed(a.feeds, kube.Secrets, kube.Table[*corev1.Secret](a.configs.Secrets), kube.Selection{Namespace: secretsNamespace})
 	a.sources.envoys = kube.Feed(a.feeds, kube.EnvoyNodes, kube.Table[*waggle.EnvoyNode](a.configs.Answers), kube.Selection{Fields: "metadata.name=" + a.options.Node})
-	a.sources.identities = kube.Feed(a.feeds, kube.Identities, kube.Table[*ciliumv2.CiliumIdentity](a.in.Identities), everything)
-	a.sources.endpoints = kube.Feed(a.feeds, kube.Endpoints, kube.Table[*ciliumv2.CiliumEndpoint](a.in.Endpoints), everything)
-	return nil
 }
 
 // open takes over, or makes, what is on the node.
@@ -141,7 +152,9 @@ func (a *node) pipeline() error {
 	add(a, "CiliumIdentities", a.graph.Requests, identities{client: a.client, source: a.sources.identities}, nil)
 	add(a, "CiliumEndpoints", a.graph.EndpointObjects, endpointObjects(a.client, a.sources.endpoints, a.self), nil)
 	add(a, "node annotations", a.graph.Annotations, annotations{client: a.client}, nil)
-	add(a, "EnvoyNode", a.envoys.answers, envoyNodes(a.client, a.sources.envoys, a.self), nil)
+	if a.options.L7Proxy {
+		add(a, "EnvoyNode", a.envoys.answers, envoyNodes(a.client, a.sources.envoys, a.self), nil)
+	}
 	add(a, "warnings", a.graph.Unsupported, warnings{client: a.client}, nil)
 	return nil
 }
@@ -173,6 +186,23 @@ func (a *node) restore(ctx context.Context) error {
 
 // catchUp waits until every Output has seen every row.
 func (a *node) catchUp(ctx context.Context) error {
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	for unread := ""; ; {
+		now := a.unread()
+		if now == "" {
+			break
+		}
+		if now != unread {
+			a.enter(Phase{Waiting: "for the API server to tell of every " + now})
+			unread = now
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	for _, l := range a.loops.all {
 		a.enter(Phase{Waiting: "for " + l.name + " to be written"})
 		select {
