@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -53,8 +52,10 @@ func (x rejected) resource() model.ResourceKey {
 // voices is what the Envoys of all nodes that count have said.
 type voices struct {
 	nodes    *flow.Index[serving]
+	places   *flow.Index[place]    // the same nodes, which change less often than what they say
 	answers  *flow.Index[answered] // by CiliumEnvoyConfig
 	refusals *flow.Index[rejected] // by resource
+	objected *flow.Index[rejected] // by CiliumEnvoyConfig
 }
 
 // listen takes apart what nodes say, so that a word of one node about one
@@ -84,8 +85,10 @@ func (c *Cluster) listen(g *flow.Graph) voices {
 		})
 	return voices{
 		nodes:    flow.NewIndex(ready, func(serving) []string { return []string{anyKey} }),
+		places:   c.places(g, ready),
 		answers:  flow.NewIndex(answers, func(a answered) []string { return []string{a.config} }),
 		refusals: flow.NewIndex(refusals, func(x rejected) []string { return []string{x.resource().Key()} }),
+		objected: flow.NewIndex(refusals, func(x rejected) []string { return []string{x.config()} }),
 	}
 }
 
@@ -101,7 +104,8 @@ func isReady(node *corev1.Node) bool {
 // acknowledge says of each resource what became of it: Accepted where the
 // Envoy of every node that counts uses it, Rejected where one does not.
 func (c *Cluster) acknowledge(g *flow.Graph) {
-	v := c.listen(g)
+	c.voices = c.listen(g)
+	v := c.voices
 	listeners := flow.Derive(g, "listener outcomes", c.mains, flow.DeepEqual[model.Outcome],
 		func(r *flow.Reader, main GatewayConfig) (out []model.Outcome) {
 			state := c.heard(r, v, main)
@@ -157,11 +161,7 @@ func refusal(all []rejected) string {
 		nodes = append(nodes, x.node)
 	}
 	nodes = slices.Compact(nodes)
-	const few = 5
-	where, count := strings.Join(nodes[:min(few, len(nodes))], ", "), len(nodes)
-	if count > few {
-		where += fmt.Sprintf(" and %d more", count-few)
-	}
+	where, count := few(nodes), len(nodes)
 	if count == 1 {
 		return fmt.Sprintf("%s (node %s)", all[0].Message, where)
 	}

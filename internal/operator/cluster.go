@@ -21,6 +21,8 @@ type ClusterInputs struct {
 	Nodes      *flow.Table[model.Object[*corev1.Node]]
 	EnvoyNodes *flow.Table[model.Object[*waggle.EnvoyNode]]
 	Configs    *flow.Table[model.Object[*ciliumv2.CiliumEnvoyConfig]]
+
+	Clusterwide *flow.Table[model.Object[*ciliumv2.CiliumClusterwideEnvoyConfig]]
 }
 
 // NewClusterInputs adds empty input tables to g.
@@ -30,6 +32,8 @@ func NewClusterInputs(g *flow.Graph) ClusterInputs {
 		Nodes:      Objects[*corev1.Node](g, "Node"),
 		EnvoyNodes: Objects[*waggle.EnvoyNode](g, "EnvoyNode"),
 		Configs:    Objects[*ciliumv2.CiliumEnvoyConfig](g, "CiliumEnvoyConfig"),
+
+		Clusterwide: Objects[*ciliumv2.CiliumClusterwideEnvoyConfig](g, "CiliumClusterwideEnvoyConfig"),
 	}
 }
 
@@ -40,6 +44,8 @@ type ClusterSettings struct {
 	SecretsNamespace string
 	// ExternalTrafficPolicy is that of Gateways' Services.
 	ExternalTrafficPolicy corev1.ServiceExternalTrafficPolicy
+	// AllowUnsafe is envoyConfig.allowUnsafe.
+	AllowUnsafe bool
 }
 
 // Cluster is the pipeline of a cluster: Graph, and the objects by which nodes
@@ -56,6 +62,8 @@ type Cluster struct {
 	Configs  *flow.Table[GatewayConfig]
 	Secrets  *flow.Table[SecretCopy]
 	Outcomes *flow.Table[model.Outcome]
+	// EnvoyConfigs judges users' CiliumEnvoyConfigs.
+	EnvoyConfigs *EnvoyConfigs
 
 	in        ClusterInputs
 	settings  ClusterSettings
@@ -63,6 +71,7 @@ type Cluster struct {
 	owners    *flow.Table[Owner]
 	mains     *flow.Table[GatewayConfig]
 	hostParts *flow.Table[hostPart]
+	voices    voices
 }
 
 // NewCluster adds the pipeline to g, behind its inputs.
@@ -77,6 +86,9 @@ func NewCluster(g *flow.Graph, in ClusterInputs, settings ClusterSettings) *Clus
 	c.acknowledge(g)
 	c.answers.Outcomes = c.Outcomes
 	c.statuses(g)
+	c.EnvoyConfigs = newEnvoyConfigs(g, EnvoyConfigInputs{
+		Configs: in.Configs, Clusterwide: in.Clusterwide, Services: in.Services, Grants: in.Grants, AllowUnsafe: settings.AllowUnsafe,
+	}, &c.voices)
 	return c
 }
 
@@ -113,12 +125,13 @@ func OwnerOf(object metav1.Object) (model.Name, bool) {
 	return model.Name{Namespace: object.GetNamespace(), Name: ref.Name}, true
 }
 
-// own finds the Gateways that objects are made for: ours that are accepted.
+// own finds the Gateways that objects are made for: ours that are accepted,
+// where the objects' names are free.
 func (c *Cluster) own(g *flow.Graph) {
 	c.owners = flow.Derive(g, "owners", c.in.Gateways, flow.Equal[Owner],
 		func(r *flow.Reader, object model.Object[*gatewayv1.Gateway]) []Owner {
 			gw, ok := flow.Get(r, c.Gateways, object.Key())
-			if !ok || gw.Standing != gateway.Ours || !gw.Problem.OK() {
+			if !ok || gw.Standing != gateway.Ours || !gw.Problem.OK() || !c.foreign(r, object.Name).OK() {
 				return nil
 			}
 			return []Owner{{object.Name, string(object.Value.UID)}}

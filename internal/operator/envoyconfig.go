@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
@@ -37,21 +38,23 @@ func NewEnvoyConfigInputs(g *flow.Graph, in Inputs) EnvoyConfigInputs {
 //	objects ─▶ judged ─┬────────────────────────▶ Statuses
 //	                   └─▶ claims ─▶ conflicts ──▶
 type EnvoyConfigs struct {
-	// Statuses are what is said of the objects, but for generated ones.
-	Statuses *flow.Table[EnvoyConfigStatus]
+	// Statuses and ClusterwideStatuses are what is said of the objects of
+	// either kind, but for generated ones.
+	Statuses, ClusterwideStatuses *flow.Table[EnvoyConfigStatus]
 
 	in     EnvoyConfigInputs
 	grants *flow.Index[model.Object[*gatewayv1.ReferenceGrant]]
 	owned  *flow.Index[model.Object[*corev1.Service]] // by address
 }
 
-// EnvoyConfigStatus is what is said of one object: Accepted and ResolvedRefs,
-// and Programmed where that is False already, as another object has the ports
-// of its Services.
+// EnvoyConfigStatus is what is said of one object: Accepted, ResolvedRefs and
+// Programmed. The last is left out where there are no nodes to say it, unless
+// another object has the ports of its Services.
 type EnvoyConfigStatus struct {
 	Object     model.Ref
 	Generation int64
 	Conditions []model.Condition
+	Rejections []ciliumv2.EnvoyRejection
 }
 
 // Key is the object's.
@@ -61,6 +64,7 @@ func (s EnvoyConfigStatus) Key() string { return s.Object.Key() }
 type judged struct {
 	envoyconfig.Parsed
 	generation int64
+	selector   *metav1.LabelSelector
 }
 
 func (j judged) Key() string { return j.Object.Key() }
@@ -74,8 +78,12 @@ type conflict struct {
 
 func (c conflict) Key() string { return model.Join(c.object.Key(), c.service) }
 
-// NewEnvoyConfigs adds the pipeline to g.
+// NewEnvoyConfigs adds the pipeline to g, where there are no nodes.
 func NewEnvoyConfigs(g *flow.Graph, in EnvoyConfigInputs) *EnvoyConfigs {
+	return newEnvoyConfigs(g, in, nil)
+}
+
+func newEnvoyConfigs(g *flow.Graph, in EnvoyConfigInputs, v *voices) *EnvoyConfigs {
 	e := &EnvoyConfigs{in: in}
 	e.grants = flow.NewIndex(in.Grants, func(grant model.Object[*gatewayv1.ReferenceGrant]) []string {
 		return []string{grant.Name.Namespace}
@@ -87,30 +95,34 @@ func NewEnvoyConfigs(g *flow.Graph, in EnvoyConfigInputs) *EnvoyConfigs {
 		if o.Generated() {
 			return nil
 		}
-		return []judged{{envoyconfig.Parse(o, e.world(r)), o.Meta.Generation}}
+		return []judged{{envoyconfig.Parse(o, e.world(r)), o.Meta.Generation, o.Spec.NodeSelector}}
 	}
-	all := flow.Union(g, "judged", flow.DeepEqual[judged],
-		flow.Derive(g, "judged objects", in.Configs, flow.DeepEqual[judged],
-			func(r *flow.Reader, c model.Object[*ciliumv2.CiliumEnvoyConfig]) []judged {
-				return judge(r, envoyconfig.Of(c.Value))
-			}),
-		flow.Derive(g, "judged clusterwide objects", in.Clusterwide, flow.DeepEqual[judged],
-			func(r *flow.Reader, c model.Object[*ciliumv2.CiliumClusterwideEnvoyConfig]) []judged {
-				return judge(r, envoyconfig.OfClusterwide(c.Value))
-			}))
-	conflicts := e.conflicts(g, all)
-	e.Statuses = flow.Derive(g, "envoy config statuses", all, flow.DeepEqual[EnvoyConfigStatus],
-		func(r *flow.Reader, j judged) []EnvoyConfigStatus {
-			status := EnvoyConfigStatus{Object: j.Object, Generation: j.generation, Conditions: j.Conditions()}
-			var problems []envoyconfig.Problem
-			for _, c := range flow.Select(r, conflicts, j.Object.Key()) {
-				problems = append(problems, c.problems...)
-			}
-			if len(problems) > 0 {
-				status.Conditions = append(status.Conditions, envoyconfig.Conflicts(j.Object, problems))
-			}
-			return []EnvoyConfigStatus{status}
+	namespaced := flow.Derive(g, "judged objects", in.Configs, flow.DeepEqual[judged],
+		func(r *flow.Reader, c model.Object[*ciliumv2.CiliumEnvoyConfig]) []judged {
+			return judge(r, envoyconfig.Of(c.Value))
 		})
+	clusterwide := flow.Derive(g, "judged clusterwide objects", in.Clusterwide, flow.DeepEqual[judged],
+		func(r *flow.Reader, c model.Object[*ciliumv2.CiliumClusterwideEnvoyConfig]) []judged {
+			return judge(r, envoyconfig.OfClusterwide(c.Value))
+		})
+	conflicts := e.conflicts(g, flow.Union(g, "judged", flow.DeepEqual[judged], namespaced, clusterwide))
+	status := func(r *flow.Reader, j judged) []EnvoyConfigStatus {
+		status := EnvoyConfigStatus{Object: j.Object, Generation: j.generation, Conditions: j.Conditions()}
+		var problems []envoyconfig.Problem
+		for _, c := range flow.Select(r, conflicts, j.Object.Key()) {
+			problems = append(problems, c.problems...)
+		}
+		switch {
+		case len(problems) > 0:
+			status.Conditions = append(status.Conditions, envoyconfig.Conflicts(j.Object, problems))
+		case v != nil:
+			condition, rejections := v.programmed(r, j)
+			status.Conditions, status.Rejections = append(status.Conditions, condition), rejections
+		}
+		return []EnvoyConfigStatus{status}
+	}
+	e.Statuses = flow.Derive(g, "envoy config statuses", namespaced, flow.DeepEqual[EnvoyConfigStatus], status)
+	e.ClusterwideStatuses = flow.Derive(g, "clusterwide envoy config statuses", clusterwide, flow.DeepEqual[EnvoyConfigStatus], status)
 	return e
 }
 

@@ -89,6 +89,7 @@ func NewGraph(options GraphOptions) *Graph {
 	configs := operator.NewEnvoyConfigInputs(&g.tables, in)
 	g.configs = operator.NewEnvoyConfigs(&g.tables, configs)
 	listen(g, g.configs.Statuses, envoyConfigNews)
+	listen(g, g.configs.ClusterwideStatuses, envoyConfigNews)
 	listen(g, g.operator.ClassStatuses, func(s operator.ClassStatus) (model.Ref, []model.Condition) { return s.Object, s.Conditions })
 	listen(g, g.operator.GatewayStatuses, func(s operator.GatewayStatus) (model.Ref, []model.Condition) { return s.Object, s.Conditions })
 	listen(g, g.operator.RouteStatuses, func(s operator.RouteStatus) (model.Ref, []model.Condition) { return s.Object, s.Conditions })
@@ -206,7 +207,7 @@ func (g *Graph) Conditions() []model.Condition {
 	for _, s := range g.operator.RouteStatuses.All() {
 		out = append(out, s.Conditions...)
 	}
-	for _, s := range g.configs.Statuses.All() {
+	for _, s := range append(g.configs.Statuses.All(), g.configs.ClusterwideStatuses.All()...) {
 		_, conditions := envoyConfigNews(s)
 		out = append(out, conditions...)
 	}

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/kube"
 	"github.com/waggle-mesh/waggle/internal/model"
@@ -49,6 +50,18 @@ func fillGatewayStatus(row operator.GatewayStatus, o *gatewayv1.Gateway) {
 		listeners = append(listeners, l)
 	}
 	o.Status.Listeners = listeners
+}
+
+// fillEnvoyConfigStatus writes the status of either kind.
+func fillEnvoyConfigStatus(row operator.EnvoyConfigStatus, status *ciliumv2.CiliumEnvoyConfigStatus) {
+	var want []metav1.Condition
+	for _, c := range row.Conditions {
+		want = append(want, metav1.Condition{
+			Type: c.Type, Status: metav1.ConditionStatus(c.Status), Reason: c.Reason, Message: c.Message, ObservedGeneration: row.Generation,
+		})
+	}
+	status.Conditions = since(status.Conditions, want)
+	status.Rejections = row.Rejections
 }
 
 // fillRouteStatus leaves the words of other controllers as they are, each in

@@ -22,6 +22,7 @@ type sources struct {
 	routes      *kube.Source[*gatewayv1.HTTPRoute]
 	services    *kube.Source[*corev1.Service]
 	configs     *kube.Source[*ciliumv2.CiliumEnvoyConfig]
+	clusterwide *kube.Source[*ciliumv2.CiliumClusterwideEnvoyConfig]
 	ownServices *kube.Source[*corev1.Service]
 	ownSlices   *kube.Source[*discoveryv1.EndpointSlice]
 	ownSecrets  *kube.Source[*corev1.Secret]
@@ -50,6 +51,7 @@ func (p *process) connect() (err error) {
 	kube.Feed(p.feeds, kube.Nodes, kube.Table[*corev1.Node](p.in.Nodes), all)
 	kube.Feed(p.feeds, kube.EnvoyNodes, kube.Table[*waggle.EnvoyNode](p.in.EnvoyNodes), all)
 	s.configs = kube.Feed(p.feeds, kube.EnvoyConfigs, kube.Table[*ciliumv2.CiliumEnvoyConfig](p.in.Configs), all)
+	s.clusterwide = kube.Feed(p.feeds, kube.ClusterwideEnvoyConfigs, kube.Table[*ciliumv2.CiliumClusterwideEnvoyConfig](p.in.Clusterwide), all)
 	s.pools = kube.Feed(p.feeds, kube.Pools, kube.Table[*ciliumv2.CiliumLoadBalancerIPPool](p.pools), all)
 	s.identities = kube.Feed(p.feeds, kube.Identities, kube.NoTable[*ciliumv2.CiliumIdentity]{}, all)
 	s.endpoints = kube.Feed(p.feeds, kube.EndpointIdentities, kube.NoTable[*ciliumv2.CiliumEndpoint]{}, all)
@@ -79,6 +81,14 @@ func (p *process) pipeline() {
 	add(p, "statuses of GatewayClasses", p.graph.ClassStatuses, statusWriter(p, p.sources.classes, fillClassStatus))
 	add(p, "statuses of Gateways", p.graph.GatewayStatuses, statusWriter(p, p.sources.gateways, fillGatewayStatus)).Space(spacing)
 	add(p, "statuses of HTTPRoutes", p.graph.RouteStatuses, statusWriter(p, p.sources.routes, fillRouteStatus))
+	add(p, "statuses of CiliumEnvoyConfigs", p.graph.EnvoyConfigs.Statuses, statusWriter(p, p.sources.configs,
+		func(row operator.EnvoyConfigStatus, o *ciliumv2.CiliumEnvoyConfig) {
+			fillEnvoyConfigStatus(row, &o.Status)
+		}))
+	add(p, "statuses of CiliumClusterwideEnvoyConfigs", p.graph.EnvoyConfigs.ClusterwideStatuses, statusWriter(p, p.sources.clusterwide,
+		func(row operator.EnvoyConfigStatus, o *ciliumv2.CiliumClusterwideEnvoyConfig) {
+			fillEnvoyConfigStatus(row, &o.Status)
+		}))
 }
 
 // loadBalancer gives Services addresses from pools.

@@ -1,0 +1,123 @@
+package operator
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// place is a node whose word counts, with its labels.
+type place struct {
+	node   string
+	labels map[string]string
+}
+
+func (p place) Key() string { return p.node }
+
+func (p place) equal(other place) bool {
+	return p.node == other.node && maps.Equal(p.labels, other.labels)
+}
+
+// places are the nodes whose word counts.
+func (c *Cluster) places(g *flow.Graph, ready *flow.Table[serving]) *flow.Index[place] {
+	table := flow.Derive(g, "places", ready, place.equal, func(r *flow.Reader, s serving) []place {
+		node, _ := flow.Get(r, c.in.Nodes, s.node)
+		return []place{{s.node, node.Value.Labels}}
+	})
+	return flow.NewIndex(table, func(place) []string { return []string{anyKey} })
+}
+
+// selected are the nodes where an object with such a selector counts.
+func (v *voices) selected(r *flow.Reader, selector *metav1.LabelSelector) (nodes []string) {
+	matches := labels.Everything()
+	if selector != nil {
+		s, err := metav1.LabelSelectorAsSelector(selector)
+		if err != nil {
+			return nil
+		}
+		matches = s
+	}
+	for _, p := range flow.Select(r, v.places, anyKey) {
+		if matches.Matches(labels.Set(p.labels)) {
+			nodes = append(nodes, p.node)
+		}
+	}
+	slices.Sort(nodes)
+	return nodes
+}
+
+// programmed says whether the Envoys of all nodes use a user's object.
+func (v *voices) programmed(r *flow.Reader, j judged) (model.Condition, []ciliumv2.EnvoyRejection) {
+	c := model.Condition{Object: j.Object, Type: ciliumv2.EnvoyConfigProgrammed, Status: "False"}
+	if len(j.Problems) > 0 {
+		c.Reason = "NotAccepted"
+		c.Message = "nodes that had a valid version of it go on with that one"
+		return c, nil
+	}
+	name := j.Object.Name.String()
+	nodes := v.selected(r, j.selector)
+	if refusals := v.against(r, name, j.generation, nodes); len(refusals) > 0 {
+		c.Reason, c.Message = "Rejected", refusal(refusals)
+		return c, rejections(refusals)
+	}
+	waiting := slices.Clone(nodes)
+	for _, a := range flow.Select(r, v.answers, name) {
+		if a.generation >= j.generation {
+			waiting = slices.DeleteFunc(waiting, func(node string) bool { return node == a.node })
+		}
+	}
+	switch {
+	case len(nodes) == 0:
+		c.Status, c.Reason, c.Message = "Unknown", "NoNodes", "no node that is Ready serves it"
+	case len(waiting) > 0:
+		c.Status, c.Reason = "Unknown", "Pending"
+		c.Message = fmt.Sprintf("%d of %d nodes use it; waiting for %s", len(nodes)-len(waiting), len(nodes), few(waiting))
+	default:
+		c.Status, c.Reason, c.Good = "True", "Programmed", true
+		c.Message = fmt.Sprintf("in use on %d nodes", len(nodes))
+	}
+	return c, nil
+}
+
+// against is what the Envoys of some nodes have against a version of an object.
+func (v *voices) against(r *flow.Reader, object string, generation int64, nodes []string) (out []rejected) {
+	for _, x := range flow.Select(r, v.objected, object) {
+		if _, counts := slices.BinarySearch(nodes, x.node); counts && x.Generation >= generation {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// mostRejections bounds those in a status.
+const mostRejections = 16
+
+func rejections(all []rejected) (out []ciliumv2.EnvoyRejection) {
+	slices.SortFunc(all, func(a, b rejected) int {
+		return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Resource, b.Resource))
+	})
+	for _, x := range all[:min(len(all), mostRejections)] {
+		kind := x.Type[strings.LastIndexByte(x.Type, '.')+1:]
+		out = append(out, ciliumv2.EnvoyRejection{Node: x.node, Resource: kind + " " + x.Resource, Message: x.Message})
+	}
+	return out
+}
+
+// few names some nodes, the first of many.
+func few(nodes []string) string {
+	const most = 5
+	text := strings.Join(nodes[:min(most, len(nodes))], ", ")
+	if more := len(nodes) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
