@@ -18,6 +18,7 @@ import (
 // Options say how much is measured.
 type Options struct {
 	Binaries measure.Binaries
+	For      time.Duration // no round begins later than that after the start; zero: no limit
 	Rounds   int           // to be added; all worlds are made anew for each
 	Slice    time.Duration // of one load on one way; each has two a round
 	Quiet    float64       // most of the core that others may take in a round, 0 to 1
@@ -60,7 +61,7 @@ func Measure(ctx context.Context, o Options, page *measure.Page) error {
 	if err != nil {
 		return err
 	}
-	err = record.Fill(o.Rounds, o.Quiet, o.Progress, func() (measure.Round, error) { return b.round(ctx) })
+	err = record.Fill(o.Rounds, o.For, o.Quiet, o.Progress, func() (measure.Round, error) { return b.round(ctx) })
 	if err != nil {
 		return err
 	}

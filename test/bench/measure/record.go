@@ -123,10 +123,11 @@ func (r *Record) Days() []string {
 	return slices.Compact(days)
 }
 
-// Fill adds as many rounds. One in which others took more than
+// Fill adds as many rounds, unless time is up first (zero: it never is). One in which others took more than
 // quiet is measured again, as long as fewer are dropped than are wanted.
-func (r *Record) Fill(rounds int, quiet float64, progress func(string, ...any), measure func() (Round, error)) error {
-	for done, dropped := 0, 0; done < rounds; {
+func (r *Record) Fill(rounds int, limit time.Duration, quiet float64, progress func(string, ...any), measure func() (Round, error)) error {
+	began := time.Now()
+	for done, dropped := 0, 0; done < rounds && (limit == 0 || time.Since(began) < limit); {
 		round, err := measure()
 		if err != nil {
 			return err

@@ -17,6 +17,7 @@ import (
 // Options say how much is measured.
 type Options struct {
 	Binaries measure.Binaries
+	For      time.Duration // no round begins later than that after the start; zero: no limit
 	Rounds   int           // to be added; everything is made anew for each
 	Slice    time.Duration // of one load on one Envoy; each has two turns of it a round
 	Turns    int           // a round
@@ -47,7 +48,7 @@ func Measure(ctx context.Context, o Options, page *measure.Page) error {
 	if err != nil {
 		return err
 	}
-	err = record.Fill(o.Rounds, o.Quiet, o.Progress, func() (measure.Round, error) { return o.round(ctx) })
+	err = record.Fill(o.Rounds, o.For, o.Quiet, o.Progress, func() (measure.Round, error) { return o.round(ctx) })
 	if err != nil {
 		return err
 	}
