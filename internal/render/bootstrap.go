@@ -10,6 +10,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	metricsv3 "github.com/envoyproxy/go-control-plane/envoy/config/metrics/v3"
+	internalv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/bootstrap/internal_listener/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -48,8 +49,10 @@ func Bootstrap(o BootstrapOptions) []byte {
 			LdsConfig: atStart(),
 		},
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
-			Clusters: []*clusterv3.Cluster{controlPlane(o.XDSSocket)},
+			Clusters: []*clusterv3.Cluster{controlPlane(o.XDSSocket), adminCluster(o.AdminSocket)},
 		},
+		// Listeners that others of the same Envoy lead to.
+		BootstrapExtensions: []*corev3.TypedExtensionConfig{extension("envoy.bootstrap.internal_listener", &internalv3.InternalListener{})},
 	}
 	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(b)
 	if err != nil {
@@ -88,17 +91,35 @@ func atStart() *corev3.ConfigSource {
 	return source
 }
 
-func controlPlane(socket string) *clusterv3.Cluster {
+// AdminCluster is the name of the cluster that leads to Envoy's administration,
+// by which clusterwide objects refer to it. It is Cilium's.
+const AdminCluster = "/envoy-admin"
+
+func adminCluster(socket string) *clusterv3.Cluster {
 	return &clusterv3.Cluster{
-		Name:                 xdsCluster,
+		Name:                 AdminCluster,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:       duration(time.Second),
-		LoadAssignment: &endpointv3.ClusterLoadAssignment{
-			ClusterName: xdsCluster,
-			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
-				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: pipeAddress(socket, 0)}},
-			}}}},
-		},
+		LoadAssignment:       at(AdminCluster, socket),
+	}
+}
+
+// at is the one endpoint of a cluster: a UNIX socket.
+func at(cluster, socket string) *endpointv3.ClusterLoadAssignment {
+	return &endpointv3.ClusterLoadAssignment{
+		ClusterName: cluster,
+		Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
+			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: pipeAddress(socket, 0)}},
+		}}}},
+	}
+}
+
+func controlPlane(socket string) *clusterv3.Cluster {
+	return &clusterv3.Cluster{
+		Name:                          xdsCluster,
+		ClusterDiscoveryType:          &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+		ConnectTimeout:                duration(time.Second),
+		LoadAssignment:                at(xdsCluster, socket),
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{upstreamHTTPOptions: packed(priorKnowledge())},
 	}
 }
