@@ -22,6 +22,7 @@ import (
 	"github.com/waggle-mesh/waggle/internal/ipam"
 	"github.com/waggle-mesh/waggle/internal/kube"
 	"github.com/waggle-mesh/waggle/internal/link"
+	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/render"
 )
 
@@ -147,7 +148,10 @@ func (a *node) pipeline() error {
 	add(a, "frontends", a.graph.Frontends, frontendMap{a.datapath.Frontends()}, a.envoys.frontendWritten) // refer to sets
 	add(a, "ipcache", a.graph.IPIdentities, a.datapath.Identities(), nil)
 	add(a, endpointsOutput, a.graph.PodEndpoints, endpointMap{a.datapath.Endpoints()}, a.endpointWritten)
-	add(a, "verdicts", a.graph.Verdicts, a.datapath.Verdicts(), nil)
+	taken := &revocations{a: a, pending: map[string]model.Verdict{}}
+	a.graph.Verdicts.OnChange(taken.changed)
+	a.graph.Frontends.OnChange(taken.frontendsChanged)
+	add(a, "verdicts", a.graph.Verdicts, a.datapath.Verdicts(), taken.written)
 	add(a, "routes", a.graph.Routes, a.link.Routes(), nil)
 	add(a, "CiliumIdentities", a.graph.Requests, identities{client: a.client, source: a.sources.identities}, nil)
 	add(a, "CiliumEndpoints", a.graph.EndpointObjects, endpointObjects(a.client, a.sources.endpoints, a.self), nil)
