@@ -83,7 +83,7 @@ func (v *voices) programmed(r *flow.Reader, j judged) (model.Condition, []cilium
 		c.Message = fmt.Sprintf("%d of %d nodes use it; waiting for %s", len(nodes)-len(waiting), len(nodes), few(waiting))
 	default:
 		c.Status, c.Reason, c.Good = "True", "Programmed", true
-		c.Message = fmt.Sprintf("in use on %d nodes", len(nodes))
+		c.Message = fmt.Sprintf("%d of %d nodes use it", len(nodes), len(nodes))
 	}
 	return c, nil
 }
