@@ -90,9 +90,9 @@ func runHop(ctx context.Context, args []string) error {
 func runL4(ctx context.Context, args []string) error {
 	o := l4.Options{Progress: progress}
 	f := newFlags("l4", &o.Binaries)
-	f.IntVar(&o.Rounds, "rounds", 20, "worlds are made anew for each; targets need 15 or more")
+	f.IntVar(&o.Rounds, "rounds", 25, "worlds are made anew for each; targets need 15 or more")
 	f.DurationVar(&o.For, "for", 0, "begin no round later than this")
-	f.DurationVar(&o.Slice, "slice", 100*time.Millisecond, "one load on one way at a time; each has two a round")
+	f.DurationVar(&o.Slice, "slice", 60*time.Millisecond, "one load on one way at a time; each has two a round")
 	f.Float64Var(&o.Quiet, "quiet", 0.1, "drop rounds in which others take more than this `share` of the core")
 	f.StringVar(&o.Append, "append", "", "`file` of rounds: those in it count too, and this run's are added")
 	f.StringVar(&o.Kube, "kube", l4.DefaultKube(), "the sandbox's program that is kube-proxy")
@@ -106,7 +106,7 @@ func runL4(ctx context.Context, args []string) error {
 func runRedirect(ctx context.Context, args []string) error {
 	o := redirect.Options{Progress: progress}
 	f := newFlags("redirect", &o.Binaries)
-	f.IntVar(&o.Rounds, "rounds", 20, "everything is made anew for each; targets need 15 or more")
+	f.IntVar(&o.Rounds, "rounds", 40, "everything is made anew for each; targets need 15 or more")
 	f.IntVar(&o.Turns, "turns", 2, "turns of all Envoys in a round")
 	f.DurationVar(&o.For, "for", 0, "begin no round later than this")
 	f.DurationVar(&o.Slice, "slice", 50*time.Millisecond, "load on one Envoy at a time; it has two a turn")
