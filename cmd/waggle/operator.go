@@ -58,6 +58,8 @@ reason it gives.`,
 	f.StringVar(&o.Health, "operator-api-serve-addr", "127.0.0.1:9234", "`address` that answers /healthz and /readyz; empty: none")
 	f.DurationVar(&o.Garbage.Every, "identity-gc-interval", 5*time.Minute, "time between two looks for identities that nobody has")
 	f.DurationVar(&o.Garbage.Unused, "identity-heartbeat-timeout", 15*time.Minute, "time after which an identity that nobody has is removed")
+	f.BoolVar(&o.GatewayAPI, "enable-gateway-api", true, "serve Gateways")
+	f.BoolVar(&o.EnvoyConfig, "enable-envoy-config", true, "say in users' CiliumEnvoyConfigs what became of them")
 	f.StringVar(&o.SecretsNamespace, "gateway-api-secrets-namespace", "cilium-secrets", "`namespace` where agents read the Secrets that Gateways present; copies are kept there")
 	f.StringVar(&o.ExternalTrafficPolicy, "gateway-api-service-externaltrafficpolicy", "Cluster", "externalTrafficPolicy of Gateways' Services: `Cluster` or Local")
 	f.BoolVar(&o.LBIPAM, "enable-lb-ipam", true, "give Services of type LoadBalancer addresses of CiliumLoadBalancerIPPools")

@@ -90,6 +90,10 @@ func (s *Source[T]) All() []T {
 	return out
 }
 
+// Read tells whether Apply has brought all objects once, or there is no such
+// kind.
+func (s *Source[T]) Read() bool { return s.status().Synced }
+
 // Live tells whether All are all that there are: everything has been read, and
 // changes are still being told. False too where the API server does not have
 // the kind.

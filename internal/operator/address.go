@@ -21,25 +21,28 @@ const satisfiedCondition = "io.cilium/lb-ipam-request-satisfied"
 func (c *Cluster) address(g *flow.Graph) {
 	c.addresses = flow.Derive(g, "addresses", c.in.Gateways, Address.Equal,
 		func(r *flow.Reader, gw model.Object[*gatewayv1.Gateway]) []Address {
-			name, out := ObjectName(gw.Name), Address{Gateway: gw.Name}
-			owner := Owner{Gateway: gw.Name}
-			if config, ok := flow.Get(r, c.in.Configs, name.String()); ok && !owner.Owns(config.Value) {
-				out.Problem = foreign("CiliumEnvoyConfig", name)
-			}
-			service, ok := flow.Get(r, c.in.Services, name.String())
-			switch {
-			case !ok:
-			case !owner.Owns(service.Value):
-				out.Problem = foreign("Service", name)
-			default:
+			out := Address{Gateway: gw.Name, Problem: c.foreign(r, gw.Name)}
+			if service, ok := flow.Get(r, c.in.Services, ObjectName(gw.Name).String()); ok && out.Problem.OK() {
 				addressOf(&out, service.Value, wantedAddresses(gw.Value))
 			}
 			return []Address{out}
 		})
 }
 
-// foreign says that somebody else has the name of an object.
-func foreign(kind string, name model.Name) gateway.Problem {
+// foreign says that somebody else has the name of a Gateway's objects. Then
+// nothing is made for the Gateway: its listeners would stand in for a Service
+// that is another's.
+func (c *Cluster) foreign(r *flow.Reader, gw model.Name) gateway.Problem {
+	name, owner, kind := ObjectName(gw), Owner{Gateway: gw}, ""
+	if config, ok := flow.Get(r, c.in.Configs, name.String()); ok && !owner.Owns(config.Value) {
+		kind = "CiliumEnvoyConfig"
+	}
+	if service, ok := flow.Get(r, c.in.Services, name.String()); ok && !owner.Owns(service.Value) {
+		kind = "Service"
+	}
+	if kind == "" {
+		return gateway.Problem{}
+	}
 	return field.New(gatewayv1.GatewayReasonAddressNotAssigned,
 		"%s %s exists already and is not the Gateway's; delete it, or give the Gateway another name", kind, name)
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,7 +42,7 @@ type process struct {
 	loops  *loops
 	turns  ask.Turns
 	told   chan func()   // for the graph's owner
-	synced chan struct{} // closed when every kind has been read
+	synced chan struct{} // closed when every kind has been read that may be
 	leads  atomic.Bool
 
 	removed prometheus.Counter // identities
@@ -123,7 +124,7 @@ func (p *process) own() {
 	for synced := false; ; {
 		p.feeds.Apply()
 		clock.Reset(time.Until(p.commit()))
-		if !synced && p.feeds.Synced() {
+		if p.loops.check(); !synced && p.read() {
 			synced = true
 			close(p.synced)
 		}
@@ -138,6 +139,11 @@ func (p *process) own() {
 		case <-clock.C:
 		}
 	}
+}
+
+// read tells whether every kind has been read that may be read.
+func (p *process) read() bool {
+	return !slices.ContainsFunc(p.feeds.Kinds(), func(k kube.KindStatus) bool { return !k.Synced && !k.Forbidden })
 }
 
 // commit brings the graph up to date, and tells until when the clock changes
@@ -158,16 +164,13 @@ func (p *process) commit() (until time.Time) {
 func (p *process) lead(ctx context.Context) error {
 	p.leads.Store(true)
 	defer p.leads.Store(false)
-	select {
-	case <-p.synced:
-	case <-ctx.Done():
-		return nil
-	}
 	var parts sync.WaitGroup
-	for _, l := range p.loops.all {
+	for _, l := range p.loops.all() {
 		parts.Go(func() { l.run(ctx) })
 	}
-	parts.Go(func() { p.loops.begin(ctx) })
+	for _, g := range p.loops.groups {
+		parts.Go(func() { g.begin(ctx) })
+	}
 	parts.Go(func() { p.collectIdentities(ctx) })
 	parts.Wait()
 	return nil

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -11,9 +12,22 @@ import (
 
 // loops are the reconcile.Loops of an operator.
 type loops struct {
-	all      []looped
+	groups   []*group
 	outcomes *prometheus.CounterVec
 }
+
+// group is Loops that begin together, when what they need has been read. What
+// cannot be read holds up those alone that need it.
+type group struct {
+	name  string
+	needs []reader
+	loops []looped
+	ready chan struct{} // closed when all needs have been read
+	done  bool          // it is closed; the graph's owner's
+}
+
+// reader is a feed: a kube.Source.
+type reader interface{ Read() bool }
 
 // looped is one Loop, whatever its rows.
 type looped struct {
@@ -30,10 +44,39 @@ func newLoops() *loops {
 	}, []string{"output", "outcome"})}
 }
 
-// begin lets the Outputs write, one after the other for the first time: what
-// comes later refers to what was written before, or speaks of it.
-func (l *loops) begin(ctx context.Context) {
-	for _, loop := range l.all {
+// group begins a new one: what is added from here on is part of it.
+func (l *loops) group(name string, needs ...reader) {
+	l.groups = append(l.groups, &group{name: name, needs: needs, ready: make(chan struct{})})
+}
+
+// all are the Loops of all groups.
+func (l *loops) all() (out []looped) {
+	for _, g := range l.groups {
+		out = append(out, g.loops...)
+	}
+	return out
+}
+
+// check finds the groups whose needs have been read. The graph's owner calls
+// it after a commit.
+func (l *loops) check() {
+	for _, g := range l.groups {
+		if !g.done && !slices.ContainsFunc(g.needs, func(r reader) bool { return !r.Read() }) {
+			g.done = true
+			close(g.ready)
+		}
+	}
+}
+
+// begin lets the Outputs of a group write, one after the other for the first
+// time: what comes later refers to what was written before, or speaks of it.
+func (g *group) begin(ctx context.Context) {
+	select {
+	case <-g.ready:
+	case <-ctx.Done():
+		return
+	}
+	for _, loop := range g.loops {
 		loop.synced()
 		select {
 		case <-loop.passed:
@@ -43,7 +86,7 @@ func (l *loops) begin(ctx context.Context) {
 	}
 }
 
-// add ties a table to an Output.
+// add ties a table to an Output, in the newest group.
 func add[T flow.Row, R any](p *process, name string, table *flow.Table[T], output reconcile.Output[T, R]) *reconcile.Loop[T, R] {
 	failed := map[string]string{}
 	loop := reconcile.New(output, p.log.With("output", name), func(o reconcile.Outcome[R]) {
@@ -59,6 +102,7 @@ func add[T flow.Row, R any](p *process, name string, table *flow.Table[T], outpu
 		})
 	})
 	table.OnChange(loop.Changed)
-	p.loops.all = append(p.loops.all, looped{name, loop.Synced, loop.Run, loop.Passed(), failed})
+	g := p.loops.groups[len(p.loops.groups)-1]
+	g.loops = append(g.loops, looped{name, loop.Synced, loop.Run, loop.Passed(), failed})
 	return loop
 }

@@ -22,6 +22,9 @@ type Options struct {
 	StateDir string // for the socket that answers questions
 	Health   string // address that answers /healthz and /readyz; empty: none
 	Garbage  GarbageOptions
+	// GatewayAPI: Gateways are served. EnvoyConfig: users' CiliumEnvoyConfigs
+	// are judged.
+	GatewayAPI, EnvoyConfig bool
 	// SecretsNamespace is where agents read the Secrets that Gateways present;
 	// copies of them are kept there.
 	SecretsNamespace string

@@ -20,6 +20,11 @@ type sources struct {
 	classes     *kube.Source[*gatewayv1.GatewayClass]
 	gateways    *kube.Source[*gatewayv1.Gateway]
 	routes      *kube.Source[*gatewayv1.HTTPRoute]
+	grants      *kube.Source[*gatewayv1.ReferenceGrant]
+	secrets     *kube.Source[*corev1.Secret]
+	namespaces  *kube.Source[*corev1.Namespace]
+	nodes       *kube.Source[*corev1.Node]
+	envoyNodes  *kube.Source[*waggle.EnvoyNode]
 	services    *kube.Source[*corev1.Service]
 	configs     *kube.Source[*ciliumv2.CiliumEnvoyConfig]
 	clusterwide *kube.Source[*ciliumv2.CiliumClusterwideEnvoyConfig]
@@ -39,56 +44,69 @@ func (p *process) connect() (err error) {
 	p.feeds = kube.NewFeeds(p.client, p.log)
 	p.in = operator.NewClusterInputs(&p.tables)
 	p.pools = operator.Objects[*ciliumv2.CiliumLoadBalancerIPPool](&p.tables, "CiliumLoadBalancerIPPool")
-	all := kube.Selection{}
-	s := &p.sources
+	all, s := kube.Selection{}, &p.sources
+	s.services = kube.Feed(p.feeds, kube.Services, kube.Table[*corev1.Service](p.in.Services), all)
+	s.nodes = kube.Feed(p.feeds, kube.Nodes, kube.Table[*corev1.Node](p.in.Nodes), all)
+	s.envoyNodes = kube.Feed(p.feeds, kube.EnvoyNodes, kube.Table[*waggle.EnvoyNode](p.in.EnvoyNodes), all)
+	s.configs = kube.Feed(p.feeds, kube.EnvoyConfigs, kube.Table[*ciliumv2.CiliumEnvoyConfig](p.in.Configs), all)
+	s.clusterwide = kube.Feed(p.feeds, kube.ClusterwideEnvoyConfigs, kube.Table[*ciliumv2.CiliumClusterwideEnvoyConfig](p.in.Clusterwide), all)
+	s.identities = kube.Feed(p.feeds, kube.Identities, kube.NoTable[*ciliumv2.CiliumIdentity]{}, all)
+	s.endpoints = kube.Feed(p.feeds, kube.EndpointIdentities, kube.NoTable[*ciliumv2.CiliumEndpoint]{}, all)
+	if p.options.LBIPAM {
+		s.pools = kube.Feed(p.feeds, kube.Pools, kube.Table[*ciliumv2.CiliumLoadBalancerIPPool](p.pools), all)
+	}
+	if p.options.GatewayAPI {
+		p.feedGateways()
+	}
+	return nil
+}
+
+// feedGateways prepares the feeds that Gateways alone need.
+func (p *process) feedGateways() {
+	all, s := kube.Selection{}, &p.sources
 	s.classes = kube.Feed(p.feeds, kube.GatewayClasses, kube.Table[*gatewayv1.GatewayClass](p.in.Classes), all)
 	s.gateways = kube.Feed(p.feeds, kube.Gateways, kube.Table[*gatewayv1.Gateway](p.in.Gateways), all)
 	s.routes = kube.Feed(p.feeds, kube.HTTPRoutes, kube.Table[*gatewayv1.HTTPRoute](p.in.HTTPRoutes), all)
-	kube.Feed(p.feeds, kube.ReferenceGrants, kube.Table[*gatewayv1.ReferenceGrant](p.in.Grants), all)
-	s.services = kube.Feed(p.feeds, kube.Services, kube.Table[*corev1.Service](p.in.Services), all)
-	kube.Feed(p.feeds, kube.Secrets, kube.Table[*corev1.Secret](p.in.Secrets), kube.Selection{Fields: kube.CertificateSecrets})
-	kube.Feed(p.feeds, kube.Namespaces, kube.Table[*corev1.Namespace](p.in.Namespaces), all)
-	kube.Feed(p.feeds, kube.Nodes, kube.Table[*corev1.Node](p.in.Nodes), all)
-	kube.Feed(p.feeds, kube.EnvoyNodes, kube.Table[*waggle.EnvoyNode](p.in.EnvoyNodes), all)
-	s.configs = kube.Feed(p.feeds, kube.EnvoyConfigs, kube.Table[*ciliumv2.CiliumEnvoyConfig](p.in.Configs), all)
-	s.clusterwide = kube.Feed(p.feeds, kube.ClusterwideEnvoyConfigs, kube.Table[*ciliumv2.CiliumClusterwideEnvoyConfig](p.in.Clusterwide), all)
-	s.pools = kube.Feed(p.feeds, kube.Pools, kube.Table[*ciliumv2.CiliumLoadBalancerIPPool](p.pools), all)
-	s.identities = kube.Feed(p.feeds, kube.Identities, kube.NoTable[*ciliumv2.CiliumIdentity]{}, all)
-	s.endpoints = kube.Feed(p.feeds, kube.EndpointIdentities, kube.NoTable[*ciliumv2.CiliumEndpoint]{}, all)
+	s.grants = kube.Feed(p.feeds, kube.ReferenceGrants, kube.Table[*gatewayv1.ReferenceGrant](p.in.Grants), all)
+	s.secrets = kube.Feed(p.feeds, kube.Secrets, kube.Table[*corev1.Secret](p.in.Secrets), kube.Selection{Fields: kube.CertificateSecrets})
+	s.namespaces = kube.Feed(p.feeds, kube.Namespaces, kube.Table[*corev1.Namespace](p.in.Namespaces), all)
 	own := kube.Selection{Labels: operator.GatewayLabel}
 	s.ownServices = kube.Feed(p.feeds, kube.OwnServices, kube.NoTable[*corev1.Service]{}, own)
 	s.ownSlices = kube.Feed(p.feeds, kube.OwnEndpointSlices, kube.NoTable[*discoveryv1.EndpointSlice]{}, own)
 	s.ownSecrets = kube.Feed(p.feeds, kube.OwnSecrets, kube.NoTable[*corev1.Secret]{},
 		kube.Selection{Namespace: p.options.SecretsNamespace, Labels: operator.SecretNamespaceLabel})
-	return nil
 }
 
-// pipeline makes the graph and ties it to the API server: first what nodes
-// need, then what is said of it.
+// pipeline makes the graph and ties it to the API server.
 func (p *process) pipeline() {
 	p.graph = operator.NewCluster(&p.tables, p.in, operator.ClusterSettings{
 		Settings:              operator.Settings{Stage: gateway.Stage{Controller: Controller}},
 		SecretsNamespace:      p.options.SecretsNamespace,
 		ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicy(p.options.ExternalTrafficPolicy),
 	})
+	if p.options.GatewayAPI {
+		p.writeGateways()
+	}
+	if p.options.LBIPAM {
+		p.loadBalancer()
+	}
+	if p.options.EnvoyConfig {
+		p.judgeEnvoyConfigs()
+	}
+}
+
+// writeGateways writes first what nodes need, then what is said of it.
+func (p *process) writeGateways() {
+	s := &p.sources
+	p.loops.group("Gateways", s.classes, s.gateways, s.routes, s.grants, s.services, s.secrets, s.namespaces, s.configs, s.ownServices, s.ownSlices, s.ownSecrets)
 	add(p, "copies of Secrets", p.graph.Secrets, p.secretCopies())
 	add(p, "Services", p.graph.Services, p.gatewayServices())
 	add(p, "EndpointSlices", p.graph.Services, p.gatewaySlices())
 	add(p, "CiliumEnvoyConfigs", p.graph.Configs, p.gatewayConfigs())
-	if p.options.LBIPAM {
-		p.loadBalancer()
-	}
-	add(p, "statuses of GatewayClasses", p.graph.ClassStatuses, statusWriter(p, p.sources.classes, fillClassStatus))
-	add(p, "statuses of Gateways", p.graph.GatewayStatuses, statusWriter(p, p.sources.gateways, fillGatewayStatus)).Space(spacing)
-	add(p, "statuses of HTTPRoutes", p.graph.RouteStatuses, statusWriter(p, p.sources.routes, fillRouteStatus))
-	add(p, "statuses of CiliumEnvoyConfigs", p.graph.EnvoyConfigs.Statuses, statusWriter(p, p.sources.configs,
-		func(row operator.EnvoyConfigStatus, o *ciliumv2.CiliumEnvoyConfig) {
-			fillEnvoyConfigStatus(row, &o.Status)
-		}))
-	add(p, "statuses of CiliumClusterwideEnvoyConfigs", p.graph.EnvoyConfigs.ClusterwideStatuses, statusWriter(p, p.sources.clusterwide,
-		func(row operator.EnvoyConfigStatus, o *ciliumv2.CiliumClusterwideEnvoyConfig) {
-			fillEnvoyConfigStatus(row, &o.Status)
-		}))
+	p.loops.group("statuses of Gateways", s.classes, s.gateways, s.routes, s.grants, s.services, s.secrets, s.namespaces, s.configs, s.nodes, s.envoyNodes)
+	add(p, "statuses of GatewayClasses", p.graph.ClassStatuses, statusWriter(p, s.classes, fillClassStatus))
+	add(p, "statuses of Gateways", p.graph.GatewayStatuses, statusWriter(p, s.gateways, fillGatewayStatus)).Space(spacing)
+	add(p, "statuses of HTTPRoutes", p.graph.RouteStatuses, statusWriter(p, s.routes, fillRouteStatus))
 }
 
 // loadBalancer gives Services addresses from pools.
@@ -96,6 +114,25 @@ func (p *process) loadBalancer() {
 	addresses := operator.NewLoadBalancer(&p.tables, operator.LoadBalancerInputs{
 		Services: p.in.Services, Pools: p.pools, Classless: p.options.DefaultLBServiceIPAM == "lbipam",
 	})
+	p.loops.group("addresses", p.sources.services, p.sources.pools)
 	add(p, "addresses of Services", addresses.Assignments, serviceAddresses{p.client, p.sources.services})
 	add(p, "statuses of pools", addresses.Uses, poolStatuses{p.client, p.sources.pools})
+}
+
+// judgeEnvoyConfigs writes what is said of users' CiliumEnvoyConfigs.
+func (p *process) judgeEnvoyConfigs() {
+	s := &p.sources
+	needs := []reader{s.configs, s.clusterwide, s.services, s.nodes, s.envoyNodes}
+	if p.options.GatewayAPI {
+		needs = append(needs, s.grants)
+	}
+	p.loops.group("CiliumEnvoyConfigs", needs...)
+	add(p, "statuses of CiliumEnvoyConfigs", p.graph.EnvoyConfigs.Statuses, statusWriter(p, s.configs,
+		func(row operator.EnvoyConfigStatus, o *ciliumv2.CiliumEnvoyConfig) {
+			fillEnvoyConfigStatus(row, &o.Status)
+		}))
+	add(p, "statuses of CiliumClusterwideEnvoyConfigs", p.graph.EnvoyConfigs.ClusterwideStatuses, statusWriter(p, s.clusterwide,
+		func(row operator.EnvoyConfigStatus, o *ciliumv2.CiliumClusterwideEnvoyConfig) {
+			fillEnvoyConfigStatus(row, &o.Status)
+		}))
 }

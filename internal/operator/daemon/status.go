@@ -75,7 +75,7 @@ func (p *process) status(ctx context.Context) *Status {
 		APIServer: p.client.Host(), Kinds: p.feeds.Kinds(), Failing: []Failing{},
 	}
 	p.turns.Take(ctx, func() {
-		for _, l := range p.loops.all {
+		for _, l := range p.loops.all() {
 			for _, row := range slices.Sorted(maps.Keys(l.failed)) {
 				s.Failing = append(s.Failing, Failing{l.name, row, l.failed[row]})
 			}
