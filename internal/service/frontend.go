@@ -28,7 +28,7 @@ func Frontends(name model.Name, service *corev1.Service) []model.Frontend {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b model.Frontend) int { return strings.Compare(a.Key(), b.Key()) })
+	slices.SortStableFunc(out, func(a, b model.Frontend) int { return strings.Compare(a.Key(), b.Key()) })
 	return slices.CompactFunc(out, func(a, b model.Frontend) bool { return a.Key() == b.Key() })
 }
 
@@ -42,8 +42,8 @@ type place struct {
 	kind    model.FrontendKind
 }
 
-// places are a Service's addresses. One that is given twice is what it is
-// first.
+// places are a Service's addresses, of the families that its ClusterIPs have.
+// One that is given twice is what it is first.
 func places(service *corev1.Service) []place {
 	spec := service.Spec
 	if hasLabel(service.Labels, labelServiceProxyName) || hasLabel(service.Labels, corev1.IsHeadlessService) {
@@ -65,6 +65,7 @@ func places(service *corev1.Service) []place {
 	for _, ip := range clusterIPs {
 		add(ip, model.ClusterIP)
 	}
+	given := slices.Clone(out)
 	if spec.Type == corev1.ServiceTypeNodePort || spec.Type == corev1.ServiceTypeLoadBalancer {
 		for _, a := range out { // of the same families
 			out = append(out, place{unspecified(a.address), model.NodePort})
@@ -80,7 +81,13 @@ func places(service *corev1.Service) []place {
 	for _, ip := range spec.ExternalIPs {
 		add(ip, model.ExternalIP)
 	}
-	return out
+	return slices.DeleteFunc(out, func(p place) bool { return !hasFamily(given, p.address) })
+}
+
+// hasFamily tells whether a Service has an address of that one's family among
+// those that the cluster has given it: else it has no slices of the family.
+func hasFamily(given []place, a netip.Addr) bool {
+	return slices.ContainsFunc(given, func(p place) bool { return p.address.Is4() == a.Is4() })
 }
 
 func unspecified(a netip.Addr) netip.Addr {

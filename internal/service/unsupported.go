@@ -2,9 +2,21 @@ package service
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/waggle-mesh/waggle/internal/model"
 )
+
+// unsupportedAnnotations are Cilium's that ask for something.
+var unsupportedAnnotations = []string{
+	"service.cilium.io/lb-l7", "service.cilium.io/lb-l7-algorithm", "service.cilium.io/lb-algorithm", "service.cilium.io/src-ranges-policy",
+	"service.cilium.io/forwarding-mode", "service.cilium.io/proxy-delegation", "service.cilium.io/type", "service.cilium.io/node",
+	"service.cilium.io/node-selector", "service.cilium.io/global", "service.cilium.io/shared", "service.cilium.io/affinity",
+	"service.cilium.io/global-sync-endpoint-slices", "io.cilium/global-service", "io.cilium/shared-service", "io.cilium/service-affinity",
+}
 
 // Unsupported says which fields of a Service have no effect, one sentence
 // each, beginning with the field.
@@ -38,9 +50,15 @@ func Unsupported(service *corev1.Service) []string {
 	if mode := service.Annotations["service.kubernetes.io/topology-mode"]; mode != "" && mode != "Disabled" && mode != "disabled" {
 		say("metadata.annotations[service.kubernetes.io/topology-mode]", "%s is not supported; all backends are equal", mode)
 	}
-	for _, name := range []string{"lb-algorithm", "src-ranges-policy", "forwarding-mode", "proxy-delegation", "type", "node", "node-selector"} {
-		if v, ok := service.Annotations["service.cilium.io/"+name]; ok {
-			say("metadata.annotations[service.cilium.io/"+name+"]", "%q is not supported", v)
+	given := slices.DeleteFunc(places(service), func(p place) bool { return p.kind != model.ClusterIP })
+	for i, text := range spec.ExternalIPs {
+		if a, err := netip.ParseAddr(text); err == nil && len(given) > 0 && !hasFamily(given, a.Unmap()) {
+			say(fmt.Sprintf("spec.externalIPs[%d]", i), "%s is not of the Service's IP family; the Service does not answer there", a)
+		}
+	}
+	for _, name := range unsupportedAnnotations {
+		if v, ok := service.Annotations[name]; ok && v != "false" && v != "disabled" && v != "none" {
+			say("metadata.annotations["+name+"]", "%q is not supported", v)
 		}
 	}
 	return out
