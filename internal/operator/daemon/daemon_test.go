@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -163,4 +164,61 @@ func TestMissingKind(t *testing.T) {
 	until(t, "it leads without the kind", func() bool { s := o.status(); return s.Leads && routes().Missing && s.OK() })
 	api.Refuse(nil)
 	until(t, "the kind is on", func() bool { return routes().Synced && !routes().Missing })
+}
+
+// settled puts a Gateway with routes and waits until all is said of them.
+func settled(t *testing.T, api *kubetest.Server, routes int) {
+	t.Helper()
+	apply(t, api, []byte(`kind: GatewayClass
+apiVersion: gateway.networking.k8s.io/v1
+metadata: {name: cilium}
+spec: {controllerName: io.cilium/gateway-controller}
+---
+kind: Gateway
+apiVersion: gateway.networking.k8s.io/v1
+metadata: {namespace: shop, name: web}
+spec: {gatewayClassName: cilium, listeners: [{name: http, protocol: HTTP, port: 80}]}
+`), false)
+	for i := range routes {
+		apply(t, api, fmt.Appendf(nil, `kind: HTTPRoute
+apiVersion: gateway.networking.k8s.io/v1
+metadata: {namespace: shop, name: r%d}
+spec: {parentRefs: [{name: web}], hostnames: [h%d.example.com]}
+`, i, i), false)
+	}
+	until(t, "everything is said", func() bool {
+		return strings.Contains(cluster(api), fmt.Sprintf("%d routes", routes)) && strings.Count(cluster(api), "by io.cilium") == routes
+	})
+}
+
+// TestCost: a route costs one write of its status and one part; its Gateway's
+// count is written now and then; what is as it should be costs nothing, nor
+// does another operator that begins.
+func TestCost(t *testing.T) {
+	api := kubetest.New(t)
+	first := start(t, api, nil)
+	const routes = 100
+	settled(t, api, routes)
+	statuses, parts, gateways := 0, 0, 0
+	for _, r := range writes(api) {
+		switch {
+		case strings.Contains(r, "/httproutes/"):
+			statuses++
+		case strings.Contains(r, "/ciliumenvoyconfigs"):
+			parts++
+		case strings.Contains(r, "/gateways/"):
+			gateways++
+		}
+	}
+	if statuses != routes || parts > routes+3 || gateways > 8 {
+		t.Errorf("%d routes cost %d writes of their statuses, %d of parts, %d of the Gateway's status", routes, statuses, parts, gateways)
+	}
+	first.end()
+	second := start(t, api, nil)
+	until(t, "another leads", func() bool { return second.status().Leads })
+	putIdentity(api, 300) // which is removed when everything else has had its turn
+	until(t, "it writes", func() bool { return len(api.Paths(identities)) == 0 })
+	if got := slices.DeleteFunc(writes(api), func(r string) bool { return strings.Contains(r, "ciliumidentities") }); len(got) > 0 {
+		t.Errorf("an operator that begins writes %q", got)
+	}
 }
