@@ -49,7 +49,7 @@ func Bootstrap(o BootstrapOptions) []byte {
 			LdsConfig: atStart(),
 		},
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
-			Clusters: []*clusterv3.Cluster{controlPlane(o.XDSSocket), adminCluster(o.AdminSocket)},
+			Clusters: []*clusterv3.Cluster{controlPlane(o.XDSSocket), localCluster(adminCluster, o.AdminSocket)},
 		},
 		// Listeners that others of the same Envoy lead to.
 		BootstrapExtensions: []*corev3.TypedExtensionConfig{extension("envoy.bootstrap.internal_listener", &internalv3.InternalListener{})},
@@ -91,37 +91,25 @@ func atStart() *corev3.ConfigSource {
 	return source
 }
 
-// AdminCluster is the name of the cluster that leads to Envoy's administration,
-// by which clusterwide objects refer to it. It is Cilium's.
-const AdminCluster = "/envoy-admin"
-
-func adminCluster(socket string) *clusterv3.Cluster {
+// localCluster has a UNIX socket as its only endpoint.
+func localCluster(name, socket string) *clusterv3.Cluster {
 	return &clusterv3.Cluster{
-		Name:                 AdminCluster,
+		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:       duration(time.Second),
-		LoadAssignment:       at(AdminCluster, socket),
-	}
-}
-
-// at is the one endpoint of a cluster: a UNIX socket.
-func at(cluster, socket string) *endpointv3.ClusterLoadAssignment {
-	return &endpointv3.ClusterLoadAssignment{
-		ClusterName: cluster,
-		Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
-			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: pipeAddress(socket, 0)}},
-		}}}},
+		LoadAssignment: &endpointv3.ClusterLoadAssignment{
+			ClusterName: name,
+			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
+				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: pipeAddress(socket, 0)}},
+			}}}},
+		},
 	}
 }
 
 func controlPlane(socket string) *clusterv3.Cluster {
-	return &clusterv3.Cluster{
-		Name:                          xdsCluster,
-		ClusterDiscoveryType:          &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
-		ConnectTimeout:                duration(time.Second),
-		LoadAssignment:                at(xdsCluster, socket),
-		TypedExtensionProtocolOptions: map[string]*anypb.Any{upstreamHTTPOptions: packed(priorKnowledge())},
-	}
+	c := localCluster(xdsCluster, socket)
+	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{upstreamHTTPOptions: packed(priorKnowledge())}
+	return c
 }
 
 // statistics names what is counted: what the status command and dashboards

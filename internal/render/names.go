@@ -14,6 +14,10 @@ import (
 // xdsCluster is the bootstrap's cluster that leads to the control plane.
 const xdsCluster = "xds"
 
+// adminCluster leads to Envoy's administration. Its name is Cilium's: users'
+// objects have it.
+const adminCluster = "/envoy-admin"
+
 // noBackend is a cluster that never exists: keys of Backends hold a '|'.
 const noBackend = "no-backend"
 

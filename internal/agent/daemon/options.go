@@ -24,6 +24,7 @@ type Options struct {
 	Sizes       datapath.Sizes
 	L7Proxy     bool // connections are led to Envoy
 	EnvoyConfig bool // users\' CiliumEnvoyConfigs count, not the operator\'s alone
+	AllowUnsafe bool // clusterwide CiliumEnvoyConfigs may do anything
 	Sockmap     bool // data between pods and Envoy goes from socket to socket
 	EnvoyUID    int  // Envoy's user
 	Log         *slog.Logger
