@@ -197,7 +197,7 @@ func (m *mesh) own(ctx context.Context, pool *loopback) error {
 			m.read = true
 		case outcomes := <-m.server.Outcomes():
 			m.graph.Outcomes(outcomes)
-			m.thrift.busy()
+			m.thrift.heard(len(outcomes))
 		case o := <-granted:
 			m.granted(o)
 		case turn := <-m.asked:

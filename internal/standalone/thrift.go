@@ -48,12 +48,13 @@ func (t *thrift) spend() {
 	}
 }
 
-// busy is told that something has happened. While there is much to do, that goes
-// on: Envoy may take longer to answer for thousands of resources than it takes to
-// make them.
-func (t *thrift) busy() {
-	if t.rest.Stop() {
-		t.rest.Reset(building)
+// heard is told of how many resources there is an outcome. Envoy may take longer
+// to answer for thousands of them than it takes to make them, and what it says
+// leaves much behind too.
+func (t *thrift) heard(outcomes int) {
+	const many = 100
+	if outcomes >= many || t.rest.Stop() {
+		t.spend()
 	}
 }
 
