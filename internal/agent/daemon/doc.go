@@ -3,6 +3,7 @@
 //
 //	API server ─kube─▶ agent.NodeGraph ─reconcile─▶ datapath (maps)
 //	    ▲                  ▲       └───reconcile──▶ link (routes)
+//	    │                  ├─────▶ agent.ProxyGraph ──▶ proxy (xDS) ─▶ Envoy
 //	    └─────reconcile────│────────────────────────┐
 //	runtime ─────cni───────┘ links         CiliumEndpoints, CiliumIdentities
 //
