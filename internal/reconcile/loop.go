@@ -69,8 +69,9 @@ type task[T flow.Row] struct {
 	row     T
 	deleted bool
 	tries   int
-	due     time.Time // zero: now
-	version uint64    // to tell whether it changed while it was worked on
+	due     time.Time     // zero: now
+	space   time.Duration // that must have passed since it was made so
+	version uint64        // to tell whether it changed while it was worked on
 }
 
 // New makes a Loop, which does nothing before Run. outcome is called from
@@ -105,9 +106,9 @@ func (l *Loop[T, R]) Changed(changes []flow.Change[T]) {
 	for _, c := range changes {
 		had, waits := l.todo[c.Key]
 		t := task[T]{row: c.New, deleted: !c.HasNew, version: had.version + 1}
-		if l.spacing != nil && c.HadOld && c.HasNew && (!waits || had.tries == 0) {
-			if t.due = l.last[c.Key].Add(l.spacing(c.Old, c.New)); waits && had.due.Before(t.due) {
-				t.due = had.due // what came before is more urgent
+		if l.spacing != nil && c.HadOld && c.HasNew {
+			if t.space = l.spacing(c.Old, c.New); waits {
+				t.space = min(t.space, had.space) // what waits already may be urgent
 			}
 		}
 		l.todo[c.Key] = t
@@ -183,9 +184,9 @@ func (l *Loop[T, R]) work(ctx context.Context) (next time.Time, ok bool) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, t := range l.todo {
-		if !ok || t.due.Before(next) {
-			next, ok = t.due, true
+	for key := range l.todo {
+		if due := l.when(key); !ok || due.Before(next) {
+			next, ok = due, true
 		}
 	}
 	return next, ok
@@ -200,7 +201,7 @@ func (l *Loop[T, R]) due() []string {
 	var keys, gone []string
 	for _, key := range slices.Sorted(maps.Keys(l.todo)) {
 		switch t := l.todo[key]; {
-		case t.due.After(now):
+		case l.when(key).After(now):
 		case t.deleted:
 			gone = append(gone, key)
 		default:
@@ -226,10 +227,12 @@ func (l *Loop[T, R]) try(ctx context.Context, key string) {
 	}
 
 	l.mu.Lock()
+	if out.Err == nil {
+		l.done(key, t.deleted)
+	}
 	if now := l.todo[key]; now.version == t.version {
 		if out.Err == nil {
 			delete(l.todo, key)
-			l.done(key, t.deleted)
 		} else {
 			t.due = time.Now().Add(backoff(t.tries))
 			t.tries++
@@ -241,6 +244,15 @@ func (l *Loop[T, R]) try(ctx context.Context, key string) {
 		l.log.Warn("reconcile", "row", key, "error", out.Err)
 	}
 	l.outcome(out)
+}
+
+// when a row is to be made so, with the lock held.
+func (l *Loop[T, R]) when(key string) time.Time {
+	t := l.todo[key]
+	if t.space == 0 || t.tries > 0 {
+		return t.due
+	}
+	return l.last[key].Add(t.space)
 }
 
 // done takes note of when a row was made so, with the lock held.

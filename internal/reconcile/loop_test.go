@@ -308,3 +308,33 @@ func TestSpace(t *testing.T) {
 		}
 	})
 }
+
+// TestSpaceWhileWritten: what changes while it is being written counts as
+// changed soon after.
+func TestSpaceWhileWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{rows: map[string]string{}}
+		var loop *Loop[row, int]
+		table, commit := run(t, w, func(l *Loop[row, int]) {
+			loop = l
+			l.Space(func(_, _ row) time.Duration { return time.Second })
+		})
+		table.Set(row{"a", "0"})
+		commit(2 * time.Second)
+		w.calls = nil
+		w.refuse = func(string) error {
+			w.refuse = nil
+			loop.Changed([]flow.Change[row]{{Key: "a", Old: row{"a", "1"}, New: row{"a", "2"}, HadOld: true, HasNew: true}})
+			return nil
+		}
+		table.Set(row{"a", "1"})
+		commit(900 * time.Millisecond)
+		if w.rows["a"] != "1" || len(w.calls) != 1 {
+			t.Errorf("soon after: %v, calls %v", w.rows, w.calls)
+		}
+		commit(200 * time.Millisecond)
+		if w.rows["a"] != "2" || len(w.calls) != 2 {
+			t.Errorf("after a second: %v, calls %v", w.rows, w.calls)
+		}
+	})
+}
