@@ -9,6 +9,7 @@ import (
 
 	"github.com/waggle-mesh/waggle/internal/agent/daemon"
 	"github.com/waggle-mesh/waggle/internal/kube"
+	"github.com/waggle-mesh/waggle/internal/model"
 )
 
 // PrintAgentStatus prints what an agent says of itself.
@@ -26,6 +27,21 @@ func PrintAgentStatus(w io.Writer, s *daemon.Status, f Format) error {
 			rows = append(rows, []string{u.Prefix.String(), fmt.Sprint(u.Used), fmt.Sprint(u.Capacity)})
 		}
 		section(w, []string{"POD CIDR", "IN USE", "ADDRESSES"}, rows)
+		rows = nil
+		for _, e := range s.Envoys {
+			does := "gives way to another"
+			if e.Active {
+				does = "gets new connections"
+			}
+			rows = append(rows, []string{fmt.Sprint(e.PID), e.Since.Format(time.DateTime), does})
+		}
+		section(w, []string{"ENVOY", "SINCE", "DOES"}, rows)
+		rows = nil
+		for _, r := range s.Rejected {
+			object := model.Name{Namespace: r.Namespace, Name: r.Name}
+			rows = append(rows, []string{object.String(), r.Type, r.Resource, r.Message})
+		}
+		section(w, []string{"OBJECT", "TYPE", "REJECTED BY ENVOY", "ENVOY SAYS"}, rows)
 		rows = nil
 		for _, m := range s.Maps {
 			if m.Entries >= 0 && m.Limit > 0 {

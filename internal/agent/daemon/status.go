@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/agent"
 	"github.com/waggle-mesh/waggle/internal/ask"
 	"github.com/waggle-mesh/waggle/internal/ipam"
@@ -38,6 +39,8 @@ type Status struct {
 	Frontends int               `json:"frontends"`
 	Maps      []MapStatus       `json:"maps"`
 	Envoys    []EnvoyStatus     `json:"envoys"`
+	// Rejected is what the node's Envoy does not use as it is.
+	Rejected []waggle.RejectedResource `json:"rejected,omitempty"`
 	// Failing is what the world refuses at present.
 	Failing     []Failing          `json:"failing"`
 	Unsupported []UnsupportedField `json:"unsupported"`
@@ -179,6 +182,8 @@ func (a *node) status(ctx context.Context) *Status {
 		s.Envoys = append(s.Envoys, EnvoyStatus{e.PID, e.Arrived, e.Active})
 	}
 	a.turns.Take(ctx, func() {
+		answer, _ := a.envoys.answers.Get(a.options.Node)
+		s.Rejected = answer.Rejected
 		s.Pods, s.Frontends = a.graph.PodEndpoints.Len(), a.graph.Frontends.Len()
 		for _, l := range a.loops.all {
 			for _, row := range slices.Sorted(maps.Keys(l.failed)) {
