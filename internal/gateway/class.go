@@ -38,7 +38,7 @@ func (s Stage) Class(class *gatewayv1.GatewayClass) Class {
 }
 
 // ClassStatus is the status of a class of ours.
-func ClassStatus(c Class) gatewayv1.GatewayClassStatus {
+func (s Stage) ClassStatus(c Class) gatewayv1.GatewayClassStatus {
 	accepted := Problem{}
 	if !c.Problem.OK() {
 		accepted = c.Problem
@@ -48,6 +48,9 @@ func ClassStatus(c Class) gatewayv1.GatewayClassStatus {
 			"Gateways of this class are served", accepted, c.Generation),
 	}}
 	for _, name := range supportedFeatures {
+		if name == features.SupportGatewayInfrastructure && !s.Infrastructure {
+			continue
+		}
 		out.SupportedFeatures = append(out.SupportedFeatures, gatewayv1.SupportedFeature{Name: gatewayv1.FeatureName(name)})
 	}
 	return out
@@ -67,6 +70,7 @@ var supportedFeatures = []features.FeatureName{
 	features.SupportGatewayAddressEmpty,
 	features.SupportGatewayHTTPListenerIsolation,
 	features.SupportGatewayHTTPSListenerDetectMisdirectedRequests,
+	features.SupportGatewayInfrastructure,
 	features.SupportGatewayPort8080,
 	features.SupportGatewayStaticAddresses,
 	features.SupportHTTPRoute,

@@ -33,6 +33,9 @@ type Stage struct {
 	// PortOffset is added to a listener's port to give the port it answers
 	// on, 0 to 65534.
 	PortOffset int
+	// Infrastructure: objects are made for Gateways, which have the labels and
+	// annotations of spec.infrastructure.
+	Infrastructure bool
 }
 
 // Problem is a reason of the Gateway API's and a message for people. The zero

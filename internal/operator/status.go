@@ -80,7 +80,7 @@ func (o *Graph) statuses(g *flow.Graph) {
 			if !c.Ours {
 				return nil
 			}
-			status := gateway.ClassStatus(c)
+			status := o.settings.Stage.ClassStatus(c)
 			return []ClassStatus{{
 				model.Ref{Kind: "GatewayClass", Name: model.Name{Name: c.Name}}, status, gateway.ClassConditions(c, status),
 			}}

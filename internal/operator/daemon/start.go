@@ -80,7 +80,7 @@ func (p *process) feedGateways() {
 // pipeline makes the graph and ties it to the API server.
 func (p *process) pipeline() {
 	p.graph = operator.NewCluster(&p.tables, p.in, operator.ClusterSettings{
-		Settings:              operator.Settings{Stage: gateway.Stage{Controller: Controller}},
+		Settings:              operator.Settings{Stage: gateway.Stage{Controller: Controller, Infrastructure: true}},
 		SecretsNamespace:      p.options.SecretsNamespace,
 		ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicy(p.options.ExternalTrafficPolicy),
 	})
