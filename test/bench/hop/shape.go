@@ -132,11 +132,16 @@ func (st *stage) start(ctx context.Context, b measure.Binaries) error {
 		if err != nil {
 			return fmt.Errorf("start %s for %s: %w", k.name, st.name, err)
 		}
+		st.proxies = append(st.proxies, p)
+	}
+	// Not before all are there: Envoy closes a connection that says nothing for
+	// 15 s, while its listener waits to see whether that is TLS.
+	for _, p := range st.proxies {
+		var err error
 		if p.client, err = newClient(p.port, connections, st.requests()); err != nil {
-			return fmt.Errorf("connect to %s: %w", k.name, err)
+			return fmt.Errorf("connect to %s: %w", p.name, err)
 		}
 		st.stops = append(st.stops, p.client.close)
-		st.proxies = append(st.proxies, p)
 	}
 	return nil
 }
