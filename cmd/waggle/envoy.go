@@ -69,6 +69,9 @@ func envoyReadyCommand() *cobra.Command {
 		Example: "  waggle envoy ready",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := proxy.BecomeOwner(dir); err != nil {
+				return err
+			}
 			return envoy.NewAdmin(filepath.Join(dir, proxy.Admin)).Ready(c.Context())
 		},
 	}

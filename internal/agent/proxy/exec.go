@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -116,6 +117,22 @@ func become(uid int) error {
 	}
 	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, unix.CAP_NET_ADMIN, 0, 0); err != nil {
 		return fmt.Errorf("keep CAP_NET_ADMIN: %w", err)
+	}
+	return nil
+}
+
+// BecomeOwner makes this process that of the user whom a directory belongs to:
+// Envoy's own, which a container's root without CAP_DAC_OVERRIDE may not enter.
+func BecomeOwner(dir string) error {
+	var s unix.Stat_t
+	if err := unix.Stat(dir, &s); err != nil {
+		return fmt.Errorf("find whose %s is: %w", dir, err)
+	}
+	if int(s.Uid) == os.Geteuid() {
+		return nil
+	}
+	if err := syscall.Setuid(int(s.Uid)); err != nil {
+		return fmt.Errorf("become user %d, whose %s is: %w", s.Uid, dir, err)
 	}
 	return nil
 }
