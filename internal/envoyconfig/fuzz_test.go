@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/test/hostile/objects"
 )
 
 // FuzzResource reads one resource beside the good ones of a tenant's object.
@@ -19,7 +20,7 @@ import (
 func FuzzResource(f *testing.F) {
 	for _, cases := range hostileCases(f) {
 		for _, h := range cases {
-			resources, _ := h.object()["spec"].(tree)["resources"].([]any)
+			resources, _ := h.Object()["spec"].(map[string]any)["resources"].([]any)
 			for _, r := range resources {
 				text, err := json.Marshal(r)
 				if err != nil {
@@ -34,7 +35,7 @@ func FuzzResource(f *testing.F) {
 		if !json.Valid(text) {
 			return
 		}
-		o := hostileCase{}.of(t)
+		o := objectOf(t, objects.Case{})
 		spec := *o.Spec
 		spec.Resources = append(spec.Resources[:len(spec.Resources):len(spec.Resources)], ciliumv2.EnvoyResource{JSON: text})
 		o.Spec = &spec
@@ -112,7 +113,7 @@ func FuzzDeep(f *testing.F) {
 		text := `{"@type":"type.googleapis.com/envoy.config.listener.v3.Listener","name":"l","filter_chains":[{"filters":[{"name":"envoy.filters.network.rbac","typed_config":` +
 			`{"@type":"type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC","stat_prefix":"x","rules":{"policies":{"p":{"principals":[{"any":true}],"permissions":[` +
 			open + `{"any":true}` + strings.Repeat("}", depth) + `]}}}}}]}]}`
-		o := hostileCase{}.of(t)
+		o := objectOf(t, objects.Case{})
 		o.Spec = &ciliumv2.CiliumEnvoyConfigSpec{Resources: []ciliumv2.EnvoyResource{{JSON: []byte(text)}}}
 		if p := Parse(o, w); depth > 200 && len(p.Problems) == 0 {
 			t.Fatalf("depth %d is accepted", depth)
