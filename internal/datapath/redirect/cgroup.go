@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -43,12 +44,17 @@ func below(path, folder string) bool {
 	return folder == "/" || path == folder || strings.HasPrefix(path, folder+"/")
 }
 
-// folder is that of a cgroup, named as in /proc/PID/cgroup.
+// folder is that of a cgroup, named as in /proc/PID/cgroup. Seen from a cgroup
+// namespace both names begin with "/..", as often as it is deep.
 func (h hierarchy) folder(cgroup string) (string, error) {
-	if !below(cgroup, h.root) {
+	rest := strings.TrimPrefix(cgroup, h.root)
+	if !below(cgroup, h.root) || slices.Contains(strings.Split(rest, "/"), "..") {
 		return "", fmt.Errorf("cgroup %s is not below %s, which is mounted at %s", cgroup, h.root, h.mount)
 	}
-	return filepath.Join(h.mount, strings.TrimPrefix(cgroup, h.root)), nil
+	if strings.Trim(rest, "/") == "" {
+		return "", fmt.Errorf("cgroup %s is what is mounted at %s: Envoy needs one of its own", cgroup, h.mount)
+	}
+	return filepath.Join(h.mount, rest), nil
 }
 
 // byID finds a cgroup by its inode. The path holds while closer is open.
