@@ -13,6 +13,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/waggle-mesh/waggle/internal/datapath/pin"
 )
 
 // Links are pinned as <program>-<target>: the index of a device or the inode
@@ -84,12 +86,15 @@ func (n *Node) attach() error {
 			return err
 		}
 	}
+	if err := n.replacePods(uplink.Index, stat.Ino); err != nil {
+		return err
+	}
 	for _, h := range n.socketHooks() {
 		if err := n.attachCgroup(h, stat.Ino); err != nil {
 			return err
 		}
 	}
-	return n.replacePods(uplink.Index, stat.Ino)
+	return nil
 }
 
 // replacePods updates the links to pods' devices, and drops those to devices,
@@ -119,7 +124,7 @@ func (n *Node) replacePods(uplink int, cgroup uint64) error {
 			}
 		}
 		if h, ok := pods[name]; ok {
-			if _, err := replace(path, h.program); err != nil {
+			if _, err := pin.Replace(path, h.program); err != nil {
 				return err
 			}
 		}
@@ -127,58 +132,25 @@ func (n *Node) replacePods(uplink int, cgroup uint64) error {
 	return nil
 }
 
-// replace puts a program in the place of what a pinned link holds. done is
-// false if there is no such link, or its target is gone.
-func replace(path string, program *ebpf.Program) (done bool, err error) {
-	l, err := link.LoadPinnedLink(path, nil)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("open link %s: %w", path, err)
-	}
-	defer l.Close()
-	if err = l.Update(program); err == nil {
-		return true, nil
-	}
-	if !errors.Is(err, unix.ENOLINK) {
-		return false, fmt.Errorf("replace program of link %s: %w", path, err)
-	}
-	return false, l.Unpin()
-}
-
 func (n *Node) attachDevice(h hook, index int) error {
-	path := n.pin(h.name, uint64(index))
-	if done, err := replace(path, h.program); done || err != nil {
-		return err
-	}
-	l, err := link.AttachTCX(link.TCXOptions{Interface: index, Program: h.program, Attach: h.attach})
+	err := pin.Attach(n.pin(h.name, uint64(index)), h.program, func(program *ebpf.Program) (link.Link, error) {
+		return link.AttachTCX(link.TCXOptions{Interface: index, Program: program, Attach: h.attach})
+	})
 	if errors.Is(err, ebpf.ErrNotSupported) {
 		return fmt.Errorf("attach %s to device %d: the kernel has no tcx (CONFIG_NET_XGRESS): %w", h.name, index, err)
 	}
 	if err != nil {
 		return fmt.Errorf("attach %s to device %d: %w", h.name, index, err)
 	}
-	return pinLink(l, path)
+	return nil
 }
 
 func (n *Node) attachCgroup(h hook, inode uint64) error {
-	path := n.pin(h.name, inode)
-	if done, err := replace(path, h.program); done || err != nil {
-		return err
-	}
-	l, err := link.AttachCgroup(link.CgroupOptions{Path: n.options.Cgroup, Attach: h.attach, Program: h.program})
+	err := pin.Attach(n.pin(h.name, inode), h.program, func(program *ebpf.Program) (link.Link, error) {
+		return link.AttachCgroup(link.CgroupOptions{Path: n.options.Cgroup, Attach: h.attach, Program: program})
+	})
 	if err != nil {
 		return fmt.Errorf("attach %s to cgroup %s: %w", h.name, n.options.Cgroup, err)
-	}
-	return pinLink(l, path)
-}
-
-// pinLink makes the attachment outlive the process.
-func pinLink(l link.Link, path string) error {
-	defer l.Close()
-	if err := l.Pin(path); err != nil {
-		return fmt.Errorf("pin link %s: %w", path, err)
 	}
 	return nil
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
+	"github.com/waggle-mesh/waggle/internal/datapath/kernel"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -77,9 +77,13 @@ func (n *Node) removeConnection(key nodeConnKey, f func(nodeConnKey, nodeConn) b
 
 // Collect removes connections that have been silent for their time, and
 // counts. The programs do not use such entries; to remove them spares living
-// ones when the table fills up.
+// ones when the table fills up. It disconnects UDP sockets from backends that
+// have left a while ago, too.
 func (n *Node) Collect() (ConntrackCount, error) {
-	now, err := monotonic()
+	if err := n.services.disconnect(); err != nil {
+		return ConntrackCount{}, err
+	}
+	now, err := kernel.Monotonic()
 	if err != nil {
 		return ConntrackCount{}, err
 	}
@@ -91,23 +95,15 @@ func (n *Node) Collect() (ConntrackCount, error) {
 
 // lifetime is conn_lifetime of bpf/conntrack.h.
 func lifetime(key nodeConnKey, c nodeConn) time.Duration {
+	ended := c.Flags&connReset != 0 || c.Flags&connFIN != 0 && c.Flags&connFINBack != 0
 	answered := c.Flags&connAnswered != 0
 	switch {
-	case key.Proto == uint8(model.TCP) && c.Flags&connFIN == 0 && answered:
+	case key.Proto == uint8(model.TCP) && answered && !ended:
 		return 8000 * time.Second
 	case key.Proto != uint8(model.TCP) && answered:
 		return 180 * time.Second
 	}
 	return 60 * time.Second
-}
-
-// monotonic is the programs' clock.
-func monotonic() (time.Duration, error) {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
-		return 0, fmt.Errorf("ask the time: %w", err)
-	}
-	return time.Duration(now.Nano()), nil
 }
 
 // forgetBackends removes the requests' side of conversations with UDP backends

@@ -1,6 +1,7 @@
 package datapath_test
 
 import (
+	"bytes"
 	"context"
 	"net/netip"
 	"slices"
@@ -43,11 +44,111 @@ func TestCollect(t *testing.T) {
 	}
 	collect("old datagrams", 2, 3)
 	b.passes(t, "TCP goes on", b.a, tcp(b.at(b.a, 40000), b.service, ack))
-	b.passes(t, "and ends", b.a, tcp(b.at(b.a, 40000), b.service, fin|ack))
+	b.passes(t, "one side ends", b.a, tcp(b.at(b.a, 40000), b.service, fin|ack))
+	if err := path.Age(time.Minute + time.Second); err != nil {
+		t.Fatal(err)
+	}
+	collect("half closed", 2, 0)
+	if got := b.passes(t, "the other side goes on", b.b, tcp(b.at(b.b, 8080), b.at(b.a, 40000), ack)); got.src != b.service {
+		t.Errorf("the other side goes on as %s, want %s", got.src, b.service)
+	}
+	b.passes(t, "the other side ends", b.b, tcp(b.at(b.b, 8080), b.at(b.a, 40000), fin|ack))
+	b.passes(t, "the last segment", b.a, tcp(b.at(b.a, 40000), b.service, ack))
 	if err := path.Age(time.Minute + time.Second); err != nil {
 		t.Fatal(err)
 	}
 	collect("ended", 0, 2)
+}
+
+// A pod that opens connections and sends fragments without end loses its own
+// entries, and nobody else does.
+func TestShares(t *testing.T) {
+	g := nodes.New(t)
+	n := g.Nodes[0]
+	l := &lab{Ground: g, t: t, a: n.AddPod(t, "a"), b: n.AddPod(t, "b"), d: g.Nodes[1].AddPod(t, "d")}
+	n.Do(t, func() (err error) {
+		l.paths[0], err = datapath.Open(datapath.Options{
+			BPFFS: n.BPFFS, Cgroup: n.Root, Uplink: "eth0", IPv4: n.Addr4, IPv6: n.Addr6,
+			Sizes: datapath.Sizes{Conntrack: 8192, Fragments: 4096 + 4*256},
+		})
+		return err
+	})
+	t.Cleanup(func() { l.paths[0].Close() })
+	l.must(l.paths[0].Endpoints().Update(context.Background(), endpointOf(l.a, idA)))
+	l.must(l.paths[0].Endpoints().Update(context.Background(), endpointOf(l.b, idB)))
+	b := bench{lab: l, family: 4}
+	quiet := func(i uint16) ip { return tcp(b.at(b.a, 40000+i), b.at(b.b, 8080), syn) }
+	datagram := udp(b.at(b.a, 40000), b.at(b.b, 9000), bytes.Repeat([]byte("x"), 120))
+	first, late := datagram, datagram
+	first.more, first.id, first.payload = true, 7, datagram.payload[:64]
+	late.offset, late.id, late.payload = 8, 7, datagram.payload[64:]
+	for i := range uint16(20) {
+		b.passes(t, "a's connections", b.a, quiet(i))
+	}
+	b.passes(t, "a's first fragment", b.a, first)
+	n.Do(t, func() error {
+		for i := range uint16(12000) {
+			flood := udp(netip.AddrPortFrom(b.b.Addr4, 1000+i), netip.AddrPortFrom(l.d.Addr4, 53), []byte("x"))
+			flood.more, flood.id = true, i
+			if _, _, _, err := l.paths[0].RunProgram("from_pod", b.b.Index, 0, flood.frame()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	b.passes(t, "a's second fragment", b.a, late)
+	left := map[uint8]int{}
+	for _, row := range rowsOf(t, l.paths[0], "conntrack") {
+		if strings.HasPrefix(row, "TCP") {
+			left[6]++
+		} else {
+			left[17]++
+		}
+	}
+	if most := 2*8192/16 + 2; left[6] != 40 || left[17] < 500 || left[17] > most { // two are of a's datagram
+		t.Errorf("of a's 40 entries %d are left, of b's %d, want all and at most %d", left[6], left[17], most)
+	}
+}
+
+// A client may ask one backend by two addresses of its Service, from one port:
+// the answers are told apart.
+func TestOneBackendTwoAddresses(t *testing.T) {
+	for _, b := range newLab(t, true).benches() {
+		client := netip.AddrPortFrom(b.Client.Addr(b.family), 5000)
+		uplink := b.Nodes[0].Uplink
+		for _, local := range []nodes.Machine{b.b.Machine, b.Nodes[0].Machine} {
+			s := service{host: 1, nodePort: 30080, backends: []nodes.Machine{local}}
+			b.serve(s)
+			backend := netip.AddrPortFrom(local.Addr(b.family), 8080)
+			at := []netip.AddrPort{netip.AddrPortFrom(b.Nodes[0].Addr(b.family), 30080), netip.AddrPortFrom(s.address(97, b.family), 80)}
+			var seenAs []netip.AddrPort
+			for i, to := range append(at, at...) {
+				_, frame, reason := b.run(t, "from_uplink", uplink, tcp(client, to, syn))
+				got := look(t, frame)
+				if got.dst != backend || got.src.Addr() != client.Addr() {
+					t.Fatalf("SYN to %s became %s -> %s, reason %d", to, got.src, got.dst, reason)
+				}
+				if seenAs = append(seenAs, got.src); i >= 2 && got.src != seenAs[i-2] {
+					t.Errorf("SYN to %s again came from %s, before from %s", to, got.src, seenAs[i-2])
+				}
+			}
+			if seenAs[0] == seenAs[1] {
+				t.Fatalf("%s sees two connections from %s", backend, seenAs[0])
+			}
+			for i, to := range at {
+				answer := tcp(backend, seenAs[i], syn|ack)
+				var frame []byte
+				if local.Name == "b" {
+					_, frame, _ = b.run(t, "from_pod", b.b.Index, answer)
+				} else {
+					_, frame, _ = b.run(t, "to_uplink", uplink, answer)
+				}
+				if got := look(t, frame); got.src != to || got.dst != client {
+					t.Errorf("the answer of %s for %s became %s -> %s", backend, to, got.src, got.dst)
+				}
+			}
+		}
+	}
 }
 
 // A connection that begins anew while its old entries are collected stays.
@@ -128,10 +229,10 @@ func TestPortsRunOut(t *testing.T) {
 	n := g.Nodes[0]
 	p := n.AddPod(t, "a")
 	l := &lab{Ground: g, t: t, a: p}
+	datapath.SetSNATPorts(t, 20000, 20003)
 	n.Do(t, func() (err error) {
 		l.paths[0], err = datapath.Open(datapath.Options{
 			BPFFS: n.BPFFS, Cgroup: n.Root, Uplink: "eth0", IPv4: n.Addr4, IPv6: n.Addr6,
-			Ports: datapath.Ports{SNAT: datapath.PortRange{First: 20000, Last: 20003}},
 		})
 		return err
 	})

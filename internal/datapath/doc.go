@@ -16,4 +16,4 @@
 // sysctls (link does), and knows nothing of Kubernetes.
 package datapath
 
-//go:generate go tool bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel -tags linux -type event -type event_type -type hook -type drop -type scope -type frontend_flags -type backend_flags -type sock_way -type conn_table -type conn_flags -type ipcache_flags -type action -cflags "-mcpu=v3 -Wall -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu" node bpf/node.c
+//go:generate go tool bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel -tags linux -type event -type event_type -type hook -type drop -type scope -type frontend_flags -type backend_flags -type connected_socket -type setting -type conn_table -type conn_flags -type ipcache_flags -type action -cflags "-mcpu=v3 -Wall -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu" node bpf/node.c

@@ -2,9 +2,13 @@ package datapath
 
 import (
 	"fmt"
+	"testing"
 	"time"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/waggle-mesh/waggle/internal/datapath/kernel"
+	"github.com/waggle-mesh/waggle/internal/model"
 )
 
 // What the programs answer.
@@ -29,10 +33,24 @@ func (n *Node) Age(by time.Duration) error {
 	return err
 }
 
+// SetSNATPorts changes the ports of masqueraded connections for a test.
+func SetSNATPorts(t *testing.T, first, last uint16) {
+	before := snatPorts
+	t.Cleanup(func() { snatPorts = before })
+	snatPorts = model.PortRange{First: first, Last: last}
+}
+
+// AgeBackends makes backends look as if they had left that much earlier.
+func (n *Node) AgeBackends(by time.Duration) {
+	for b, since := range n.services.gone {
+		n.services.gone[b] = since.Add(-by)
+	}
+}
+
 // CollectWhile collects, and calls meanwhile after the first entry was found to
 // be past its time.
 func (n *Node) CollectWhile(meanwhile func()) (removed int, err error) {
-	now, err := monotonic()
+	now, err := kernel.Monotonic()
 	if err != nil {
 		return 0, err
 	}

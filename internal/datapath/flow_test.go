@@ -1,13 +1,19 @@
 package datapath_test
 
 import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
 	"net/netip"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/test/nodes"
 )
 
@@ -165,6 +171,105 @@ func TestNoBackends(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// At a Service's address, where no port of it is, nobody answers at once.
+func TestClosedPorts(t *testing.T) {
+	for name, sockets := range map[string]bool{"sockets": true, "packets": false} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, sockets)
+			s := service{host: 1, nodePort: 30080, backends: []nodes.Machine{l.b.Machine}}
+			l.serve(s)
+			inBothFamilies(t, func(t *testing.T, family int) {
+				l.route(s.address(97, family), l.Nodes[0])
+				refuses(t, &l.a.Machine, netip.AddrPortFrom(s.address(96, family), 81))
+				refuses(t, l.Client, netip.AddrPortFrom(s.address(97, family), 81))
+				if sockets {
+					refuses(t, &l.Nodes[0].Machine, netip.AddrPortFrom(s.address(96, family), 81))
+				}
+			})
+			// an address that nodes have, too, is theirs to answer at
+			l.must(l.paths[0].Frontends().Update(context.Background(), model.Frontend{
+				Address: netip.AddrPortFrom(l.Nodes[1].Addr4, 81), Protocol: model.TCP, Kind: model.LoadBalancer,
+				Service: model.Name{Namespace: "test", Name: "sb"}, Port: 80, Internal: model.BackendSetKey(model.Name{Namespace: "test", Name: "sb"}, 80, model.TCP, model.IPv4, false),
+			}))
+			l.Nodes[1].Serve(t, nodes.ServeRequest{Address: ":82"})
+			ask(t, &l.a.Machine, netip.AddrPortFrom(l.Nodes[1].Addr4, 82))
+		})
+	}
+}
+
+// connectedScript keeps UDP sockets to Services and tells who answers each,
+// whenever it is asked.
+const connectedScript = `
+import socket, sys
+sockets = []
+for to in sys.argv[1:]:
+    s = socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(3)
+    s.connect((to, 80))
+    sockets.append(s)
+for _ in sys.stdin:
+    answers = []
+    for s in sockets:
+        try:
+            s.send(b"x")
+            answers.append(s.recv(100).decode().split()[0])
+        except OSError as e:
+            answers.append(e.strerror)
+    print(",".join(answers), flush=True)
+`
+
+// A socket that is connected to a UDP backend learns that it serves no more, in
+// a pod and on the node; those of others stay.
+func TestConnectedDatagrams(t *testing.T) {
+	l := newLab(t, true)
+	one := service{host: 1, nodePort: 30081, backends: []nodes.Machine{l.b.Machine}}
+	two := service{host: 2, nodePort: 30082, backends: []nodes.Machine{l.b.Machine}}
+	l.serve(one)
+	l.serve(two)
+	for _, m := range []*nodes.Machine{&l.a.Machine, &l.Nodes[0].Machine} {
+		var out bytes.Buffer
+		script := exec.Command("python3", "-c", connectedScript, one.address(96, 4).String(), one.address(96, 6).String(), two.address(96, 4).String())
+		in, err := script.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, err := script.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		script.Stderr = &out
+		if err := m.Start(script, ""); err != nil {
+			t.Fatal(err)
+		}
+		answers := bufio.NewReader(lines)
+		says := func(what, want string) {
+			t.Helper()
+			io.WriteString(in, "\n")
+			if got, err := answers.ReadString('\n'); strings.TrimSpace(got) != want || err != nil {
+				t.Errorf("%s, %s: %q %v %s, want %q", m.Name, what, got, err, &out, want)
+			}
+		}
+		says("connected", "b,b,b")
+		one.backends = []nodes.Machine{l.d.Machine}
+		l.serve(one)
+		collect := func() {
+			t.Helper()
+			if _, err := l.paths[0].Collect(); err != nil {
+				t.Error(err)
+			}
+		}
+		collect()
+		says("while answers may be late", "b,b,b")
+		l.paths[0].AgeBackends(time.Minute)
+		collect()
+		says("when b has left", "Destination address required,Destination address required,b")
+		in.Close()
+		script.Wait()
+		one.backends = []nodes.Machine{l.b.Machine}
+		l.serve(one)
 	}
 }
 

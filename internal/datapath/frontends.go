@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/waggle-mesh/waggle/internal/datapath/names"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -100,7 +101,7 @@ type frontendEntry struct {
 // entriesFrom are the entries of a row: one for each of its addresses and of
 // those who may ask.
 func (s *services) entriesFrom(row model.Frontend) ([]frontendEntry, error) {
-	id, err := s.names.of(nameService, fmt.Sprintf("%s:%d", row.Service, row.Port))
+	id, err := s.names.Of(names.Service, fmt.Sprintf("%s:%d", row.Service, row.Port))
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +137,7 @@ func (s *services) setNumber(row model.Frontend, set string) (uint32, error) {
 	if set == "" {
 		return 0, nil
 	}
-	number, ok := s.names.find(nameSet, set)
+	number, ok := s.names.Find(names.Set, set)
 	if _, written := s.sets[number]; !ok || !written {
 		return 0, fmt.Errorf("frontend %s: its backends are not written yet", row.Address)
 	}
@@ -177,7 +178,7 @@ func flagsFrom(row model.Frontend) uint8 {
 func (b BackendSets) Update(_ context.Context, row model.BackendSet) (struct{}, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	number, err := b.names.of(nameSet, row.Key())
+	number, err := b.names.Of(names.Set, row.Key())
 	if err != nil {
 		return struct{}{}, err
 	}
@@ -189,7 +190,7 @@ func (b BackendSets) Update(_ context.Context, row model.BackendSet) (struct{}, 
 func (b BackendSets) Delete(_ context.Context, key string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	number, ok := b.names.find(nameSet, key)
+	number, ok := b.names.Find(names.Set, key)
 	if !ok {
 		return nil
 	}
@@ -206,7 +207,7 @@ func (b BackendSets) Prune(_ context.Context, keys []string) error {
 	defer b.mu.Unlock()
 	wanted := map[uint32]bool{}
 	for _, key := range keys {
-		if number, ok := b.names.find(nameSet, key); ok {
+		if number, ok := b.names.Find(names.Set, key); ok {
 			wanted[number] = true
 			b.setKeys[number] = key
 		}

@@ -14,8 +14,10 @@ func TestHeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := fmt.Sprintf(`(?m)^#define LAYOUT %d$`, layout); !regexp.MustCompile(want).Match(text) {
-		t.Errorf("maps.h does not say %s", want)
+	for name, number := range map[string]int{"LAYOUT": layout, "STATE": state} {
+		if want := fmt.Sprintf(`(?m)^#define %s %d$`, name, number); !regexp.MustCompile(want).Match(text) {
+			t.Errorf("maps.h does not say %s", want)
+		}
 	}
 	drops := regexp.MustCompile(`(?m)^\tDROP_\w+ = (\d+),`).FindAllSubmatch(text, -1)
 	if len(drops) < 15 {

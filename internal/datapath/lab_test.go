@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/waggle-mesh/waggle/internal/datapath"
+	"github.com/waggle-mesh/waggle/internal/link"
 	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/test/nodes"
 )
@@ -54,7 +55,7 @@ func openNode(t *testing.T, n *nodes.Node, cgroup string) *datapath.Node {
 	var path *datapath.Node
 	n.Do(t, func() error {
 		var err error
-		path, err = datapath.Open(datapath.Options{BPFFS: n.BPFFS, Cgroup: cgroup, Uplink: "eth0", IPv4: n.Addr4, IPv6: n.Addr6})
+		path, err = datapath.Open(datapath.Options{BPFFS: n.BPFFS, Cgroup: cgroup, Uplink: "eth0", IPv4: n.Addr4, IPv6: n.Addr6, Disconnect: link.DestroyDatagrams})
 		if err != nil {
 			return err
 		}

@@ -1,9 +1,12 @@
 package datapath
 
 import (
+	"errors"
 	"math/bits"
 	"net/netip"
 	"unsafe"
+
+	"github.com/cilium/ebpf"
 )
 
 // The generated types are the maps' keys and values; here is how they are
@@ -27,6 +30,8 @@ const (
 	connProxy    = uint16(nodeConnFlagsCONN_PROXY)
 	connFIN      = uint16(nodeConnFlagsCONN_FIN)
 	connAnswered = uint16(nodeConnFlagsCONN_ANSWERED)
+	connFINBack  = uint16(nodeConnFlagsCONN_FIN_BACK)
+	connReset    = uint16(nodeConnFlagsCONN_RESET)
 
 	ipcacheCluster = uint32(nodeIpcacheFlagsIPCACHE_CLUSTER)
 )
@@ -66,4 +71,12 @@ func (k nodeIpcacheKey) prefix() netip.Prefix {
 		return netip.PrefixFrom(addr, int(k.Prefix)-96)
 	}
 	return netip.PrefixFrom(netip.AddrFrom16(addr.As16()), int(k.Prefix))
+}
+
+// remove deletes an entry that may be missing.
+func remove(m *ebpf.Map, key any) error {
+	if err := m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return err
+	}
+	return nil
 }

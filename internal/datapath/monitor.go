@@ -11,12 +11,15 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/waggle-mesh/waggle/internal/datapath/kernel"
+	"github.com/waggle-mesh/waggle/internal/datapath/names"
 )
 
 // Event is what the programs tell about a packet.
 type Event struct {
 	Time                time.Duration // since the machine's start
-	Type                string        // "drop", "trace", "verdict"
+	Type                string        // "drop", "trace"
 	Reason              uint8         // of a drop
 	Hook                string        // the program that told it
 	Protocol            uint8
@@ -26,6 +29,7 @@ type Event struct {
 	Endpoint            uint32 // whose policy was asked; 0: none
 	Interface           uint32 // index
 	Length              uint32 // bytes
+	Rule                string // that decided; empty: none
 }
 
 // String is the line of `waggle monitor`.
@@ -34,19 +38,50 @@ func (e Event) String() string {
 	if e.Type == "drop" {
 		what = "xx drop (" + Reason(e.Reason) + ")"
 	}
-	return fmt.Sprintf("%s %s endpoint %d, ifindex %d, identity %d->%d: %s -> %s %s, %d bytes",
+	by := ""
+	if e.Rule != "" {
+		by = " by " + e.Rule
+	}
+	return fmt.Sprintf("%s %s endpoint %d, ifindex %d, identity %d->%d: %s -> %s %s, %d bytes%s",
 		what, e.Hook, e.Endpoint, e.Interface, e.SourceIdentity, e.DestinationIdentity, e.Source, e.Destination,
-		protocolName(e.Protocol), e.Length)
+		names.Protocol(e.Protocol), e.Length, by)
 }
 
 var (
-	eventTypes = map[uint8]string{1: "drop", 2: "trace", 3: "verdict"}
-	hookNames  = map[uint8]string{1: "from-pod", 2: "to-pod", 3: "from-uplink", 4: "to-uplink", 5: "socket"}
+	eventTypes = map[uint8]string{1: "drop", 2: "trace"}
+	hookNames  = map[uint8]string{1: "from-pod", 2: "to-pod", 3: "from-uplink", 4: "to-uplink"}
 )
 
-// Monitor calls f for every event until ctx ends. Each event reaches one
-// reader alone.
+// traceFor is how long the programs trace after whoever wants it has last said
+// so.
+const traceFor = 3 * time.Second
+
+// Trace makes the programs tell of every new connection, until ctx ends and a
+// few seconds more. Drops are told always.
+func (r *Reader) Trace(ctx context.Context) error {
+	for {
+		now, err := kernel.Monotonic()
+		if err == nil {
+			err = r.maps["settings"].Put(uint32(nodeSettingSETTING_TRACE), uint64(now+traceFor))
+		}
+		if err != nil {
+			return fmt.Errorf("switch traces on: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(traceFor / 3):
+		}
+	}
+}
+
+// Monitor calls f for every event from now on until ctx ends. Each event
+// reaches one reader alone.
 func (r *Reader) Monitor(ctx context.Context, f func(Event)) error {
+	began, err := kernel.Monotonic()
+	if err != nil {
+		return err
+	}
 	events, err := ringbuf.NewReader(r.maps["events"])
 	if err != nil {
 		return fmt.Errorf("open events: %w", err)
@@ -63,39 +98,31 @@ func (r *Reader) Monitor(ctx context.Context, f func(Event)) error {
 		if err != nil {
 			return fmt.Errorf("read events: %w", err)
 		}
-		if len(record.RawSample) >= int(unsafe.Sizeof(nodeEvent{})) {
-			f(eventFrom((*nodeEvent)(unsafe.Pointer(&record.RawSample[0]))))
+		if len(record.RawSample) < int(unsafe.Sizeof(nodeEvent{})) {
+			continue
+		}
+		// what nobody read has lain there since
+		if e := r.eventFrom((*nodeEvent)(unsafe.Pointer(&record.RawSample[0]))); e.Time >= began {
+			f(e)
 		}
 	}
 }
 
-func eventFrom(e *nodeEvent) Event {
-	return Event{
+func (r *Reader) eventFrom(e *nodeEvent) Event {
+	event := Event{
 		Time: time.Duration(e.Time), Type: eventTypes[e.Type], Reason: e.Reason, Hook: hookNames[e.Hook], Protocol: e.Proto,
 		Source: endOf(e.Src, e.Sport), Destination: endOf(e.Dst, e.Dport),
 		SourceIdentity: e.SrcIdentity, DestinationIdentity: e.DstIdentity,
 		Endpoint: e.Endpoint, Interface: e.Ifindex, Length: e.Length,
 	}
-}
-
-// reasons are enum drop of bpf/maps.h, in Cilium's words where it has them.
-var reasons = map[uint8]string{
-	0: "Forwarded", 132: "Invalid source ip", 133: "Policy denied", 134: "Invalid packet", 135: "CT: Truncated or invalid header",
-	142: "Unknown L4 protocol", 150: "Unknown L3 target address", 155: "CT: Map insertion failed", 156: "Invalid IPv6 extension header",
-	157: "IP fragmentation not supported", 158: "Service backend not found", 167: "No mapping for NAT masquerade",
-	168: "Unsupported protocol for NAT masquerade", 175: "First logical datagram fragment not found",
-	176: "Forbidden ICMPv6 message", 181: "Policy denied by denylist", 196: "TTL exceeded",
-	230: "No proxy listens", 231: "Source port reserved for the proxy", 232: "Proxy traffic that was not judged",
-	233: "Proxy traffic from a port that is not reserved",
+	if e.Rule != 0 {
+		event.Rule = r.nameOf(e.Rule, names.Rule)
+	}
+	return event
 }
 
 // Reason is the name of a reason for dropping packets.
-func Reason(number uint8) string {
-	if name, ok := reasons[number]; ok {
-		return name
-	}
-	return fmt.Sprint(number)
-}
+func Reason(number uint8) string { return names.Reason(number) }
 
 // Counter is a number of packets since the maps were made.
 type Counter struct {

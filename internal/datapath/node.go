@@ -4,8 +4,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,24 +11,30 @@ import (
 	"sync"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
-	"golang.org/x/sys/unix"
+
+	"github.com/waggle-mesh/waggle/internal/datapath/kernel"
+	"github.com/waggle-mesh/waggle/internal/datapath/pin"
 )
 
-// layout is LAYOUT of bpf/maps.h: it counts up when a key, a value or what
-// they mean changes.
-const layout = 1
+// layout and state are LAYOUT and STATE of bpf/maps.h: they count up when a key,
+// a value or what they mean changes, of rows that the agent writes and of what
+// the programs write.
+const layout, state = 2, 2
+
+// rowMaps hold rows of the agent's tables: those of another layout are filled
+// anew. All others hold what the programs write, and live on.
+var rowMaps = []string{"backends", "endpoints", "frontends", "ipcache", "names", "policy", "sets", "vips"}
 
 // Node is the data path of this node.
 type Node struct {
 	options Options
 	root    string // the folder on the bpffs
-	maps    string // the folder of the maps
+	maps    string // the folder of the maps of rows
+	states  []*pin.Map
 	objects nodeObjects
 
 	services *services
 	policies *policies
-	switches sync.Mutex // settings are read, changed and written
 
 	mu       sync.Mutex
 	prefixes map[string]nodeIpcacheKey // by row
@@ -40,14 +44,14 @@ type Node struct {
 // Open loads the programs of the node in whose network namespace the calling
 // thread is. It takes over the maps and links that an earlier agent left:
 // programs are replaced where they are attached, without a packet being missed.
-// If the layout of the maps has changed, new ones are made beside the old, and
-// everything stays as it is until Commit.
+// If the layout or the size of maps has changed, new ones are made beside the
+// old, and everything stays as it is until Commit.
 func Open(options Options) (*Node, error) {
 	options, err := options.complete()
 	if err != nil {
 		return nil, err
 	}
-	if err := checkKernel(); err != nil {
+	if err := kernel.Check(options.BPFFS, options.Cgroup); err != nil {
 		return nil, err
 	}
 	spec, err := nodeSpec(options)
@@ -56,26 +60,37 @@ func Open(options Options) (*Node, error) {
 	}
 	n := &Node{options: options, root: filepath.Join(options.BPFFS, "waggle")}
 	n.maps = filepath.Join(n.root, "maps-"+fingerprint(spec))
-	if err := os.MkdirAll(n.maps, 0o700); err != nil {
-		return nil, fmt.Errorf("make folder for maps: %w", err)
+	for _, folder := range []string{n.maps, n.stateFolder()} {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return nil, fmt.Errorf("make folder for maps: %w", err)
+		}
 	}
-	if err := n.load(spec); err != nil {
-		return nil, err
+	err = n.load(spec)
+	if err == nil {
+		err = n.start()
 	}
-	if err := n.start(); err != nil {
-		n.objects.Close()
+	if err != nil {
+		n.Close()
 		return nil, err
 	}
 	return n, nil
 }
 
+func (n *Node) stateFolder() string { return filepath.Join(n.root, "state") }
+
 func (n *Node) start() error {
 	if err := n.read(); err != nil {
+		return err
+	}
+	if err := n.listSockets(); err != nil {
 		return err
 	}
 	others, err := n.otherMaps()
 	if err != nil {
 		return err
+	}
+	for _, m := range n.states {
+		others = append(others, m.Before...)
 	}
 	if n.pending = len(others) > 0 && n.attached(); n.pending {
 		return nil
@@ -89,7 +104,7 @@ func nodeSpec(options Options) (*ebpf.CollectionSpec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read programs: %w", err)
 	}
-	cookie, err := netnsCookie()
+	cookie, err := kernel.NetnsCookie()
 	if err != nil {
 		return nil, err
 	}
@@ -107,30 +122,48 @@ func nodeSpec(options Options) (*ebpf.CollectionSpec, error) {
 			spec.Maps[name].MaxEntries = size
 		}
 	}
-	for name, m := range spec.Maps {
-		if !strings.HasPrefix(name, ".") {
-			m.Pinning = ebpf.PinByName
-		}
+	spec.Maps["seats"].MaxEntries = max(spec.Maps["conntrack"].MaxEntries/2, 1)
+	for _, name := range rowMaps {
+		spec.Maps[name].Pinning = ebpf.PinByName
 	}
 	return spec, nil
 }
 
-// fingerprint names the layout of the maps: programs can take over maps of the
-// same fingerprint alone.
+// ownMaps belong to the programs of one agent: no packet leaves anything in
+// them. Constants are among them.
+func ownMap(name string) bool {
+	return name == "scratch" || name == "answers" || strings.HasPrefix(name, ".")
+}
+
+// fingerprint names the layout of the maps of rows: programs can take over those
+// of the same fingerprint alone.
 func fingerprint(spec *ebpf.CollectionSpec) string {
 	sum := sha256.New()
 	fmt.Fprintln(sum, layout)
-	for _, name := range slices.Sorted(maps.Keys(spec.Maps)) {
-		if m := spec.Maps[name]; m.Pinning == ebpf.PinByName {
-			fmt.Fprintln(sum, name, m.Type, m.KeySize, m.ValueSize, m.MaxEntries, m.Flags)
-		}
+	for _, name := range rowMaps {
+		m := spec.Maps[name]
+		fmt.Fprintln(sum, name, m.Type, m.KeySize, m.ValueSize, m.MaxEntries, m.Flags)
 	}
 	return fmt.Sprintf("%d-%x", layout, sum.Sum(nil)[:4])
 }
 
 // load loads the programs, with maps that are made unless they are there.
 func (n *Node) load(spec *ebpf.CollectionSpec) error {
-	err := spec.LoadAndAssign(&n.objects, &ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: n.maps}})
+	replacements := map[string]*ebpf.Map{}
+	for name, s := range spec.Maps {
+		if ownMap(name) || slices.Contains(rowMaps, name) {
+			continue
+		}
+		m, err := pin.Open(n.stateFolder(), state, s)
+		if err != nil {
+			return err
+		}
+		n.states = append(n.states, m)
+		replacements[name] = m.Map
+	}
+	err := spec.LoadAndAssign(&n.objects, &ebpf.CollectionOptions{
+		Maps: ebpf.MapOptions{PinPath: n.maps}, MapReplacements: replacements,
+	})
 	var rejected *ebpf.VerifierError
 	if errors.As(err, &rejected) {
 		return fmt.Errorf("load programs: the kernel's verifier says:\n%+v", rejected)
@@ -141,7 +174,7 @@ func (n *Node) load(spec *ebpf.CollectionSpec) error {
 	return nil
 }
 
-// otherMaps are the folders of maps of other layouts.
+// otherMaps are the folders of maps of rows of other layouts.
 func (n *Node) otherMaps() ([]string, error) {
 	found, err := filepath.Glob(filepath.Join(n.root, "maps-*"))
 	if err != nil {
@@ -157,7 +190,7 @@ func (n *Node) Commit() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.pending {
-		if err := n.attach(); err != nil {
+		if err := n.takeTurns(); err != nil {
 			return err
 		}
 		n.pending = false
@@ -166,49 +199,52 @@ func (n *Node) Commit() error {
 	for _, path := range others {
 		err = errors.Join(err, os.RemoveAll(path))
 	}
+	for _, m := range n.states {
+		err = errors.Join(err, m.Forget())
+	}
 	return err
+}
+
+// takeTurns puts the programs in the place of those of another layout. What
+// these have written to maps that now have another size is copied before, and
+// what they write until they are gone, after it.
+func (n *Node) takeTurns() error {
+	copyStates := func() (err error) {
+		for _, m := range n.states {
+			err = errors.Join(err, m.Adopt())
+		}
+		return err
+	}
+	if err := copyStates(); err != nil {
+		return err
+	}
+	if err := n.attach(); err != nil {
+		return err
+	}
+	return copyStates()
 }
 
 // Close lets go of programs and maps, which go on working.
 func (n *Node) Close() error {
+	for _, m := range n.states {
+		m.Close()
+	}
 	return n.objects.Close()
 }
 
 // Cleanup detaches all programs and removes all maps below a bpffs; empty: the
 // one that /proc/mounts names. Nothing there is no error.
 func Cleanup(bpffs string) error {
-	bpffs, err := mountPoint(bpffs, bpfFS)
+	bpffs, err := kernel.BPF.Mount(bpffs)
 	if err != nil {
 		return err
 	}
 	root := filepath.Join(bpffs, "waggle")
-	if err := detachAll(root); err != nil {
+	if err := pin.DetachAll(root); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(root); err != nil {
 		return fmt.Errorf("remove %s: %w", root, err)
 	}
 	return nil
-}
-
-// detachAll ends all links below a folder. A link whose pin is removed ends too,
-// but only a while later.
-func detachAll(root string) error {
-	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		l, err := link.LoadPinnedLink(path, nil)
-		if err != nil {
-			return nil // a map, or a program
-		}
-		defer l.Close()
-		if err := l.Detach(); err != nil && !errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, unix.ENOLINK) {
-			return fmt.Errorf("detach %s: %w", path, err)
-		}
-		return nil
-	})
 }

@@ -67,13 +67,17 @@ type nodeConn struct {
 type nodeConnFlags uint32
 
 const (
-	nodeConnFlagsCONN_REPLY    nodeConnFlags = 1
-	nodeConnFlagsCONN_DNAT     nodeConnFlags = 2
-	nodeConnFlagsCONN_SNAT     nodeConnFlags = 4
-	nodeConnFlagsCONN_PROXY    nodeConnFlags = 8
-	nodeConnFlagsCONN_FIN      nodeConnFlags = 16
-	nodeConnFlagsCONN_ANSWERED nodeConnFlags = 32
-	nodeConnFlagsCONN_NODE     nodeConnFlags = 64
+	nodeConnFlagsCONN_REPLY     nodeConnFlags = 1
+	nodeConnFlagsCONN_DNAT      nodeConnFlags = 2
+	nodeConnFlagsCONN_SNAT      nodeConnFlags = 4
+	nodeConnFlagsCONN_PROXY     nodeConnFlags = 8
+	nodeConnFlagsCONN_FIN       nodeConnFlags = 16
+	nodeConnFlagsCONN_ANSWERED  nodeConnFlags = 32
+	nodeConnFlagsCONN_SNAT_PORT nodeConnFlags = 64
+	nodeConnFlagsCONN_FIN_BACK  nodeConnFlags = 128
+	nodeConnFlagsCONN_RESET     nodeConnFlags = 256
+	nodeConnFlagsCONN_INSIDE    nodeConnFlags = 512
+	nodeConnFlagsCONN_ENDING    nodeConnFlags = 400
 )
 
 type nodeConnKey struct {
@@ -93,6 +97,31 @@ const (
 	nodeConnTableCONN_VERDICT nodeConnTable = 0
 	nodeConnTableCONN_NAT     nodeConnTable = 1
 )
+
+type nodeConnectedSocket struct {
+	_      structs.HostLayout
+	Cookie uint64
+	Netns  uint64
+	With   nodeConversation
+	_      [4]byte
+}
+
+type nodeConversation struct {
+	_           structs.HostLayout
+	Service     nodeAddr
+	Backend     nodeAddr
+	ServicePort uint16
+	BackendPort uint16
+	Proto       uint8
+	Pad         [3]uint8
+	Slot        uint32
+}
+
+type nodeConversations struct {
+	_    structs.HostLayout
+	At   [8]nodeConversation
+	Next uint32
+}
 
 type nodeDark struct {
 	_     structs.HostLayout
@@ -134,6 +163,7 @@ type nodeEndpoint struct {
 	HostMac  [6]uint8
 	Enforce  uint8
 	Pad      [3]uint8
+	Netns    uint64
 }
 
 type nodeEvent struct {
@@ -152,15 +182,14 @@ type nodeEvent struct {
 	Endpoint    uint32
 	Ifindex     uint32
 	Length      uint32
-	_           [4]byte
+	Rule        uint32
 }
 
 type nodeEventType uint32
 
 const (
-	nodeEventTypeEVENT_DROP    nodeEventType = 1
-	nodeEventTypeEVENT_TRACE   nodeEventType = 2
-	nodeEventTypeEVENT_VERDICT nodeEventType = 3
+	nodeEventTypeEVENT_DROP  nodeEventType = 1
+	nodeEventTypeEVENT_TRACE nodeEventType = 2
 )
 
 type nodeFlow struct {
@@ -182,6 +211,8 @@ type nodeFlow struct {
 		Icmp     uint8
 		More     uint8
 		Pad      uint8
+		Pad2     uint16
+		Check    uint16
 		_        [2]byte
 		Id       uint32
 	}
@@ -193,6 +224,7 @@ type nodeFlow struct {
 		SrcIdentity uint32
 		DstIdentity uint32
 		Endpoint    uint32
+		Rule        uint32
 	}
 	C   nodeConn
 	Src nodeEndpoint
@@ -202,17 +234,13 @@ type nodeFlow struct {
 
 type nodeFragment struct {
 	_     structs.HostLayout
-	Sport uint16
-	Dport uint16
-}
-
-type nodeFragmentKey struct {
-	_     structs.HostLayout
 	Src   nodeAddr
 	Dst   nodeAddr
 	Id    uint32
 	Proto uint8
 	Pad   [3]uint8
+	Sport uint16
+	Dport uint16
 }
 
 type nodeFrontend struct {
@@ -251,7 +279,6 @@ const (
 	nodeHookHOOK_TO_POD      nodeHook = 2
 	nodeHookHOOK_FROM_UPLINK nodeHook = 3
 	nodeHookHOOK_TO_UPLINK   nodeHook = 4
-	nodeHookHOOK_SOCKET      nodeHook = 5
 )
 
 type nodeIcmpError struct {
@@ -324,17 +351,24 @@ const (
 	nodeScopeSCOPE_INTERNAL nodeScope = 1
 )
 
+type nodeSeatKey struct {
+	_     structs.HostLayout
+	Owner uint32
+	Seat  uint32
+}
+
 type nodeSet struct {
 	_     structs.HostLayout
 	Count uint32
 }
 
-type nodeSettings struct {
-	_        structs.HostLayout
-	Trace    uint8
-	Pad      [3]uint8
-	Revision uint32
-}
+type nodeSetting uint32
+
+const (
+	nodeSettingSETTING_TRACE    nodeSetting = 0
+	nodeSettingSETTING_REVISION nodeSetting = 1
+	nodeSettingSETTINGS         nodeSetting = 2
+)
 
 type nodeSlotKey struct {
 	_    structs.HostLayout
@@ -342,76 +376,65 @@ type nodeSlotKey struct {
 	Slot uint32
 }
 
-type nodeSockKey struct {
-	_      structs.HostLayout
-	Cookie uint64
-	Addr   nodeAddr
-	Port   uint16
-	Proto  uint8
-	Way    uint8
-	Pad    [4]uint8
+type nodeVip struct {
+	_     structs.HostLayout
+	Ports uint32
 }
-
-type nodeSockValue struct {
-	_    structs.HostLayout
-	Addr nodeAddr
-	Port uint16
-	Pad  uint16
-	Slot uint32
-}
-
-type nodeSockWay uint32
-
-const (
-	nodeSockWaySOCK_REVERSE nodeSockWay = 0
-	nodeSockWaySOCK_FORWARD nodeSockWay = 1
-)
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	nodeMapActive           = "active"
-	nodeMapAnswers          = "answers"
-	nodeMapBackends         = "backends"
-	nodeMapConntrack        = "conntrack"
-	nodeMapDark             = "dark"
-	nodeMapEndpoints        = "endpoints"
-	nodeMapEvents           = "events"
-	nodeMapFragments        = "fragments"
-	nodeMapFrontends        = "frontends"
-	nodeMapIpcache          = "ipcache"
-	nodeMapListeners        = "listeners"
-	nodeMapMetrics          = "metrics"
-	nodeMapNames            = "names"
-	nodeMapPolicy           = "policy"
-	nodeMapScratch          = "scratch"
-	nodeMapSets             = "sets"
-	nodeMapSettings         = "settings"
-	nodeMapSockets          = "sockets"
-	nodeProgConnect4        = "connect4"
-	nodeProgConnect6        = "connect6"
-	nodeProgFromPod         = "from_pod"
-	nodeProgFromUplink      = "from_uplink"
-	nodeProgGetpeername4    = "getpeername4"
-	nodeProgGetpeername6    = "getpeername6"
-	nodeProgRecvmsg4        = "recvmsg4"
-	nodeProgRecvmsg6        = "recvmsg6"
-	nodeProgSendmsg4        = "sendmsg4"
-	nodeProgSendmsg6        = "sendmsg6"
-	nodeProgToPod           = "to_pod"
-	nodeProgToUplink        = "to_uplink"
-	nodeVarCfgDark          = "cfg_dark"
-	nodeVarCfgNodeNetns     = "cfg_node_netns"
-	nodeVarCfgNodePortFirst = "cfg_node_port_first"
-	nodeVarCfgNodePortLast  = "cfg_node_port_last"
-	nodeVarCfgNodeV4        = "cfg_node_v4"
-	nodeVarCfgNodeV6        = "cfg_node_v6"
-	nodeVarCfgReservedFirst = "cfg_reserved_first"
-	nodeVarCfgReservedLast  = "cfg_reserved_last"
-	nodeVarCfgSnatFirst     = "cfg_snat_first"
-	nodeVarCfgSnatLast      = "cfg_snat_last"
-	nodeVarCfgUplink        = "cfg_uplink"
+	nodeMapActive                = "active"
+	nodeMapAnswers               = "answers"
+	nodeMapBackends              = "backends"
+	nodeMapConnected             = "connected"
+	nodeMapConntrack             = "conntrack"
+	nodeMapDark                  = "dark"
+	nodeMapDatagrams             = "datagrams"
+	nodeMapEndpoints             = "endpoints"
+	nodeMapEvents                = "events"
+	nodeMapFragments             = "fragments"
+	nodeMapFrontends             = "frontends"
+	nodeMapIpcache               = "ipcache"
+	nodeMapListeners             = "listeners"
+	nodeMapMetrics               = "metrics"
+	nodeMapNames                 = "names"
+	nodeMapPolicy                = "policy"
+	nodeMapScratch               = "scratch"
+	nodeMapSeats                 = "seats"
+	nodeMapSets                  = "sets"
+	nodeMapSettings              = "settings"
+	nodeMapStraight              = "straight"
+	nodeMapVips                  = "vips"
+	nodeProgConnect4             = "connect4"
+	nodeProgConnect6             = "connect6"
+	nodeProgFromPod              = "from_pod"
+	nodeProgFromUplink           = "from_uplink"
+	nodeProgGetpeername4         = "getpeername4"
+	nodeProgGetpeername6         = "getpeername6"
+	nodeProgListConnected        = "list_connected"
+	nodeProgRecvmsg4             = "recvmsg4"
+	nodeProgRecvmsg6             = "recvmsg6"
+	nodeProgSendmsg4             = "sendmsg4"
+	nodeProgSendmsg6             = "sendmsg6"
+	nodeProgToPod                = "to_pod"
+	nodeProgToUplink             = "to_uplink"
+	nodeVarCfgDark               = "cfg_dark"
+	nodeVarCfgNobodysConnections = "cfg_nobodys_connections"
+	nodeVarCfgNodeNetns          = "cfg_node_netns"
+	nodeVarCfgNodePortFirst      = "cfg_node_port_first"
+	nodeVarCfgNodePortLast       = "cfg_node_port_last"
+	nodeVarCfgNodeV4             = "cfg_node_v4"
+	nodeVarCfgNodeV6             = "cfg_node_v6"
+	nodeVarCfgPodConnections     = "cfg_pod_connections"
+	nodeVarCfgReservedFirst      = "cfg_reserved_first"
+	nodeVarCfgReservedLast       = "cfg_reserved_last"
+	nodeVarCfgSnatFirst          = "cfg_snat_first"
+	nodeVarCfgSnatLast           = "cfg_snat_last"
+	nodeVarCfgUplink             = "cfg_uplink"
+	nodeVarCfgWorldV4            = "cfg_world_v4"
+	nodeVarCfgWorldV6            = "cfg_world_v6"
 )
 
 // loadNode returns the embedded CollectionSpec for node.
@@ -456,18 +479,19 @@ type nodeSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type nodeProgramSpecs struct {
-	Connect4     *ebpf.ProgramSpec `ebpf:"connect4"`
-	Connect6     *ebpf.ProgramSpec `ebpf:"connect6"`
-	FromPod      *ebpf.ProgramSpec `ebpf:"from_pod"`
-	FromUplink   *ebpf.ProgramSpec `ebpf:"from_uplink"`
-	Getpeername4 *ebpf.ProgramSpec `ebpf:"getpeername4"`
-	Getpeername6 *ebpf.ProgramSpec `ebpf:"getpeername6"`
-	Recvmsg4     *ebpf.ProgramSpec `ebpf:"recvmsg4"`
-	Recvmsg6     *ebpf.ProgramSpec `ebpf:"recvmsg6"`
-	Sendmsg4     *ebpf.ProgramSpec `ebpf:"sendmsg4"`
-	Sendmsg6     *ebpf.ProgramSpec `ebpf:"sendmsg6"`
-	ToPod        *ebpf.ProgramSpec `ebpf:"to_pod"`
-	ToUplink     *ebpf.ProgramSpec `ebpf:"to_uplink"`
+	Connect4      *ebpf.ProgramSpec `ebpf:"connect4"`
+	Connect6      *ebpf.ProgramSpec `ebpf:"connect6"`
+	FromPod       *ebpf.ProgramSpec `ebpf:"from_pod"`
+	FromUplink    *ebpf.ProgramSpec `ebpf:"from_uplink"`
+	Getpeername4  *ebpf.ProgramSpec `ebpf:"getpeername4"`
+	Getpeername6  *ebpf.ProgramSpec `ebpf:"getpeername6"`
+	ListConnected *ebpf.ProgramSpec `ebpf:"list_connected"`
+	Recvmsg4      *ebpf.ProgramSpec `ebpf:"recvmsg4"`
+	Recvmsg6      *ebpf.ProgramSpec `ebpf:"recvmsg6"`
+	Sendmsg4      *ebpf.ProgramSpec `ebpf:"sendmsg4"`
+	Sendmsg6      *ebpf.ProgramSpec `ebpf:"sendmsg6"`
+	ToPod         *ebpf.ProgramSpec `ebpf:"to_pod"`
+	ToUplink      *ebpf.ProgramSpec `ebpf:"to_uplink"`
 }
 
 // nodeMapSpecs contains maps before they are loaded into the kernel.
@@ -477,8 +501,10 @@ type nodeMapSpecs struct {
 	Active    *ebpf.MapSpec `ebpf:"active"`
 	Answers   *ebpf.MapSpec `ebpf:"answers"`
 	Backends  *ebpf.MapSpec `ebpf:"backends"`
+	Connected *ebpf.MapSpec `ebpf:"connected"`
 	Conntrack *ebpf.MapSpec `ebpf:"conntrack"`
 	Dark      *ebpf.MapSpec `ebpf:"dark"`
+	Datagrams *ebpf.MapSpec `ebpf:"datagrams"`
 	Endpoints *ebpf.MapSpec `ebpf:"endpoints"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
 	Fragments *ebpf.MapSpec `ebpf:"fragments"`
@@ -489,26 +515,32 @@ type nodeMapSpecs struct {
 	Names     *ebpf.MapSpec `ebpf:"names"`
 	Policy    *ebpf.MapSpec `ebpf:"policy"`
 	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
+	Seats     *ebpf.MapSpec `ebpf:"seats"`
 	Sets      *ebpf.MapSpec `ebpf:"sets"`
 	Settings  *ebpf.MapSpec `ebpf:"settings"`
-	Sockets   *ebpf.MapSpec `ebpf:"sockets"`
+	Straight  *ebpf.MapSpec `ebpf:"straight"`
+	Vips      *ebpf.MapSpec `ebpf:"vips"`
 }
 
 // nodeVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type nodeVariableSpecs struct {
-	CfgDark          *ebpf.VariableSpec `ebpf:"cfg_dark"`
-	CfgNodeNetns     *ebpf.VariableSpec `ebpf:"cfg_node_netns"`
-	CfgNodePortFirst *ebpf.VariableSpec `ebpf:"cfg_node_port_first"`
-	CfgNodePortLast  *ebpf.VariableSpec `ebpf:"cfg_node_port_last"`
-	CfgNodeV4        *ebpf.VariableSpec `ebpf:"cfg_node_v4"`
-	CfgNodeV6        *ebpf.VariableSpec `ebpf:"cfg_node_v6"`
-	CfgReservedFirst *ebpf.VariableSpec `ebpf:"cfg_reserved_first"`
-	CfgReservedLast  *ebpf.VariableSpec `ebpf:"cfg_reserved_last"`
-	CfgSnatFirst     *ebpf.VariableSpec `ebpf:"cfg_snat_first"`
-	CfgSnatLast      *ebpf.VariableSpec `ebpf:"cfg_snat_last"`
-	CfgUplink        *ebpf.VariableSpec `ebpf:"cfg_uplink"`
+	CfgDark               *ebpf.VariableSpec `ebpf:"cfg_dark"`
+	CfgNobodysConnections *ebpf.VariableSpec `ebpf:"cfg_nobodys_connections"`
+	CfgNodeNetns          *ebpf.VariableSpec `ebpf:"cfg_node_netns"`
+	CfgNodePortFirst      *ebpf.VariableSpec `ebpf:"cfg_node_port_first"`
+	CfgNodePortLast       *ebpf.VariableSpec `ebpf:"cfg_node_port_last"`
+	CfgNodeV4             *ebpf.VariableSpec `ebpf:"cfg_node_v4"`
+	CfgNodeV6             *ebpf.VariableSpec `ebpf:"cfg_node_v6"`
+	CfgPodConnections     *ebpf.VariableSpec `ebpf:"cfg_pod_connections"`
+	CfgReservedFirst      *ebpf.VariableSpec `ebpf:"cfg_reserved_first"`
+	CfgReservedLast       *ebpf.VariableSpec `ebpf:"cfg_reserved_last"`
+	CfgSnatFirst          *ebpf.VariableSpec `ebpf:"cfg_snat_first"`
+	CfgSnatLast           *ebpf.VariableSpec `ebpf:"cfg_snat_last"`
+	CfgUplink             *ebpf.VariableSpec `ebpf:"cfg_uplink"`
+	CfgWorldV4            *ebpf.VariableSpec `ebpf:"cfg_world_v4"`
+	CfgWorldV6            *ebpf.VariableSpec `ebpf:"cfg_world_v6"`
 }
 
 // nodeObjects contains all objects after they have been loaded into the kernel.
@@ -534,8 +566,10 @@ type nodeMaps struct {
 	Active    *ebpf.Map `ebpf:"active"`
 	Answers   *ebpf.Map `ebpf:"answers"`
 	Backends  *ebpf.Map `ebpf:"backends"`
+	Connected *ebpf.Map `ebpf:"connected"`
 	Conntrack *ebpf.Map `ebpf:"conntrack"`
 	Dark      *ebpf.Map `ebpf:"dark"`
+	Datagrams *ebpf.Map `ebpf:"datagrams"`
 	Endpoints *ebpf.Map `ebpf:"endpoints"`
 	Events    *ebpf.Map `ebpf:"events"`
 	Fragments *ebpf.Map `ebpf:"fragments"`
@@ -546,9 +580,11 @@ type nodeMaps struct {
 	Names     *ebpf.Map `ebpf:"names"`
 	Policy    *ebpf.Map `ebpf:"policy"`
 	Scratch   *ebpf.Map `ebpf:"scratch"`
+	Seats     *ebpf.Map `ebpf:"seats"`
 	Sets      *ebpf.Map `ebpf:"sets"`
 	Settings  *ebpf.Map `ebpf:"settings"`
-	Sockets   *ebpf.Map `ebpf:"sockets"`
+	Straight  *ebpf.Map `ebpf:"straight"`
+	Vips      *ebpf.Map `ebpf:"vips"`
 }
 
 func (m *nodeMaps) Close() error {
@@ -556,8 +592,10 @@ func (m *nodeMaps) Close() error {
 		m.Active,
 		m.Answers,
 		m.Backends,
+		m.Connected,
 		m.Conntrack,
 		m.Dark,
+		m.Datagrams,
 		m.Endpoints,
 		m.Events,
 		m.Fragments,
@@ -568,9 +606,11 @@ func (m *nodeMaps) Close() error {
 		m.Names,
 		m.Policy,
 		m.Scratch,
+		m.Seats,
 		m.Sets,
 		m.Settings,
-		m.Sockets,
+		m.Straight,
+		m.Vips,
 	)
 }
 
@@ -578,35 +618,40 @@ func (m *nodeMaps) Close() error {
 //
 // It can be passed to loadNodeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type nodeVariables struct {
-	CfgDark          *ebpf.Variable `ebpf:"cfg_dark"`
-	CfgNodeNetns     *ebpf.Variable `ebpf:"cfg_node_netns"`
-	CfgNodePortFirst *ebpf.Variable `ebpf:"cfg_node_port_first"`
-	CfgNodePortLast  *ebpf.Variable `ebpf:"cfg_node_port_last"`
-	CfgNodeV4        *ebpf.Variable `ebpf:"cfg_node_v4"`
-	CfgNodeV6        *ebpf.Variable `ebpf:"cfg_node_v6"`
-	CfgReservedFirst *ebpf.Variable `ebpf:"cfg_reserved_first"`
-	CfgReservedLast  *ebpf.Variable `ebpf:"cfg_reserved_last"`
-	CfgSnatFirst     *ebpf.Variable `ebpf:"cfg_snat_first"`
-	CfgSnatLast      *ebpf.Variable `ebpf:"cfg_snat_last"`
-	CfgUplink        *ebpf.Variable `ebpf:"cfg_uplink"`
+	CfgDark               *ebpf.Variable `ebpf:"cfg_dark"`
+	CfgNobodysConnections *ebpf.Variable `ebpf:"cfg_nobodys_connections"`
+	CfgNodeNetns          *ebpf.Variable `ebpf:"cfg_node_netns"`
+	CfgNodePortFirst      *ebpf.Variable `ebpf:"cfg_node_port_first"`
+	CfgNodePortLast       *ebpf.Variable `ebpf:"cfg_node_port_last"`
+	CfgNodeV4             *ebpf.Variable `ebpf:"cfg_node_v4"`
+	CfgNodeV6             *ebpf.Variable `ebpf:"cfg_node_v6"`
+	CfgPodConnections     *ebpf.Variable `ebpf:"cfg_pod_connections"`
+	CfgReservedFirst      *ebpf.Variable `ebpf:"cfg_reserved_first"`
+	CfgReservedLast       *ebpf.Variable `ebpf:"cfg_reserved_last"`
+	CfgSnatFirst          *ebpf.Variable `ebpf:"cfg_snat_first"`
+	CfgSnatLast           *ebpf.Variable `ebpf:"cfg_snat_last"`
+	CfgUplink             *ebpf.Variable `ebpf:"cfg_uplink"`
+	CfgWorldV4            *ebpf.Variable `ebpf:"cfg_world_v4"`
+	CfgWorldV6            *ebpf.Variable `ebpf:"cfg_world_v6"`
 }
 
 // nodePrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to loadNodeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type nodePrograms struct {
-	Connect4     *ebpf.Program `ebpf:"connect4"`
-	Connect6     *ebpf.Program `ebpf:"connect6"`
-	FromPod      *ebpf.Program `ebpf:"from_pod"`
-	FromUplink   *ebpf.Program `ebpf:"from_uplink"`
-	Getpeername4 *ebpf.Program `ebpf:"getpeername4"`
-	Getpeername6 *ebpf.Program `ebpf:"getpeername6"`
-	Recvmsg4     *ebpf.Program `ebpf:"recvmsg4"`
-	Recvmsg6     *ebpf.Program `ebpf:"recvmsg6"`
-	Sendmsg4     *ebpf.Program `ebpf:"sendmsg4"`
-	Sendmsg6     *ebpf.Program `ebpf:"sendmsg6"`
-	ToPod        *ebpf.Program `ebpf:"to_pod"`
-	ToUplink     *ebpf.Program `ebpf:"to_uplink"`
+	Connect4      *ebpf.Program `ebpf:"connect4"`
+	Connect6      *ebpf.Program `ebpf:"connect6"`
+	FromPod       *ebpf.Program `ebpf:"from_pod"`
+	FromUplink    *ebpf.Program `ebpf:"from_uplink"`
+	Getpeername4  *ebpf.Program `ebpf:"getpeername4"`
+	Getpeername6  *ebpf.Program `ebpf:"getpeername6"`
+	ListConnected *ebpf.Program `ebpf:"list_connected"`
+	Recvmsg4      *ebpf.Program `ebpf:"recvmsg4"`
+	Recvmsg6      *ebpf.Program `ebpf:"recvmsg6"`
+	Sendmsg4      *ebpf.Program `ebpf:"sendmsg4"`
+	Sendmsg6      *ebpf.Program `ebpf:"sendmsg6"`
+	ToPod         *ebpf.Program `ebpf:"to_pod"`
+	ToUplink      *ebpf.Program `ebpf:"to_uplink"`
 }
 
 func (p *nodePrograms) Close() error {
@@ -617,6 +662,7 @@ func (p *nodePrograms) Close() error {
 		p.FromUplink,
 		p.Getpeername4,
 		p.Getpeername6,
+		p.ListConnected,
 		p.Recvmsg4,
 		p.Recvmsg6,
 		p.Sendmsg4,

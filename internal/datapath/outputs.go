@@ -2,23 +2,22 @@ package datapath
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 
-	"github.com/cilium/ebpf"
+	"github.com/waggle-mesh/waggle/internal/datapath/names"
 )
 
 // read takes note of what an earlier agent left in the maps.
 func (n *Node) read() error {
-	names, err := readNames(n.objects.Names)
+	named, err := names.Read(n.objects.Names)
 	if err != nil {
 		return err
 	}
-	if n.services, err = readServices(n, names); err != nil {
+	if n.services, err = readServices(n, named); err != nil {
 		return err
 	}
-	if n.policies, err = readPolicies(n, names); err != nil {
+	if n.policies, err = readPolicies(n, named); err != nil {
 		return err
 	}
 	return n.readPrefixes()
@@ -63,38 +62,4 @@ func (n *Node) SetListeners(numbers map[string]uint16) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func (n *Node) settings() (nodeSettings, error) {
-	var s nodeSettings
-	if err := n.objects.Settings.Lookup(uint32(0), &s); err != nil {
-		return s, fmt.Errorf("read settings: %w", err)
-	}
-	return s, nil
-}
-
-// changeSettings changes what can be switched while the programs run.
-func (n *Node) changeSettings(change func(*nodeSettings)) error {
-	n.switches.Lock()
-	defer n.switches.Unlock()
-	s, err := n.settings()
-	if err != nil {
-		return err
-	}
-	change(&s)
-	if err := n.objects.Settings.Update(uint32(0), s, ebpf.UpdateAny); err != nil {
-		return fmt.Errorf("write settings: %w", err)
-	}
-	return nil
-}
-
-// SetTrace switches events of forwarded connections on and off; drops are told
-// always.
-func (n *Node) SetTrace(on bool) error {
-	return n.changeSettings(func(s *nodeSettings) {
-		s.Trace = 0
-		if on {
-			s.Trace = 1
-		}
-	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/waggle-mesh/waggle/internal/datapath/names"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -15,7 +16,7 @@ import (
 type policies struct {
 	mu        sync.Mutex
 	node      *Node
-	names     *names
+	names     *names.Table
 	endpoints map[nodeAddr]nodeEndpoint // as in the map
 	verdicts  map[string]verdict        // by row, as in the map
 	rows      map[string]model.Verdict  // that were written
@@ -39,9 +40,9 @@ type Verdicts struct{ *policies }
 // Identities writes who is behind addresses.
 type Identities struct{ node *Node }
 
-func readPolicies(n *Node, names *names) (*policies, error) {
+func readPolicies(n *Node, named *names.Table) (*policies, error) {
 	p := &policies{
-		node: n, names: names, endpoints: map[nodeAddr]nodeEndpoint{}, verdicts: map[string]verdict{},
+		node: n, names: named, endpoints: map[nodeAddr]nodeEndpoint{}, verdicts: map[string]verdict{},
 		rows: map[string]model.Verdict{}, pods: map[string]model.PodEndpoint{}, stale: map[uint32]bool{},
 	}
 	var addr nodeAddr
@@ -59,14 +60,17 @@ func readPolicies(n *Node, names *names) (*policies, error) {
 	rows = n.objects.Policy.Iterate()
 	for rows.Next(&key, &value) {
 		p.verdicts[key.row()] = verdict{key, value}
-		p.names.hold(value.Rule)
+		p.names.Hold(value.Rule)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read policy: %w", err)
 	}
-	settings, err := n.settings()
-	p.revision = max(p.revision, settings.Revision)
-	return p, err
+	var last uint64
+	if err := n.objects.Settings.Lookup(uint32(nodeSettingSETTING_REVISION), &last); err != nil {
+		return nil, fmt.Errorf("read the last revision: %w", err)
+	}
+	p.revision = max(p.revision, uint32(last))
+	return p, nil
 }
 
 // next is a revision that no endpoint had before. It is noted before it is
@@ -76,8 +80,10 @@ func (p *policies) next() (uint32, error) {
 	if p.revision == 0 {
 		p.revision = 1
 	}
-	err := p.node.changeSettings(func(s *nodeSettings) { s.Revision = p.revision })
-	return p.revision, err
+	if err := p.node.objects.Settings.Put(uint32(nodeSettingSETTING_REVISION), uint64(p.revision)); err != nil {
+		return 0, fmt.Errorf("note revision %d: %w", p.revision, err)
+	}
+	return p.revision, nil
 }
 
 // Update makes the programs know a pod by all its addresses.
@@ -86,6 +92,7 @@ func (e Endpoints) Update(_ context.Context, row model.PodEndpoint) (struct{}, e
 	defer e.mu.Unlock()
 	value := nodeEndpoint{
 		Id: uint32(row.ID), Identity: uint32(row.Identity), Ifindex: uint32(row.Index), Mac: row.MAC, HostMac: row.HostMAC,
+		Netns: row.Namespace,
 	}
 	if row.EnforceIngress {
 		value.Enforce |= 1 << model.Ingress
@@ -178,7 +185,7 @@ func (v Verdicts) Update(_ context.Context, row model.Verdict) (struct{}, error)
 }
 
 func (p *policies) writeVerdict(row model.Verdict) error {
-	rule, err := p.names.of(nameRule, row.Rule)
+	rule, err := p.names.Of(names.Rule, row.Rule)
 	if err != nil {
 		return err
 	}
@@ -200,9 +207,9 @@ func (p *policies) writeVerdict(row model.Verdict) error {
 		return fmt.Errorf("write verdict of endpoint %d: %w", row.Endpoint, err)
 	}
 	p.verdicts[row.Key()] = verdict{key, value}
-	p.names.hold(rule)
+	p.names.Hold(rule)
 	if was {
-		if err := p.names.release(old.value.Rule); err != nil {
+		if err := p.names.Release(old.value.Rule); err != nil {
 			return err
 		}
 	}
@@ -267,7 +274,7 @@ func (p *policies) removeVerdict(row string) error {
 	}
 	p.stale[old.key.Endpoint] = true
 	delete(p.verdicts, row)
-	if err := p.names.release(old.value.Rule); err != nil {
+	if err := p.names.Release(old.value.Rule); err != nil {
 		return err
 	}
 	return p.bump(old.key.Endpoint)

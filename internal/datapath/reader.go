@@ -3,37 +3,33 @@ package datapath
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/waggle-mesh/waggle/internal/datapath/kernel"
+	"github.com/waggle-mesh/waggle/internal/datapath/pin"
 )
 
 // Reader reads the maps of a node. It needs no agent: the maps are there as
 // long as the programs are.
 type Reader struct {
-	maps   map[string]*ebpf.Map // without those that another layout lacks
-	opened bool
+	maps    map[string]*ebpf.Map // without those that another layout lacks
+	sockets string               // pin of the iterator over connected sockets
+	opened  bool
 }
 
 // Reader is for the maps of this node; Close on it does nothing.
 func (n *Node) Reader() *Reader {
-	o := &n.objects
-	return &Reader{maps: map[string]*ebpf.Map{
-		"active": o.Active, "backends": o.Backends, "conntrack": o.Conntrack, "dark": o.Dark, "endpoints": o.Endpoints,
-		"events": o.Events, "fragments": o.Fragments, "frontends": o.Frontends, "ipcache": o.Ipcache,
-		"listeners": o.Listeners, "metrics": o.Metrics, "names": o.Names, "policy": o.Policy, "sets": o.Sets,
-		"settings": o.Settings, "sockets": o.Sockets,
-	}}
+	return &Reader{maps: n.byName(), sockets: n.socketList()}
 }
 
 // OpenReader opens the maps below a bpffs; empty: the one that /proc/mounts
 // names.
 func OpenReader(bpffs string) (*Reader, error) {
-	bpffs, err := mountPoint(bpffs, bpfFS)
+	bpffs, err := kernel.BPF.Mount(bpffs)
 	if err != nil {
 		return nil, err
 	}
@@ -42,35 +38,26 @@ func OpenReader(bpffs string) (*Reader, error) {
 	if err != nil || len(folders) == 0 {
 		return nil, errors.Join(fmt.Errorf("no maps of this version below %s: no agent has run on this node", bpffs), err)
 	}
-	folder := oldest(folders)
-	entries, err := os.ReadDir(folder)
-	if err != nil {
+	root := filepath.Join(bpffs, "waggle")
+	rows, err1 := filepath.Glob(filepath.Join(slices.MinFunc(folders, pin.ByAge), "*"))
+	states, err2 := filepath.Glob(filepath.Join(root, "state", fmt.Sprintf("*-%d-*", state)))
+	if err := errors.Join(err1, err2); err != nil {
 		return nil, fmt.Errorf("list maps: %w", err)
 	}
-	r := &Reader{maps: map[string]*ebpf.Map{}, opened: true}
-	for _, entry := range entries {
-		m, err := ebpf.LoadPinnedMap(filepath.Join(folder, entry.Name()), nil)
+	slices.SortFunc(states, pin.ByAge)
+	r := &Reader{maps: map[string]*ebpf.Map{}, sockets: filepath.Join(root, socketList), opened: true}
+	for _, path := range append(rows, states...) {
+		if r.maps[pin.NameOf(path)] != nil {
+			continue
+		}
+		m, err := ebpf.LoadPinnedMap(path, nil)
 		if err != nil {
 			r.Close()
-			return nil, fmt.Errorf("open map %s: %w", entry.Name(), err)
+			return nil, fmt.Errorf("open map %s: %w", path, err)
 		}
-		r.maps[entry.Name()] = m
+		r.maps[pin.NameOf(path)] = m
 	}
 	return r, nil
-}
-
-func oldest(folders []string) string {
-	return slices.MinFunc(folders, func(a, b string) int {
-		return modified(a).ModTime().Compare(modified(b).ModTime())
-	})
-}
-
-func modified(path string) fs.FileInfo {
-	info, err := os.Stat(path)
-	if err != nil {
-		panic(err) // it was just listed
-	}
-	return info
 }
 
 // Close lets go of the maps that OpenReader has opened.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/waggle-mesh/waggle/internal/datapath"
 	"github.com/waggle-mesh/waggle/internal/model"
@@ -17,11 +19,7 @@ func TestReader(t *testing.T) {
 	b.must(b.paths[0].Verdicts().Update(ctx, model.Verdict{
 		Endpoint: idA - 1000, Direction: model.Egress, Identity: idD, Action: model.Deny, Rule: "test/no-d",
 	}))
-	if err := b.paths[0].SetTrace(true); err != nil {
-		t.Fatal(err)
-	}
 	b.passes(t, "to the Service", b.a, tcp(b.at(b.a, 40000), b.service, syn))
-	b.drop(t, "to d", 181, b.a, tcp(b.at(b.a, 40001), netip.AddrPortFrom(b.other, 80), syn))
 
 	r, err := datapath.OpenReader(b.Nodes[0].BPFFS)
 	if err != nil {
@@ -36,7 +34,8 @@ func TestReader(t *testing.T) {
 		"cilium_policy_v2":       "1 Egress: 1003 0/ANY = Deny by test/no-d",
 		"cilium_lxc":             "10.78.1.10 = id=1 sec_id=1001",
 		"cilium_ct4_global":      "TCP 10.78.1.10:40000 -> 10.96.0.1:80 = [dnat] to 10.78.1.11:8080 identity 1001",
-		"metrics":                "Policy denied by denylist egress = 1 packets",
+		"metrics":                "Forwarded ingress = ",
+		"vips":                   "fd60::1 = 2 frontends",
 	} {
 		rows, err := r.Rows(table)
 		if err != nil {
@@ -57,16 +56,7 @@ func TestReader(t *testing.T) {
 	if err != nil || len(services) == 0 || services[0].Name != "test/sb:80" {
 		t.Errorf("services %+v %v", services, err)
 	}
-	var events []string
-	ctx, cancel := context.WithCancel(ctx)
-	err = r.Monitor(ctx, func(e datapath.Event) {
-		if events = append(events, e.String()); len(events) == 2 {
-			cancel()
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	events := b.monitor(t, r)
 	for i, want := range []string{
 		"-> from-pod endpoint 1, ", "xx drop (Policy denied by denylist) from-pod endpoint 1, ",
 	} {
@@ -74,10 +64,50 @@ func TestReader(t *testing.T) {
 			t.Errorf("event %q, want %q…", events[i], want)
 		}
 	}
-	if want := "identity 1001->1003: 10.78.1.10:40001 -> 10.78.2.10:80 TCP, 54 bytes"; !strings.HasSuffix(events[1], want) {
+	if want := "identity 1001->1003: 10.78.1.10:40001 -> 10.78.2.10:80 TCP, 54 bytes by test/no-d"; !strings.HasSuffix(events[1], want) {
 		t.Errorf("event %q, want …%q", events[1], want)
 	}
 	if _, err := datapath.OpenReader(b.Nodes[1].BPFFS + "/none"); err == nil {
 		t.Error("no bpffs is no error")
 	}
+}
+
+// monitor makes two events, and tells what a monitor that began just before
+// says of them: of what happened earlier nothing.
+func (b bench) monitor(t *testing.T, r *datapath.Reader) []string {
+	denied := tcp(b.at(b.a, 40001), netip.AddrPortFrom(b.other, 80), syn)
+	b.drop(t, "to d, before anybody looks", 181, b.a, denied)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var running sync.WaitGroup
+	running.Go(func() { // until ctx ends
+		if err := r.Trace(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	events := make(chan datapath.Event, 100)
+	running.Go(func() {
+		if err := r.Monitor(ctx, func(e datapath.Event) { events <- e }); err != nil {
+			t.Error(err)
+		}
+	})
+	var lines []string
+	for port := uint16(50000); len(lines) == 0; port++ { // until both have begun
+		b.passes(t, "to the Service", b.a, tcp(b.at(b.a, port), b.service, syn))
+		select {
+		case e := <-events:
+			lines = append(lines, e.String())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	b.drop(t, "to d", 181, b.a, denied)
+	for e := range events {
+		if e.Type == "drop" {
+			lines = append(lines, e.String())
+			break
+		}
+	}
+	cancel()
+	running.Wait()
+	return lines
 }

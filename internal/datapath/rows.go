@@ -9,6 +9,8 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/waggle-mesh/waggle/internal/datapath/kernel"
+	"github.com/waggle-mesh/waggle/internal/datapath/names"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -48,9 +50,10 @@ func mapNames() []string {
 
 var shows = map[string]func(r *Reader, m *ebpf.Map, family string) ([]Row, error){
 	"frontends": show(frontendRow), "sets": show(setRow), "backends": show(backendRow), "conntrack": show(connRow),
-	"ipcache": show(ipcacheRow), "endpoints": show(endpointRow), "policy": show(policyRow), "sockets": show(socketRow),
+	"ipcache": show(ipcacheRow), "endpoints": show(endpointRow), "policy": show(policyRow), "vips": show(vipRow),
 	"fragments": show(fragmentRow), "names": show(nameRow),
-	"metrics": func(r *Reader, _ *ebpf.Map, _ string) ([]Row, error) { return r.metricRows() },
+	"connected": func(r *Reader, _ *ebpf.Map, _ string) ([]Row, error) { return r.socketRows() },
+	"metrics":   func(r *Reader, _ *ebpf.Map, _ string) ([]Row, error) { return r.metricRows() },
 }
 
 // show makes rows of a map's entries; those of another family are left out.
@@ -78,22 +81,11 @@ func familyOf(a netip.Addr) string {
 
 func endOf(a nodeAddr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a.addr(), be16(port)) }
 
-// flagNames are the set bits of flags in words.
-func flagNames[F ~uint32](flags F, names []string) string {
-	var set []string
-	for i, name := range names {
-		if flags&(1<<i) != 0 {
-			set = append(set, name)
-		}
-	}
-	return strings.Join(set, ",")
-}
-
 var frontendFlags = []string{"ClusterIP", "NodePort", "LoadBalancer", "ExternalIP", "keep-source", "l7-load-balancer", "reject"}
 
 // nameOf is the name behind a number, without its kind.
 func (r *Reader) nameOf(number uint32, kind string) string {
-	var name nodeName
+	var name names.Text
 	if m := r.maps["names"]; m == nil || m.Lookup(number, &name) != nil {
 		return fmt.Sprint(number)
 	}
@@ -105,7 +97,7 @@ func frontendRow(r *Reader, k nodeFrontendKey, v nodeFrontend) (Row, string) {
 	if k.Scope == uint8(nodeScopeSCOPE_EXTERNAL) {
 		scope = "external"
 	}
-	value := fmt.Sprintf("%s set %d [%s]", r.nameOf(v.Id, nameService), v.Set, flagNames(uint32(v.Flags), frontendFlags))
+	value := fmt.Sprintf("%s set %d [%s]", r.nameOf(v.Id, names.Service), v.Set, names.Flags(uint32(v.Flags), frontendFlags))
 	if v.Flags&frontendRedirect != 0 {
 		value += fmt.Sprintf(" (L7LB Proxy Port: %d)", v.Proxy)
 	}
@@ -113,14 +105,14 @@ func frontendRow(r *Reader, k nodeFrontendKey, v nodeFrontend) (Row, string) {
 }
 
 func setRow(r *Reader, number uint32, v nodeSet) (Row, string) {
-	return Row{fmt.Sprint(number), fmt.Sprintf("%d backends of %s", v.Count, r.nameOf(number, nameSet))}, ""
+	return Row{fmt.Sprint(number), fmt.Sprintf("%d backends of %s", v.Count, r.nameOf(number, names.Set))}, ""
 }
 
 func backendRow(_ *Reader, k nodeSlotKey, v nodeBackend) (Row, string) {
 	return Row{fmt.Sprintf("%d (%d)", k.Set, k.Slot), v.String()}, familyOf(v.Addr.addr())
 }
 
-var connFlags = []string{"reply", "dnat", "snat", "proxy", "fin", "answered", "node"}
+var connFlags = []string{"reply", "dnat", "snat", "proxy", "fin", "answered", "node", "fin-back", "reset", "inside"}
 
 func connRow(_ *Reader, k nodeConnKey, v nodeConn) (Row, string) {
 	way := ""
@@ -133,13 +125,13 @@ func connRow(_ *Reader, k nodeConnKey, v nodeConn) (Row, string) {
 	if v.Flags&connProxy != 0 {
 		way += fmt.Sprintf(" proxy %d at %d", v.Proxy, v.Base+v.Proxy)
 	}
-	now, _ := monotonic()
+	now, _ := kernel.Monotonic()
 	silent := max(0, now-time.Duration(v.Seen)).Truncate(time.Second)
-	key := fmt.Sprintf("%s %s -> %s", protocolName(k.Proto), endOf(k.Src, k.Sport), endOf(k.Dst, k.Dport))
+	key := fmt.Sprintf("%s %s -> %s", names.Protocol(k.Proto), endOf(k.Src, k.Sport), endOf(k.Dst, k.Dport))
 	if k.Table == uint8(nodeConnTableCONN_NAT) {
 		key += " nat"
 	}
-	return Row{key, fmt.Sprintf("[%s]%s identity %d endpoint %d silent %s", flagNames(uint32(v.Flags), connFlags), way, v.Identity, v.Endpoint, silent)},
+	return Row{key, fmt.Sprintf("[%s]%s identity %d endpoint %d silent %s", names.Flags(uint32(v.Flags), connFlags), way, v.Identity, v.Endpoint, silent)},
 		familyOf(k.Dst.addr())
 }
 
@@ -156,7 +148,7 @@ func ipcacheRow(_ *Reader, k nodeIpcacheKey, v nodeIpcache) (Row, string) {
 
 func endpointRow(_ *Reader, k nodeAddr, v nodeEndpoint) (Row, string) {
 	return Row{k.addr().String(), fmt.Sprintf("id=%d sec_id=%d ifindex=%d mac=%s nodemac=%s revision=%d enforce=%s", v.Id, v.Identity,
-		v.Ifindex, mac(v.Mac), mac(v.HostMac), v.Revision, flagNames(uint32(v.Enforce), []string{"ingress", "egress"}))}, ""
+		v.Ifindex, mac(v.Mac), mac(v.HostMac), v.Revision, names.Flags(uint32(v.Enforce), []string{"ingress", "egress"}))}, ""
 }
 
 func mac(m [6]uint8) string {
@@ -173,41 +165,32 @@ func policyRow(r *Reader, k nodePolicyKey, v nodePolicy) (Row, string) {
 		value += fmt.Sprintf(" %d", v.Proxy)
 	}
 	return Row{fmt.Sprintf("%d %s: %d %d/%s", k.Endpoint, direction, k.Identity, be16(k.Port), model.L4Protocol(k.Proto)),
-		value + " by " + r.nameOf(v.Rule, nameRule)}, ""
+		value + " by " + r.nameOf(v.Rule, names.Rule)}, ""
 }
 
-func socketRow(_ *Reader, k nodeSockKey, v nodeSockValue) (Row, string) {
-	arrow := "<-"
-	if k.Way == uint8(nodeSockWaySOCK_FORWARD) {
-		arrow = "->"
+func (r *Reader) socketRows() ([]Row, error) {
+	sockets, err := readSockets(r.sockets)
+	var rows []Row
+	for _, s := range sockets {
+		rows = append(rows, Row{
+			fmt.Sprintf("%d in net:[%d]", s.Cookie, s.Netns),
+			fmt.Sprintf("%s %s at %s", names.Protocol(s.With.Proto), endOf(s.With.Service, s.With.ServicePort), endOf(s.With.Backend, s.With.BackendPort)),
+		})
 	}
-	return Row{fmt.Sprintf("%d %s %s", k.Cookie, endOf(k.Addr, k.Port), protocolName(k.Proto)), arrow + " " + endOf(v.Addr, v.Port).String()}, ""
+	return rows, err
 }
 
-func fragmentRow(_ *Reader, k nodeFragmentKey, v nodeFragment) (Row, string) {
-	return Row{fmt.Sprintf("%s %s -> %s id %d", protocolName(k.Proto), k.Src.addr(), k.Dst.addr(), k.Id),
+func vipRow(_ *Reader, addr nodeAddr, v nodeVip) (Row, string) {
+	return Row{addr.addr().String(), fmt.Sprintf("%d frontends", v.Ports)}, familyOf(addr.addr())
+}
+
+func fragmentRow(_ *Reader, _ nodeSeatKey, v nodeFragment) (Row, string) {
+	return Row{fmt.Sprintf("%s %s -> %s id %d", names.Protocol(v.Proto), v.Src.addr(), v.Dst.addr(), v.Id),
 		fmt.Sprintf("%d -> %d", be16(v.Sport), be16(v.Dport))}, ""
 }
 
-func nameRow(_ *Reader, number uint32, v nodeName) (Row, string) {
+func nameRow(_ *Reader, number uint32, v names.Text) (Row, string) {
 	return Row{fmt.Sprint(number), v.String()}, ""
-}
-
-// protocolName is an IP protocol's name, as the kernel's headers have it.
-func protocolName(proto uint8) string {
-	switch proto {
-	case 1:
-		return "ICMP"
-	case 6:
-		return "TCP"
-	case 17:
-		return "UDP"
-	case 58:
-		return "ICMPv6"
-	case 132:
-		return "SCTP"
-	}
-	return fmt.Sprint(proto)
 }
 
 // Service is a Service's address and what is behind it, for commands.
@@ -231,8 +214,8 @@ func (r *Reader) Services() ([]Service, error) {
 		row, _ := frontendRow(r, key, value)
 		frontend, scope, _ := strings.Cut(row.Key, " ")
 		s := Service{
-			ID: value.Id, Name: r.nameOf(value.Id, nameService), Frontend: frontend, Scope: scope,
-			Type: flagNames(uint32(value.Flags), frontendFlags), Listener: value.Proxy,
+			ID: value.Id, Name: r.nameOf(value.Id, names.Service), Frontend: frontend, Scope: scope,
+			Type: names.Flags(uint32(value.Flags), frontendFlags), Listener: value.Proxy,
 		}
 		var set nodeSet
 		if err := r.maps["sets"].Lookup(value.Set, &set); err == nil {

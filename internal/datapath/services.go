@@ -1,11 +1,14 @@
 package datapath
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/waggle-mesh/waggle/internal/datapath/names"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -15,7 +18,7 @@ import (
 type services struct {
 	mu        sync.Mutex
 	node      *Node
-	names     *names
+	names     *names.Table
 	sets      map[uint32][]nodeBackend // by number; slots
 	setKeys   map[uint32]string        // those that have a row
 	entries   map[nodeFrontendKey]nodeFrontend
@@ -23,13 +26,15 @@ type services struct {
 	refs      map[uint32]int
 	rows      map[string]model.Frontend // that were written
 	listeners map[string]uint16         // logical numbers of the live ones
+	vips      map[nodeAddr]uint32       // frontends at an address, as in the map
+	gone      map[nodeBackend]time.Time // UDP backends whose sockets are yet to be disconnected
 }
 
-func readServices(n *Node, names *names) (*services, error) {
+func readServices(n *Node, named *names.Table) (*services, error) {
 	s := &services{
-		node: n, names: names, sets: map[uint32][]nodeBackend{}, setKeys: map[uint32]string{},
+		node: n, names: named, sets: map[uint32][]nodeBackend{}, setKeys: map[uint32]string{},
 		entries: map[nodeFrontendKey]nodeFrontend{}, byRow: map[string][]nodeFrontendKey{}, refs: map[uint32]int{},
-		rows: map[string]model.Frontend{},
+		rows: map[string]model.Frontend{}, vips: map[nodeAddr]uint32{}, gone: map[nodeBackend]time.Time{},
 	}
 	var key nodeFrontendKey
 	var value nodeFrontend
@@ -38,12 +43,77 @@ func readServices(n *Node, names *names) (*services, error) {
 		s.entries[key] = value
 		s.byRow[rowKey(key, value)] = append(s.byRow[rowKey(key, value)], key)
 		s.refs[value.Set]++
-		s.names.hold(value.Id)
+		s.names.Hold(value.Id)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read frontends: %w", err)
 	}
+	if err := s.readVIPs(); err != nil {
+		return nil, err
+	}
 	return s, s.readSets()
+}
+
+// readVIPs makes the map of addresses agree with the frontends.
+func (s *services) readVIPs() error {
+	counts := map[nodeAddr]uint32{}
+	for key, value := range s.entries {
+		if isVIP(value) {
+			counts[key.Addr]++
+		}
+	}
+	var addr nodeAddr
+	var vip nodeVip
+	rows := s.node.objects.Vips.Iterate()
+	for rows.Next(&addr, &vip) {
+		s.vips[addr] = vip.Ports
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read addresses of Services: %w", err)
+	}
+	for addr := range s.vips {
+		if err := s.writeVIP(addr, counts[addr]); err != nil {
+			return err
+		}
+	}
+	for addr, count := range counts {
+		if err := s.writeVIP(addr, count); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isVIP tells whether a frontend's address is the Service's alone.
+func isVIP(value nodeFrontend) bool { return value.Flags&(frontendClusterIP|frontendLoadBalancer) != 0 }
+
+func (s *services) countVIP(key nodeFrontendKey, value nodeFrontend, more int) error {
+	if !isVIP(value) {
+		return nil
+	}
+	return s.writeVIP(key.Addr, uint32(int(s.vips[key.Addr])+more))
+}
+
+// writeVIP makes the programs know how many frontends an address has; none: it
+// is no Service's.
+func (s *services) writeVIP(addr nodeAddr, count uint32) error {
+	if s.vips[addr] == count {
+		return nil
+	}
+	var err error
+	if count == 0 {
+		err = remove(s.node.objects.Vips, addr)
+	} else {
+		err = s.node.objects.Vips.Put(addr, nodeVip{Ports: count})
+	}
+	if err != nil {
+		return fmt.Errorf("write the Service's address %s: %w", addr.addr(), err)
+	}
+	s.vips[addr] = count
+	if count == 0 {
+		delete(s.vips, addr)
+	}
+	return nil
 }
 
 func (s *services) readSets() error {
@@ -59,7 +129,7 @@ func (s *services) readSets() error {
 			}
 		}
 		s.sets[number] = slots
-		s.names.hold(number)
+		s.names.Hold(number)
 	}
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("read sets of backends: %w", err)
@@ -78,13 +148,16 @@ func (s *services) put(key nodeFrontendKey, value nodeFrontend) error {
 	}
 	s.entries[key] = value
 	s.refs[value.Set]++
-	s.names.hold(value.Id)
+	s.names.Hold(value.Id)
+	if err := s.countVIP(key, value, 1); err != nil {
+		return err
+	}
 	if was {
 		s.forget(key, old)
 	}
 	s.byRow[rowKey(key, value)] = append(s.byRow[rowKey(key, value)], key)
 	if was {
-		return s.release(old)
+		return s.release(key, old)
 	}
 	return nil
 }
@@ -99,7 +172,7 @@ func (s *services) drop(key nodeFrontendKey) error {
 	}
 	delete(s.entries, key)
 	s.forget(key, old)
-	return s.release(old)
+	return s.release(key, old)
 }
 
 func (s *services) forget(key nodeFrontendKey, value nodeFrontend) {
@@ -112,8 +185,9 @@ func (s *services) forget(key nodeFrontendKey, value nodeFrontend) {
 
 // release takes back an entry's references: to the Service's name, and to the
 // set, which goes with the last one if it has no row any more.
-func (s *services) release(old nodeFrontend) error {
-	if err := s.names.release(old.Id); err != nil {
+func (s *services) release(key nodeFrontendKey, old nodeFrontend) error {
+	err := errors.Join(s.names.Release(old.Id), s.countVIP(key, old, -1))
+	if err != nil {
 		return err
 	}
 	set := old.Set
@@ -141,7 +215,10 @@ func (s *services) removeSet(number uint32) error {
 		return err
 	}
 	delete(s.sets, number)
-	return s.names.release(number)
+	if err := s.names.Release(number); err != nil {
+		return err
+	}
+	return s.backendsGone(slots)
 }
 
 func (s *services) removeSlots(set uint32, from, to int) error {
@@ -173,15 +250,13 @@ func (s *services) writeSet(number uint32, backends []nodeBackend) error {
 		}
 	}
 	if !was {
-		s.names.hold(number)
+		s.names.Hold(number)
 	}
 	s.sets[number] = slots
 	if err := s.removeSlots(number, len(slots), len(old)); err != nil {
 		return err
 	}
-	return s.node.forgetBackends(slices.DeleteFunc(slices.Clone(old), func(b nodeBackend) bool {
-		return b.Proto != uint8(model.UDP) || slices.Contains(slots, b)
-	}))
+	return s.backendsGone(slices.DeleteFunc(slices.Clone(old), func(b nodeBackend) bool { return slices.Contains(slots, b) }))
 }
 
 // arrange gives backends slots so that those which stay keep theirs as far as

@@ -92,6 +92,59 @@ func TestTakeOver(t *testing.T) {
 	end()
 }
 
+// upgrade opens the first node's data path with maps of other sizes, which are
+// in use after Commit.
+func (l *lab) upgrade(t *testing.T, sizes datapath.Sizes) {
+	t.Helper()
+	l.paths[0].Close()
+	node := l.Nodes[0]
+	var path *datapath.Node
+	node.Do(t, func() (err error) {
+		path, err = datapath.Open(datapath.Options{
+			BPFFS: node.BPFFS, Cgroup: node.Root, Uplink: "eth0", IPv4: node.Addr4, IPv6: node.Addr6, Sizes: sizes,
+		})
+		return err
+	})
+	l.paths[0] = path
+	t.Cleanup(func() { path.Close() })
+}
+
+// Maps of rows change their layout; connections go on, those that are translated,
+// too.
+func TestUpgrades(t *testing.T) {
+	l := newLab(t, true)
+	s := service{host: 1, nodePort: 30080, backends: []nodes.Machine{l.b.Machine, l.d.Machine}}
+	l.serve(s)
+	end := l.loads(t, s)
+	for i := range uint32(20) {
+		l.upgrade(t, datapath.Sizes{Frontends: 1000 + i})
+		l.learn(0)
+		l.serve(s)
+		l.Nodes[0].Do(t, l.paths[0].Commit)
+	}
+	end()
+}
+
+// A larger table of connections begins with those of the smaller one.
+func TestConntrackGrows(t *testing.T) {
+	l := newLab(t, true)
+	s := service{host: 1, nodePort: 30080, backends: []nodes.Machine{l.b.Machine}}
+	l.serve(s)
+	b := bench{lab: l, service: netip.AddrPortFrom(s.address(96, 4), 80), family: 4}
+	b.passes(t, "SYN", b.a, tcp(b.at(b.a, 40000), b.service, syn))
+	l.upgrade(t, datapath.Sizes{Conntrack: 65536})
+	l.learn(0)
+	l.serve(s)
+	l.Nodes[0].Do(t, l.paths[0].Commit)
+	if got := b.passes(t, "the answer", b.b, tcp(b.at(b.b, 8080), b.at(b.a, 40000), syn|ack)); got.src != b.service {
+		t.Errorf("the answer comes from %s, want %s", got.src, b.service)
+	}
+	states, err := filepath.Glob(filepath.Join(l.Nodes[0].BPFFS, "waggle", "state", "conntrack-*"))
+	if err != nil || len(states) != 1 {
+		t.Errorf("the connections are in %v %v, want one map", states, err)
+	}
+}
+
 // Maps of another layout are filled before programs that use them take over.
 func TestOtherLayout(t *testing.T) {
 	l := newLab(t, true)
@@ -106,15 +159,7 @@ func TestOtherLayout(t *testing.T) {
 		return found
 	}
 	first := folders()
-	l.paths[0].Close()
-	node.Do(t, func() (err error) {
-		l.paths[0], err = datapath.Open(datapath.Options{
-			BPFFS: node.BPFFS, Cgroup: node.Root, Uplink: "eth0", IPv4: node.Addr4, IPv6: node.Addr6,
-			Sizes: datapath.Sizes{Frontends: 1000, Endpoints: 100},
-		})
-		return err
-	})
-	t.Cleanup(func() { l.paths[0].Close() })
+	l.upgrade(t, datapath.Sizes{Frontends: 1000, Endpoints: 100})
 	if got := folders(); len(got) != 2 {
 		t.Fatalf("maps are in %v, want the old ones and new ones", got)
 	}
@@ -127,7 +172,7 @@ func TestOtherLayout(t *testing.T) {
 		t.Errorf("maps are in %v, want new ones alone", got)
 	}
 	l.reachesAll(t, &l.a.Machine, at, netip.Addr{})
-	if got := rowsOf(t, l.paths[0], "sockets"); len(got) == 0 {
+	if got := rowsOf(t, l.paths[0], "connected"); len(got) == 0 {
 		t.Error("the new maps are not used")
 	}
 }

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -29,13 +32,9 @@ func (n *Node) DestroyConnections(match func(local, remote netip.AddrPort) bool)
 				if s.State == unix.BPF_TCP_LISTEN || s.State == unix.BPF_TCP_TIME_WAIT || !match(ends(s)) {
 					continue
 				}
-				err := destroy(family, s.ID)
-				if err == nil {
-					destroyed++
-				} else if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ESTALE) {
-					local, remote := ends(s)
-					errs = append(errs, fmt.Errorf("destroy the connection %s to %s: %w", local, remote, err))
-				}
+				done, err := destroy(family, unix.IPPROTO_TCP, s)
+				destroyed += done
+				errs = append(errs, err)
 			}
 		}
 		return errors.Join(errs...)
@@ -49,26 +48,111 @@ func ends(s *netlink.Socket) (local, remote netip.AddrPort) {
 	return netip.AddrPortFrom(from.Unmap(), s.ID.SourcePort), netip.AddrPortFrom(to.Unmap(), s.ID.DestinationPort)
 }
 
-// destroy sends SOCK_DESTROY, see sock_diag(7).
-func destroy(family uint8, id netlink.SocketID) error {
-	request := nl.NewNetlinkRequest(nl.SOCK_DESTROY, unix.NLM_F_ACK)
-	request.AddData(diagRequest{family: family, id: id})
-	_, err := request.Execute(unix.NETLINK_INET_DIAG, 0)
-	return err
+// DestroyDatagrams ends UDP sockets by their cookies, which are given by the
+// inode of their network namespace: the process gets ECONNABORTED, and the
+// socket is not connected any more. It gives their number. Namespaces that no
+// process lives in are left out.
+func DestroyDatagrams(cookies map[uint64][]uint64) (int, error) {
+	namespaces, err := namespacesOf(cookies)
+	destroyed, errs := 0, []error{err}
+	for inode, netns := range namespaces {
+		errs = append(errs, within(netns, func() error {
+			n, err := destroyDatagrams(cookies[inode])
+			destroyed += n
+			return err
+		}))
+		netns.Close()
+	}
+	return destroyed, errors.Join(errs...)
 }
 
-// diagRequest is struct inet_diag_req_v2 for one TCP socket, by its addresses
-// and the kernel's cookie: not by mistake its successor.
+func destroyDatagrams(cookies []uint64) (destroyed int, err error) {
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		sockets, listErr := dump(func() ([]*netlink.Socket, error) { return netlink.SocketDiagUDP(family) })
+		if listErr != nil {
+			return destroyed, errors.Join(err, fmt.Errorf("list UDP sockets: %w", listErr))
+		}
+		for _, s := range sockets {
+			if !slices.Contains(cookies, uint64(s.ID.Cookie[1])<<32|uint64(s.ID.Cookie[0])) {
+				continue
+			}
+			done, destroyErr := destroy(family, unix.IPPROTO_UDP, s)
+			destroyed += done
+			err = errors.Join(err, destroyErr)
+		}
+	}
+	return destroyed, err
+}
+
+// namespacesOf finds network namespaces by their inodes, the keys, among those
+// that processes live in.
+func namespacesOf[V any](inodes map[uint64]V) (map[uint64]*os.File, error) {
+	links, err := filepath.Glob("/proc/[0-9]*/ns/net")
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	found := map[uint64]*os.File{}
+	for _, path := range links {
+		var inode uint64
+		name, err := os.Readlink(path)
+		if err != nil {
+			continue // the process has ended
+		}
+		if _, err := fmt.Sscanf(name, "net:[%d]", &inode); err != nil || found[inode] != nil {
+			continue
+		}
+		if _, wanted := inodes[inode]; !wanted {
+			continue
+		}
+		netns, err := os.Open(path)
+		if err != nil {
+			continue
+		}
+		if now, err := inodeOf(netns); err != nil || now != inode { // another process got the number
+			netns.Close()
+			continue
+		}
+		found[inode] = netns
+	}
+	return found, nil
+}
+
+func inodeOf(netns *os.File) (uint64, error) {
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(netns.Fd()), &stat); err != nil {
+		return 0, fmt.Errorf("look at %s: %w", netns.Name(), err)
+	}
+	return stat.Ino, nil
+}
+
+// destroy sends SOCK_DESTROY, see sock_diag(7), and gives the number of sockets
+// that it ended. One that ends by itself meanwhile is no error.
+func destroy(family, protocol uint8, s *netlink.Socket) (int, error) {
+	request := nl.NewNetlinkRequest(nl.SOCK_DESTROY, unix.NLM_F_ACK)
+	request.AddData(diagRequest{family: family, protocol: protocol, id: s.ID})
+	_, err := request.Execute(unix.NETLINK_INET_DIAG, 0)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESTALE) {
+		return 0, nil
+	}
+	if err != nil {
+		local, remote := ends(s)
+		return 0, fmt.Errorf("destroy the connection %s to %s: %w", local, remote, err)
+	}
+	return 1, nil
+}
+
+// diagRequest is struct inet_diag_req_v2 for one socket, by its addresses and
+// the kernel's cookie: not by mistake its successor.
 type diagRequest struct {
-	family uint8
-	id     netlink.SocketID
+	family, protocol uint8
+	id               netlink.SocketID
 }
 
 func (diagRequest) Len() int { return 56 }
 
 func (r diagRequest) Serialize() []byte {
 	b := make([]byte, r.Len())
-	b[0], b[1] = r.family, unix.IPPROTO_TCP
+	b[0], b[1] = r.family, r.protocol
 	binary.NativeEndian.PutUint32(b[4:], ^uint32(0)) // any state
 	binary.BigEndian.PutUint16(b[8:], r.id.SourcePort)
 	binary.BigEndian.PutUint16(b[10:], r.id.DestinationPort)

@@ -25,6 +25,22 @@ func within(netns *os.File, f func() error) error {
 	return <-done
 }
 
+// cookieOf names a network namespace as BPF programs see it.
+func cookieOf(netns *os.File) (cookie uint64, err error) {
+	err = within(netns, func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open a socket in %s: %w", netns.Name(), err)
+		}
+		defer unix.Close(fd)
+		if cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE); err != nil {
+			return fmt.Errorf("ask %s for its cookie: %w", netns.Name(), err)
+		}
+		return nil
+	})
+	return cookie, err
+}
+
 // lastOnThread runs f on a thread that ends with this goroutine, so that
 // nothing else ever runs in a namespace by mistake. It is never the process's
 // first thread, which would not end: the kernel shows its namespace as the

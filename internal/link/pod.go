@@ -35,13 +35,18 @@ func (n *Node) CreatePod(netns *os.File, e *model.PodEndpoint) error {
 	veth := netlink.NewVeth(attrs)
 	veth.PeerName, veth.PeerMTU, veth.PeerHardwareAddr = e.PodDevice, uint32(n.uplink.MTU), e.MAC[:]
 	veth.PeerNamespace = netlink.NsFd(netns.Fd())
-	if err := n.handle.LinkAdd(veth); err != nil {
+	err := n.handle.LinkAdd(veth)
+	if err != nil {
 		if errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("make veth %s: the pod has a device %s already", e.Interface, e.PodDevice)
 		}
 		return fmt.Errorf("make veth %s with peer %s: %w", e.Interface, e.PodDevice, err)
 	}
 	e.Index = veth.Attrs().Index
+	e.Namespace, err = cookieOf(netns)
+	if err != nil {
+		return errors.Join(err, n.DeletePod(*e))
+	}
 	if err := n.configurePod(netns, *e); err != nil {
 		return errors.Join(err, n.DeletePod(*e))
 	}

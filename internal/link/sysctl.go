@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/waggle-mesh/waggle/internal/model"
 )
 
 // A sysctl is a setting below /proc/sys/net and the value it must have.
@@ -31,13 +33,15 @@ func (e *SysctlError) Error() string {
 func (e *SysctlError) Unwrap() error { return e.Err }
 
 // Ranges of ports that sockets choose their own from. The node's includes the
-// ports that proxied connections keep the client's address with, 61000-64999;
-// the pods' leaves them out: otherwise the kernel clamps IP_LOCAL_PORT_RANGE
-// without a word, and answers go to the pod instead of the proxy.
-const (
-	nodePorts = "32768 64999"
-	podPorts  = "32768 60999"
+// ports that proxied connections keep the client's address with; the pods'
+// leaves them out: otherwise the kernel clamps IP_LOCAL_PORT_RANGE without a
+// word, and answers go to the pod instead of the proxy.
+var (
+	nodePorts = fmt.Sprintf("%d %d", firstPort, model.ReservedPorts.Last)
+	podPorts  = fmt.Sprintf("%d %d", firstPort, model.ReservedPorts.First-1)
 )
+
+const firstPort = 32768
 
 const absent = "absent"
 

@@ -31,6 +31,13 @@ func (p L4Protocol) String() string {
 	return strconv.Itoa(int(p))
 }
 
+// PortRange is First to Last, both included.
+type PortRange struct{ First, Last uint16 }
+
+// ReservedPorts are the source ports of connections that the proxy makes in a
+// client's name. Sockets of pods never have them, the node's may.
+var ReservedPorts = PortRange{61000, 64999}
+
 // FrontendKind is why a Service answers at an address.
 type FrontendKind string
 
@@ -154,6 +161,7 @@ type PodEndpoint struct {
 	Index     int     // its interface index
 	MAC       [6]byte // of the pod's end
 	HostMAC   [6]byte // of the host's end
+	Namespace uint64  // cookie of the pod's network namespace (SO_NETNS_COOKIE); 0: not known
 	Identity  Identity
 
 	// Enforce*: what no Verdict of that direction matches is dropped, not allowed.

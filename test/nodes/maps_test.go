@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/waggle-mesh/waggle/internal/datapath/redirect"
 )
@@ -28,6 +29,7 @@ type (
 		MAC, HostMAC                  [6]byte
 		Enforce                       uint8
 		_                             [3]byte
+		Namespace                     uint64
 	}
 	policyKey struct {
 		Endpoint, Identity uint32
@@ -74,6 +76,8 @@ func port(p uint16) be16 { return be16{byte(p >> 8), byte(p)} }
 func (n *labNode) table(name string) *ebpf.Map {
 	n.t.Helper()
 	paths, _ := filepath.Glob(filepath.Join(n.BPFFS, "waggle", "maps-*", name))
+	states, _ := filepath.Glob(filepath.Join(n.BPFFS, "waggle", "state", name+"-*"))
+	paths = append(paths, states...)
 	if len(paths) != 1 {
 		n.t.Fatalf("%s has %d maps called %s", n.Name, len(paths), name)
 	}
@@ -107,6 +111,7 @@ func (n *labNode) loadPods(l *lab) {
 			}
 			n.put("endpoints", address(a.As16()), endpointValue{
 				ID: id, Identity: id, Index: uint32(pod.Index), Revision: 1, MAC: [6]byte(pod.MAC), HostMAC: [6]byte(pod.HostMAC),
+				Namespace: n.cookieOf(pod),
 			})
 		}
 	}
@@ -121,6 +126,21 @@ func (n *labNode) loadPods(l *lab) {
 		n.isKnown(other.Ingress4, 8)
 		n.isKnown(other.Ingress6, 8)
 	}
+}
+
+// cookieOf names a pod's network namespace as the programs see it.
+func (n *labNode) cookieOf(p *Pod) (cookie uint64) {
+	n.t.Helper()
+	n.must("ask for the cookie of "+p.Name, p.ns.do(func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+		return err
+	}))
+	return cookie
 }
 
 func (n *labNode) isKnown(a netip.Addr, identity uint32) {

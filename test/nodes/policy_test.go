@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -55,6 +56,24 @@ func TestDenied(t *testing.T) {
 		if r.Status == 403 {
 			t.Errorf("a closed port is answered with 403")
 		}
+	})
+}
+
+// TestDeniedOnTheNode: a process of the node that asks a redirected Service
+// learns at once that a pod's policy denies it.
+func TestDeniedOnTheNode(t *testing.T) {
+	l := redirectedLab(t)
+	inBothFamilies(t, func(t *testing.T, family int) {
+		target := url(pick(family, vip4, vip6), "/")
+		l.n1.verdict(idB, ingress, 1, 80, deny, 0)
+		l.n2.verdict(idD, ingress, 6, 80, deny, 0)
+		for range 4 { // b is here, d is there
+			r := l.Nodes[0].Get(t, target)
+			wantStatus(t, "the node, denied", r, 403)
+		}
+		l.n1.noVerdict(idB, ingress, 1, 80)
+		l.n2.noVerdict(idD, ingress, 6, 80)
+		wantStatus(t, "the node, allowed", l.Nodes[0].Get(t, target), 200)
 	})
 }
 
@@ -115,6 +134,68 @@ func (n *labNode) destroy(atLeast int, match func(local, remote netip.AddrPort) 
 	if ended < atLeast {
 		n.t.Errorf("%d connections were destroyed, want %d", ended, atLeast)
 	}
+}
+
+// forgeScript sends a segment in a connection between two addresses, by a raw
+// socket.
+const forgeScript = `
+import socket, struct, sys
+src, sport, dst, dport = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+v6 = ":" in src
+s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+s.bind((src, 0))
+def segment(check):
+    return struct.pack("!HHIIBBHHH", sport, dport, 1000, 1000, 5 << 4, 0x18, 1024, check, 0) + b"GET /private HTTP/1.1\r\n\r\n"
+family = socket.AF_INET6 if v6 else socket.AF_INET
+body = segment(0)
+pseudo = socket.inet_pton(family, src) + socket.inet_pton(family, dst) + struct.pack("!II", len(body), 6)
+data = pseudo + body
+data += b"\0" * (len(data) % 2)
+n = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+n = (n & 0xffff) + (n >> 16)
+n = (n & 0xffff) + (n >> 16)
+s.sendto(segment(~n & 0xffff), (dst, 0))
+`
+
+// TestForgedSegments: a pod cannot speak in the connection that the proxy made
+// in its name.
+func TestForgedSegments(t *testing.T) {
+	l := redirectedLab(t)
+	l.n1.verdict(idA, egress, idB, 80, toProxy, kPublic)
+	l.n1.verdict(idA, egress, idD, 80, toProxy, kPublic)
+	inBothFamilies(t, func(t *testing.T, family int) {
+		for _, server := range []*Pod{l.b, l.d} {
+			r := l.a.Fetch(t, FetchRequest{URL: url(server.Addr(family), "/public"), Session: t.Name() + server.Name})
+			wantStatus(t, "by the proxy", r, 200)
+			p := peerOf(r)
+			if p.Addr() != l.a.Addr(family) || p.Port() < 61000 {
+				t.Fatalf("the server saw %s", p)
+			}
+			before, sent := l.n1.drops(231), l.a.Addr(family).String()
+			l.a.Run(t, "python3", "-c", forgeScript, sent, fmt.Sprint(p.Port()), server.Addr(family).String(), "80")
+			if n := l.n1.drops(231) - before; n != 1 {
+				t.Errorf("%d segments of a's were dropped, want 1", n)
+			}
+			r = l.a.Fetch(t, FetchRequest{URL: url(server.Addr(family), "/public"), Session: t.Name() + server.Name})
+			wantStatus(t, "by the proxy, again", r, 200)
+			if peerOf(r) != p {
+				t.Errorf("the server saw %s, before %s", peerOf(r), p)
+			}
+		}
+	})
+}
+
+// drops counts packets by their reason.
+func (n *labNode) drops(reason uint8) (packets uint64) {
+	n.t.Helper()
+	counters, err := n.path.Reader().Counters()
+	n.must("count drops", err)
+	for _, c := range counters {
+		if c.Reason == reason {
+			packets += c.Packets
+		}
+	}
+	return packets
 }
 
 // TestReservedPorts: a pod that uses the proxy's source ports is refused, for

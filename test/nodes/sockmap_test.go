@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -36,6 +37,68 @@ func TestSockmap(t *testing.T) {
 		})
 		wantStatus(t, "after it was taken back", get(), 403)
 		l.n1.noVerdict(idB, ingress, idA, 80)
+	})
+}
+
+// pretendScript gives a pod another's addresses and has it talk to itself in
+// their name, as if by the proxy.
+const pretendScript = `
+import errno, socket, subprocess, sys
+client, server = sys.argv[1], sys.argv[2]
+v6 = ":" in client
+for a in (client, server):
+    subprocess.run(["ip", "addr", "add", a + ("/128" if v6 else "/32"), "dev", "lo"] + (["nodad"] if v6 else []), check=True)
+family = socket.AF_INET6 if v6 else socket.AF_INET
+for at, sport, dport, mark in ((server, int(sys.argv[3]), 80, 0), (server, 61500, 80, 0), (server, 62000, 80, 0x400), ("::1" if v6 else "127.0.0.1", 61501, 80, 0x400)):
+    l = socket.socket(family)
+    l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    l.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+    l.bind((at, dport))
+    l.listen()
+    while True:
+        c = socket.socket(family)
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        c.bind((client if at == server else at, sport))
+        try:
+            c.connect((at, dport))
+            break
+        except OSError as e:
+            if e.errno != errno.ENETUNREACH: # the address's route comes later
+                raise
+    s, _ = l.accept()
+    c.send(b"x")
+    assert s.recv(1) == b"x"
+`
+
+// TestSockmapForged: a pod that makes its network namespace look like another's
+// gets none of the other's data.
+func TestSockmapForged(t *testing.T) {
+	l := withEnvoys(newLabWith(t, true))
+	redirectAll(l)
+	streams := func() (n int) {
+		table := l.n1.table("streams")
+		defer table.Close()
+		var key [40]byte
+		for err := table.NextKey(nil, &key); err == nil; err = table.NextKey(key, &key) {
+			n++
+		}
+		return n
+	}
+	inBothFamilies(t, func(t *testing.T, family int) {
+		a, b := l.a.Addr(family), l.b.Addr(family)
+		get := func() FetchResult {
+			return l.a.Fetch(t, FetchRequest{URL: url(b, "/"), Session: t.Name(), LocalPort: 45000 + family})
+		}
+		wantStatus(t, "the first", get(), 200)
+		before := streams()
+		if before == 0 {
+			t.Fatal("nothing is handed from socket to socket")
+		}
+		l.c.Run(t, "python3", "-c", pretendScript, a.String(), b.String(), fmt.Sprint(45000+family))
+		if after := streams(); after != before {
+			t.Errorf("%d sockets are known, before c pretended to be others %d", after, before)
+		}
+		wantStatus(t, "a kept connection", get(), 200)
 	})
 }
 

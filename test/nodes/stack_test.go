@@ -96,6 +96,27 @@ func TestHostSocketOnSamePort(t *testing.T) {
 	}
 }
 
+// TestRedirectEnds: where a process of the node listens at a port that was
+// redirected, a client that comes again from its port gets to that.
+func TestRedirectEnds(t *testing.T) {
+	l, _ := n1Lab(t)
+	l.Client.Run(t, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets") // its port is free at once
+	inBothFamilies(t, func(t *testing.T, family int) {
+		node := l.n1.Addr(family)
+		get := func() FetchResult {
+			return l.Client.Fetch(t, FetchRequest{URL: "http://" + netip.AddrPortFrom(node, nodePort).String() + "/", LocalPort: 46000 + family})
+		}
+		wantStatus(t, "redirected", get(), 200)
+		for _, scope := range []uint8{fromOutside, fromTheInside} {
+			l.n1.remove("frontends", frontendKey{node.As16(), port(nodePort), tcp, scope})
+		}
+		l.Nodes[0].Serve(t, ServeRequest{Address: netip.AddrPortFrom(node, nodePort).String(), Name: "process"})
+		if r := get(); r.Status != 200 || r.Echo.Server != "process" {
+			t.Errorf("after the redirect: %+v", r)
+		}
+	})
+}
+
 // TestAdopted: listeners of an Envoy that was there before the programs are
 // found; an agent that has lost all pins finds them, too.
 func TestAdopted(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/waggle-mesh/waggle/internal/agent"
-	"github.com/waggle-mesh/waggle/internal/datapath"
+	"github.com/waggle-mesh/waggle/internal/datapath/kernel"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -15,7 +15,7 @@ import (
 // their families. A machine that cannot be a node is refused before anything
 // is changed on it.
 func (a *node) awaitPlace(ctx context.Context) error {
-	if err := datapath.Check(a.options.BPFFS, cmp.Or(a.options.Cgroup, hostCgroup())); err != nil {
+	if err := kernel.Check(a.options.BPFFS, cmp.Or(a.options.Cgroup, hostCgroup())); err != nil {
 		return err
 	}
 	tick := time.NewTicker(100 * time.Millisecond)

@@ -29,9 +29,6 @@ import (
 // secretsNamespace has the copies of the Secrets that listeners present.
 const secretsNamespace = "cilium-secrets"
 
-// reserved are the source ports of Envoy's connections in a client's name.
-var reserved = datapath.PortRange{First: 61000, Last: 64999}
-
 // connect prepares the feeds and the tables they write to.
 func (a *node) connect() (err error) {
 	if a.client, err = kube.Connect(a.options.Kube, a.log); err != nil {
@@ -85,7 +82,7 @@ func (a *node) open() (err error) {
 	cgroup := cmp.Or(a.options.Cgroup, hostCgroup())
 	o := datapath.Options{
 		BPFFS: a.options.BPFFS, Cgroup: cgroup, Uplink: a.link.Uplink().Name, Addresses: addresses, Sizes: a.options.Sizes,
-		Ports: datapath.Ports{Reserved: reserved},
+		Disconnect: link.DestroyDatagrams,
 	}
 	for _, ip := range slices.Backward(addresses) {
 		if ip.Is4() {
@@ -133,7 +130,7 @@ func (a *node) pipeline() error {
 	ingress4, ingress6 := a.ingress()
 	configs := agent.NewEnvoyConfigs(&a.tables, a.configs, a.options.Node)
 	graph := agent.NewProxy(&a.tables, configs.Inputs(&a.tables, render.Node{
-		Ingress4: ingress4, Ingress6: ingress6, FirstPort: reserved.First, LastPort: reserved.Last,
+		Ingress4: ingress4, Ingress6: ingress6, FirstPort: model.ReservedPorts.First, LastPort: model.ReservedPorts.Last,
 	}))
 	a.in.Redirects, a.in.Live = graph.Redirects, flow.NewTable(&a.tables, "live listeners", flow.Equal[flow.KeyRow])
 	a.graph = agent.NewNode(&a.tables, a.in, agent.NodeSettings{

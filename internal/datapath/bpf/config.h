@@ -10,6 +10,8 @@ volatile const struct addr cfg_node_v4 = {}, cfg_node_v6 = {}; // sources of mas
 volatile const __u16 cfg_snat_first = 20000, cfg_snat_last = 29999;       // source ports of the node's, host order
 volatile const __u16 cfg_reserved_first = 61000, cfg_reserved_last = 64999; // source ports of spoofed upstreams
 volatile const __u16 cfg_node_port_first = 30000, cfg_node_port_last = 32767;
+volatile const __u32 cfg_world_v4 = ID_WORLD, cfg_world_v6 = ID_WORLD; // who is behind addresses that nobody knows
+volatile const __u32 cfg_pod_connections = 16384, cfg_nobodys_connections = 65536; // seats
 
 // Classes of skb->mark and SO_MARK.
 #define MARK_MASK 0xf00
@@ -17,4 +19,5 @@ volatile const __u16 cfg_node_port_first = 30000, cfg_node_port_last = 32767;
 #define MARK_TO_PROXY 0x200   // the policy route delivers it to the node, sk_lookup to the proxy
 #define MARK_FROM_PROXY 0x400 // the proxy's upstream; its identity in bits 16 and up, 0: by its source
 #define MARK_FROM_PROXY_JUDGED 0x600 // the same, where the destination pod's ingress verdict led to the listener
+#define MARK_INSIDE 0xa00     // a pod's packet, judged, that is not to be masqueraded: the uplink's hook lets it pass
 #define MARK_LISTENER 0x800   // of the proxy's listeners, and so of their accepted sockets

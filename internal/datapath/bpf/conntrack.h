@@ -18,27 +18,32 @@ struct {
 
 #define SECOND 1000000000ULL
 
+// Both sides have said that they end, or one broke it off.
+static inline int conn_ended(__u16 flags)
+{
+	return flags & CONN_RESET || (flags & CONN_FIN && flags & CONN_FIN_BACK);
+}
+
 // How long an entry without packets counts. The agent removes what is older.
 static inline __u64 conn_lifetime(__u8 proto, __u16 flags)
 {
-	if (proto == IPPROTO_TCP) {
-		if (flags & CONN_FIN)
-			return 60 * SECOND;
-		return flags & CONN_ANSWERED ? 8000 * SECOND : 60 * SECOND;
-	}
+	if (proto == IPPROTO_TCP)
+		return flags & CONN_ANSWERED && !conn_ended(flags) ? 8000 * SECOND : 60 * SECOND;
 	return flags & CONN_ANSWERED ? 180 * SECOND : 60 * SECOND;
+}
+
+// How long an entry has been silent. Two CPUs' coarse clocks differ by a tick:
+// seen may lie ahead of now.
+static inline __u64 conn_silent(const struct conn *c, __u64 now)
+{
+	return c->seen < now ? now - c->seen : 0;
 }
 
 static inline struct conn *conn_find(const struct conn_key *key, __u64 now)
 {
 	struct conn *c = bpf_map_lookup_elem(&conntrack, key);
 
-	if (!c)
-		return NULL;
-	// two CPUs' coarse clocks differ by a tick: seen may lie ahead of now
-	if (c->seen < now && now - c->seen > conn_lifetime(key->proto, c->flags))
-		return NULL;
-	return c;
+	return c && conn_silent(c, now) <= conn_lifetime(key->proto, c->flags) ? c : NULL;
 }
 
 // Where the other direction of a connection has its entry.
@@ -49,7 +54,7 @@ static inline void conn_other(const struct conn_key *key, const struct conn *c, 
 	other->dst = c->flags & CONN_SNAT ? c->src : key->src;
 	other->sport = c->flags & CONN_DNAT ? c->dport : key->dport;
 	other->dport = c->flags & CONN_SNAT ? c->sport : key->sport;
-	other->table = c->flags & CONN_NODE ? CONN_NAT : CONN_VERDICT;
+	other->table = c->flags & CONN_SNAT_PORT ? CONN_NAT : CONN_VERDICT;
 	if (is_icmp(key->proto)) { // one identifier is both ports
 		if (c->flags & CONN_DNAT)
 			other->dport = other->sport;
@@ -58,12 +63,18 @@ static inline void conn_other(const struct conn_key *key, const struct conn *c, 
 	}
 }
 
+// What the other direction learns of one's flags.
+static inline __u16 conn_told(__u16 flags)
+{
+	return (flags & (CONN_ANSWERED | CONN_RESET)) | (flags & CONN_FIN ? CONN_FIN_BACK : 0);
+}
+
 // The entry of the other direction. A masqueraded connection has both in
 // CONN_NAT; one to a remote backend begins in CONN_VERDICT.
 static inline void conn_reply(const struct conn_key *key, const struct conn *c, struct conn *reply)
 {
 	*reply = *c;
-	reply->flags = CONN_REPLY | (c->flags & CONN_ANSWERED);
+	reply->flags = CONN_REPLY | conn_told(c->flags);
 	reply->src = key->dst;
 	reply->sport = key->dport;
 	reply->dst = key->src;
@@ -73,14 +84,94 @@ static inline void conn_reply(const struct conn_key *key, const struct conn *c, 
 	if (c->flags & CONN_SNAT)
 		reply->flags |= CONN_DNAT;
 	if (key->table == CONN_NAT)
-		reply->flags |= CONN_NODE;
+		reply->flags |= CONN_SNAT_PORT;
 	reply->src_revision = c->dst_revision;
 	reply->dst_revision = c->src_revision;
 }
 
+global int conn_close(const struct conn_key *key nonnull, const struct conn *c nonnull)
+{
+	struct conn_key other;
+
+	conn_other(key, c, &other);
+	bpf_map_delete_elem(&conntrack, &other);
+	bpf_map_delete_elem(&conntrack, key);
+	return 0;
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 131072);
+	__type(key, struct seat_key);
+	__type(value, struct conn_key);
+} seats SEC(".maps");
+
+static inline __u32 conn_hash(const struct conn_key *key)
+{
+	__u32 h = addr_hash(addr_hash(key->proto | key->table << 8, &key->src), &key->dst);
+
+	return hash_end(h ^ ((__u32)key->sport << 16 | key->dport));
+}
+
+static inline int conn_key_equal(const struct conn_key *a, const struct conn_key *b)
+{
+	return addr_equal(&a->src, &b->src) && addr_equal(&a->dst, &b->dst) && a->sport == b->sport &&
+	       a->dport == b->dport && a->proto == b->proto && a->table == b->table;
+}
+
+#define SEATS_TRIED 4
+
+// Which of several connections is closed first: one that has ended, then one
+// that was never answered, then the one that was silent the longest.
+static inline __u64 conn_worth_closing(const struct conn *c, __u64 now)
+{
+	if (conn_ended(c->flags))
+		return 20000 * SECOND;
+	return conn_silent(c, now) + (c->flags & CONN_ANSWERED ? 1 : 10000 * SECOND);
+}
+
+// Gives a connection one of its owner's seats, of which few come into question.
+// If all are taken another connection is closed for it: who opens more than his
+// share loses his own alone.
+global int conn_seat(const struct conn_key *key nonnull, __u32 owner, __u64 now)
+{
+	__u32 count = owner == NOBODY ? cfg_nobodys_connections : cfg_pod_connections, first = conn_hash(key), worst = 0;
+	struct seat_key at = { .owner = owner };
+	struct conn_key *found, holder;
+	__u64 most = 0, worth;
+	struct conn *c;
+
+	for (int i = 0; i < SEATS_TRIED; i++) {
+		at.seat = (first + i) % count;
+		found = bpf_map_lookup_elem(&seats, &at);
+		if (!found)
+			return bpf_map_update_elem(&seats, &at, key, BPF_ANY);
+		holder = *found; // the map's elements are used again at once
+		if (conn_key_equal(&holder, key))
+			return 0;
+		c = bpf_map_lookup_elem(&conntrack, &holder);
+		if (!c || c->endpoint != owner)
+			return bpf_map_update_elem(&seats, &at, key, BPF_ANY);
+		worth = conn_worth_closing(c, now);
+		if (worth > most) {
+			most = worth;
+			worst = at.seat;
+		}
+	}
+	at.seat = worst;
+	found = bpf_map_lookup_elem(&seats, &at);
+	if (found) {
+		holder = *found;
+		c = bpf_map_lookup_elem(&conntrack, &holder);
+		if (c && c->endpoint == owner)
+			conn_close(&holder, c);
+	}
+	return bpf_map_update_elem(&seats, &at, key, BPF_ANY);
+}
+
 // Writes both entries of a connection, the reply first: nothing is sent that
 // could not come back. With exclusive the reply's key must be free.
-global int conn_open(const struct conn_key *key nonnull, const struct conn *c nonnull, int exclusive)
+global int conn_write(const struct conn_key *key nonnull, const struct conn *c nonnull, int exclusive)
 {
 	struct conn_key other;
 	struct conn reply;
@@ -96,14 +187,27 @@ global int conn_open(const struct conn_key *key nonnull, const struct conn *c no
 	return 0;
 }
 
-global int conn_close(const struct conn_key *key nonnull, const struct conn *c nonnull)
+global int conn_open(const struct conn_key *key nonnull, const struct conn *c nonnull, int exclusive)
+{
+	int reason = conn_write(key, c, exclusive);
+
+	if (!reason)
+		conn_seat(key, c->endpoint, c->seen);
+	return reason;
+}
+
+// Whether the key that the answers to a connection would have is another
+// connection's: the same client, at another address of the same Service, with
+// the same port. One that has ended counts: its server may have it in TIME_WAIT.
+static inline int conn_taken(const struct conn_key *key, const struct conn *c, __u64 now)
 {
 	struct conn_key other;
+	struct conn *o;
 
 	conn_other(key, c, &other);
-	bpf_map_delete_elem(&conntrack, &other);
-	bpf_map_delete_elem(&conntrack, key);
-	return 0;
+	o = conn_find(&other, now);
+	return o && !(addr_equal(&o->src, &key->dst) && o->sport == key->dport &&
+		      addr_equal(&o->dst, &key->src) && o->dport == key->sport);
 }
 
 // Tells the other direction what this one saw. It may have been pushed out of
@@ -117,7 +221,7 @@ global int conn_tell_other(const struct conn_key *key nonnull, const struct conn
 	o = bpf_map_lookup_elem(&conntrack, &other);
 	if (o) {
 		o->seen = now;
-		o->flags |= c->flags & (CONN_FIN | CONN_ANSWERED);
+		o->flags |= conn_told(c->flags);
 		return 0;
 	}
 	if (c->flags & (CONN_REPLY | CONN_PROXY))
@@ -133,7 +237,7 @@ static inline void conn_touch(struct packet *p, struct conn *c, __u64 now)
 	__u16 flags = c->flags;
 
 	if (p->tcp & (TCP_FIN | TCP_RST))
-		flags |= CONN_FIN;
+		flags |= p->tcp & TCP_RST ? CONN_RESET : CONN_FIN;
 	if (flags & CONN_REPLY)
 		flags |= CONN_ANSWERED;
 	if (flags == c->flags && now - c->seen < SECOND)

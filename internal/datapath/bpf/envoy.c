@@ -8,7 +8,6 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 volatile const __u16 cfg_base = 0; // of the generation: its listeners are at base + k
-volatile const struct addr cfg_ingress_v4 = {}, cfg_ingress_v6 = {}; // the node's ingress addresses; zero: none
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -75,7 +74,7 @@ int pick_listener(struct bpf_sk_lookup *ctx)
 	if (ctx->protocol != IPPROTO_TCP)
 		return SK_PASS;
 	lookup_key(ctx, &key);
-	c = bpf_map_lookup_elem(&conntrack, &key);
+	c = conn_find(&key, bpf_ktime_get_coarse_ns());
 	if (c && c->flags & CONN_PROXY) {
 		k = c->proxy;
 		base = c->base;
@@ -157,7 +156,7 @@ static inline int service_backend(struct addr *dst, __be16 *port)
 	__u32 slot;
 
 	if (!f)
-		return 1;
+		return !vip_closed(dst);
 	b = backend_pick(f->set, &slot);
 	if (!b)
 		return 0;
@@ -186,22 +185,22 @@ static inline int allowed(__u32 mark, const struct addr *src, const struct addr 
 	return a.action != ACTION_DENY;
 }
 
-static inline int is_loopback_addr(const struct addr *a, int v6)
-{
-	if (v6)
-		return !(a->a[0] | a->a[1] | a->a[2]) && a->a[3] == bpf_htonl(1);
-	return (a->a[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
-}
-
 // Which source a connection needs instead of the one it has; NULL: none. A pod
 // drops what comes from its own address, and nobody answers the loopback's.
 static inline const volatile struct addr *other_source(const struct addr *src, const struct addr *dst, int v6)
 {
-	if (is_loopback_addr(src, v6) && !is_loopback_addr(dst, v6))
+	if (is_loopback(src) && !is_loopback(dst))
 		return v6 ? &cfg_node_v6 : &cfg_node_v4;
 	if (addr_equal(src, dst))
 		return v6 ? &cfg_ingress_v6 : &cfg_ingress_v4;
 	return NULL;
+}
+
+// Answers connect with ECONNREFUSED: EPERM is what policy says.
+static inline int refused(void)
+{
+	bpf_set_retval(-ECONNREFUSED);
+	return 0;
 }
 
 static inline int is_upstream(struct bpf_sock_addr *ctx, __u32 *mark)
@@ -223,7 +222,7 @@ int proxy_connect4(struct bpf_sock_addr *ctx)
 		return 1;
 	addr_v4(&dst, ctx->user_ip4);
 	if (!service_backend(&dst, &port))
-		return 0;
+		return refused();
 	ctx->user_ip4 = dst.a[3];
 	ctx->user_port = port;
 	if (!is_upstream(ctx, &mark))
@@ -232,7 +231,11 @@ int proxy_connect4(struct bpf_sock_addr *ctx)
 	source = other_source(&src, &dst, 0);
 	if (source && source->a[3]) {
 		bind.sin_addr.s_addr = source->a[3];
-		return !bpf_bind(ctx, (struct sockaddr *)&bind, sizeof(bind));
+		if (bpf_bind(ctx, (struct sockaddr *)&bind, sizeof(bind)))
+			return 0;
+		if (addr_equal(&src, &dst)) // a pod may talk to itself
+			return 1;
+		addr_v4(&src, bind.sin_addr.s_addr);
 	}
 	return allowed(mark, &src, &dst, port);
 }
@@ -250,7 +253,7 @@ int proxy_connect6(struct bpf_sock_addr *ctx)
 		return 1;
 	LOAD_ADDR(&dst, ctx->user_ip6);
 	if (!service_backend(&dst, &port))
-		return 0;
+		return refused();
 	ctx->user_ip6[0] = dst.a[0];
 	ctx->user_ip6[1] = dst.a[1];
 	ctx->user_ip6[2] = dst.a[2];
@@ -263,7 +266,11 @@ int proxy_connect6(struct bpf_sock_addr *ctx)
 	if (source && source->a[0]) {
 		for (int i = 0; i < 4; i++)
 			bind.sin6_addr.s6_addr32[i] = source->a[i];
-		return !bpf_bind(ctx, (struct sockaddr *)&bind, sizeof(bind));
+		if (bpf_bind(ctx, (struct sockaddr *)&bind, sizeof(bind)))
+			return 0;
+		if (addr_equal(&src, &dst))
+			return 1;
+		addr_v6(&src, &bind.sin6_addr);
 	}
 	return allowed(mark, &src, &dst, port);
 }

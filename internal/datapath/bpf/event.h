@@ -3,7 +3,7 @@
 // that `waggle monitor` reads. Nobody reading costs nothing but the drops
 // themselves: a full ring takes no more.
 #pragma once
-#include "packet.h"
+#include "fragment.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -19,9 +19,9 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, SETTINGS);
 	__type(key, __u32);
-	__type(value, struct settings);
+	__type(value, __u64);
 } settings SEC(".maps");
 
 static inline void count(struct __sk_buff *skb, __u8 reason, __u8 direction)
@@ -39,7 +39,7 @@ static inline void count(struct __sk_buff *skb, __u8 reason, __u8 direction)
 struct place {
 	__u8 hook, direction;
 	__u16 pad;
-	__u32 src_identity, dst_identity, endpoint;
+	__u32 src_identity, dst_identity, endpoint, rule;
 };
 
 static __noinline int fill(struct event *e, struct __sk_buff *skb, const struct packet *p, const struct place *at)
@@ -56,6 +56,7 @@ static __noinline int fill(struct event *e, struct __sk_buff *skb, const struct 
 	e->endpoint = at->endpoint;
 	e->ifindex = skb->ifindex;
 	e->length = skb->len;
+	e->rule = at->rule;
 	return 0;
 }
 
@@ -81,9 +82,9 @@ static inline int drop(struct __sk_buff *skb, struct packet *p, struct place *at
 
 static inline void trace(struct __sk_buff *skb, struct packet *p, struct place *at)
 {
-	__u32 zero = 0;
-	struct settings *s = bpf_map_lookup_elem(&settings, &zero);
+	__u32 key = SETTING_TRACE;
+	__u64 *until = bpf_map_lookup_elem(&settings, &key);
 
-	if (s && s->trace)
+	if (until && *until && bpf_ktime_get_ns() < *until)
 		tell(skb, p, at, EVENT_TRACE, 0);
 }

@@ -52,16 +52,15 @@ static inline int too_old(const struct packet *p)
 
 static inline int decrement_ttl(struct __sk_buff *skb, struct packet *p)
 {
-	__u32 at = p->l3 + (p->v6 ? offsetof(struct ipv6hdr, hop_limit) : offsetof(struct iphdr, ttl));
-	__u8 ttl = p->ttl - 1;
+	struct v4_tail h = {};
 
-	// the checksum's unit is 16 bits: TTL and protocol, of which one cancels out
-	if (!p->v6 && bpf_l3_csum_replace(skb, p->l3 + offsetof(struct iphdr, check), bpf_htons(p->ttl << 8),
-					  bpf_htons(ttl << 8), 2))
-		return -1;
-	p->ttl = ttl;
+	p->ttl--;
 	// IPv6 has no checksum to follow it: a device's sum of the whole packet would go wrong
-	return bpf_skb_store_bytes(skb, at, &ttl, 1, p->v6 ? BPF_F_RECOMPUTE_CSUM : 0);
+	if (p->v6)
+		return bpf_skb_store_bytes(skb, p->l3 + offsetof(struct ipv6hdr, hop_limit), &p->ttl, 1, BPF_F_RECOMPUTE_CSUM);
+	p->check = sum_add(p->check, bpf_htons(0x100));
+	v4_tail(p, &h);
+	return bpf_skb_store_bytes(skb, p->l3 + offsetof(struct iphdr, ttl), &h, offsetof(struct v4_tail, src), 0);
 }
 
 // Into the pod's network namespace, past the stack of the node and past

@@ -47,6 +47,10 @@ struct icmphdr {
 // packet whose checksum the device has computed goes wrong.
 #define CSUM_IPV6 (1ULL << 7)
 
+// One load of a field of a program's context: for two, clang would compute an
+// address into it, which the verifier refuses.
+#define LOAD(field) ({ __u32 loaded = (field); asm volatile("" : "+r"(loaded)); loaded; })
+
 #define inline __attribute__((always_inline)) inline
 
 // A global function is verified once, for itself, and not again wherever it is

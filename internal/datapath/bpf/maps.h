@@ -9,9 +9,12 @@
 #pragma once
 #include "kernel.h"
 
-// LAYOUT changes whenever a key, a value or a meaning in this file does; maps
-// of another layout are not taken over by a new agent.
-#define LAYOUT 1
+// LAYOUT changes whenever a key, a value or a meaning does in the maps of rows,
+// which the agent writes: a new agent fills such maps anew. STATE does so for
+// what the programs write: connections, sockets, listeners. A new agent goes
+// on with these unless STATE is another.
+#define LAYOUT 2
+#define STATE 2
 
 struct addr { __u32 a[4]; };
 
@@ -56,13 +59,29 @@ struct backend {
 };
 enum backend_flags { BACKEND_NODE = 1 }; // a process of this node, at its own address
 
-// What a socket was connected to before it was translated, by the backend's
-// address: to answer getpeername and recvmsg. With way SOCK_FORWARD, by the
-// Service's address: the backend that an unconnected UDP socket keeps sending
-// to. The cookie is the socket's.
-enum sock_way { SOCK_REVERSE = 0, SOCK_FORWARD = 1 };
-struct sock_key { __u64 cookie; struct addr addr; __be16 port; __u8 proto; __u8 way; __u8 pad[4]; };
-struct sock_value { struct addr addr; __be16 port; __u16 pad; __u32 slot; };
+// An address of a Service: what no frontend answers at is rejected.
+struct vip { __u32 ports; }; // that have a frontend
+
+// A socket's conversation with a Service, in the socket's own storage: to
+// answer getpeername and recvmsg, and for datagrams to stay with a backend.
+struct conversation {
+	struct addr service, backend;
+	__be16 service_port, backend_port;
+	__u8 proto, pad[3];
+	__u32 slot; // of the backend in its set
+};
+#define CONVERSATIONS 8 // of an unconnected socket; one more takes the place of the oldest
+struct conversations {
+	struct conversation at[CONVERSATIONS];
+	__u32 next; // place of the next
+};
+
+// What the iterator over connected sockets tells of each.
+struct connected_socket {
+	__u64 cookie; // the socket's
+	__u64 netns;  // inode of its network namespace
+	struct conversation with;
+};
 
 // --- Connections -----------------------------------------------------------
 
@@ -87,9 +106,13 @@ enum conn_flags {
 	CONN_DNAT = 2,      // the destination becomes dst
 	CONN_SNAT = 4,      // the source becomes src
 	CONN_PROXY = 8,     // to listener base + proxy
-	CONN_FIN = 16,      // a FIN or RST was seen
+	CONN_FIN = 16,      // this direction has said that it ends
 	CONN_ANSWERED = 32, // both directions were seen
-	CONN_NODE = 64,     // the source is a port of the node's: the other direction is in CONN_NAT
+	CONN_SNAT_PORT = 64, // the source is the node, with a port of its own: the other direction is in CONN_NAT
+	CONN_FIN_BACK = 128, // the other direction has said that it ends
+	CONN_RESET = 256,   // a RST was seen
+	CONN_INSIDE = 512,  // the destination is in the cluster: the source stays
+	CONN_ENDING = CONN_FIN | CONN_FIN_BACK | CONN_RESET,
 };
 struct conn {
 	struct addr src, dst;
@@ -106,9 +129,19 @@ struct conn {
 	__u64 seen; // ns since boot of the last packet; at most 1 s old
 };
 
-// The ports of a fragmented datagram, told by its first fragment.
-struct fragment_key { struct addr src, dst; __u32 id; __u8 proto; __u8 pad[3]; };
-struct fragment { __be16 sport, dport; };
+// Whose entry a connection or a fragmented datagram is: a pod of this node, by
+// its endpoint, or nobody's. Each has a number of seats; who needs more than
+// these loses his own. seats holds the connection's key, fragments the datagram.
+#define NOBODY 0
+struct seat_key { __u32 owner, seat; };
+
+// A fragmented datagram, and its ports, as its first fragment tells them.
+struct fragment {
+	struct addr src, dst;
+	__u32 id;
+	__u8 proto, pad[3];
+	__be16 sport, dport;
+};
 
 // --- Identities and policy -------------------------------------------------
 
@@ -135,6 +168,7 @@ struct endpoint {
 	__u8 mac[6], host_mac[6]; // of the pod's and the host's end
 	__u8 enforce;   // bit INGRESS, bit EGRESS: without an entry that matches, drop
 	__u8 pad[3];
+	__u64 netns;    // cookie of the pod's network namespace; 0: not known
 };
 
 // A verdict. A zero field matches everything; proto and port are zero
@@ -181,11 +215,11 @@ struct node_port_key { struct addr addr; __be16 port; __u16 pad; };
 #define METRICS 512
 struct metric { __u64 packets, bytes; };
 
-// What can be switched while the programs run; one entry.
-struct settings {
-	__u8 trace; // an event for each new connection
-	__u8 pad[3];
-	__u32 revision; // the last that an endpoint's policy got; the agent's alone
+// What changes while the programs run, a number each.
+enum setting {
+	SETTING_TRACE = 0,    // an event for each new connection, until this time, ns since boot
+	SETTING_REVISION = 1, // the last that an endpoint's policy got; the agent's alone
+	SETTINGS = 2,
 };
 
 // Names behind numbers, for the agent and commands: "set ...", "service ...",
@@ -198,9 +232,10 @@ struct event {
 	__be16 sport, dport;
 	__u8 proto, type, reason, hook; // IP protocol, enum event_type, enum drop, enum hook
 	__u32 src_identity, dst_identity, endpoint, ifindex, length;
+	__u32 rule; // that decided; 0: none
 };
-enum event_type { EVENT_DROP = 1, EVENT_TRACE = 2, EVENT_VERDICT = 3 };
-enum hook { HOOK_FROM_POD = 1, HOOK_TO_POD = 2, HOOK_FROM_UPLINK = 3, HOOK_TO_UPLINK = 4, HOOK_SOCKET = 5 };
+enum event_type { EVENT_DROP = 1, EVENT_TRACE = 2 };
+enum hook { HOOK_FROM_POD = 1, HOOK_TO_POD = 2, HOOK_FROM_UPLINK = 3, HOOK_TO_UPLINK = 4 };
 
 // Reasons of drops: Cilium's numbers (flow.proto, DropReason) where it has one.
 enum drop {

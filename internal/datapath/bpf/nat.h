@@ -29,13 +29,18 @@ static inline __u32 sum_offset(__u8 proto)
 }
 
 // Brings the L4 checksum at sum up to date with a difference of the pseudo
-// header. Kernels before CSUM_IPV6 refuse the flag and do without it.
+// header. Kernels before CSUM_IPV6 refuse the flag and take the difference out
+// of a device's sum of the whole packet, too, where it has to be put back.
 static inline int sum_pseudo(struct __sk_buff *skb, __u32 sum, __s64 diff, __u64 flags, int v6)
 {
 	flags |= BPF_F_PSEUDO_HDR;
 	if (v6 && !bpf_l4_csum_replace(skb, sum, 0, diff, flags | CSUM_IPV6))
 		return 0;
-	return bpf_l4_csum_replace(skb, sum, 0, diff, flags);
+	if (bpf_l4_csum_replace(skb, sum, 0, diff, flags))
+		return -1;
+	if (v6)
+		bpf_csum_update(skb, diff); // fails if there is no such sum
+	return 0;
 }
 
 // Writes an address of the header at l3; answers the difference for the sums
@@ -52,9 +57,58 @@ static inline __s64 write_addr(struct __sk_buff *skb, __u32 at, int v6, const st
 	return bpf_csum_diff(&old.a[3], 4, &new.a[3], 4, 0);
 }
 
-static inline int header_sum(struct __sk_buff *skb, __u32 l3, __s64 diff)
+// The end of an IPv4 header, from the TTL on: written in one go, with the
+// checksum that it has then.
+struct v4_tail {
+	__u8 ttl, proto;
+	__sum16 check;
+	__be32 src, dst;
+};
+
+static inline void v4_tail(const struct packet *p, struct v4_tail *h)
 {
-	return bpf_l3_csum_replace(skb, l3 + offsetof(struct iphdr, check), 0, diff, 0);
+	h->ttl = p->ttl;
+	h->proto = p->kind == PACKET_ERROR ? IPPROTO_ICMP : p->key.proto;
+	h->check = p->check;
+	h->src = p->key.src.a[3];
+	h->dst = p->key.dst.a[3];
+}
+
+// A sum in ones' complement of 16 bits.
+static inline __sum16 sum_add(__sum16 a, __u16 b)
+{
+	__u32 sum = (__u32)a + b;
+
+	return (sum & 0xffff) + (sum >> 16);
+}
+
+// A header's checksum after a difference of 32 bits, as bpf_csum_diff gives it.
+static inline __sum16 sum_changed(__sum16 check, __u32 diff)
+{
+	return ~sum_add(~check, sum_add(diff & 0xffff, diff >> 16));
+}
+
+// The difference that new words make in the place of old ones, in 32 bits.
+static inline __u32 sum_diff(const __u32 *old, const __u32 *new, int words)
+{
+	__u64 sum = 0;
+
+#pragma unroll
+	for (int i = 0; i < words; i++)
+		sum += (__u64)(__u32)~old[i] + new[i];
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return (sum & 0xffffffff) + (sum >> 32);
+}
+
+static inline int header_sum(struct __sk_buff *skb, struct packet *p, __s64 diff)
+{
+	p->check = sum_changed(p->check, diff);
+	return bpf_skb_store_bytes(skb, p->l3 + offsetof(struct iphdr, check), &p->check, sizeof(p->check), 0);
+}
+
+static inline int quoted_sum(struct __sk_buff *skb, const struct packet *p, __s64 diff)
+{
+	return bpf_l3_csum_replace(skb, p->quoted + offsetof(struct iphdr, check), 0, diff, 0);
 }
 
 // Gives the packet another address and port on one side. Echoes have their
@@ -69,7 +123,7 @@ global int rewrite(struct __sk_buff *skb, struct packet *p nonnull, int side, co
 
 	if (!addr_equal(addr, to)) {
 		diff = write_addr(skb, addr_offset(p->l3, p->v6, side), p->v6, addr, to);
-		if (!p->v6 && header_sum(skb, p->l3, diff))
+		if (!p->v6 && header_sum(skb, p, diff))
 			return DROP_INVALID;
 		if (!p->late && sum && p->key.proto != IPPROTO_ICMP &&
 		    sum_pseudo(skb, p->l4 + sum, diff, flags, p->v6))
@@ -101,7 +155,7 @@ static inline int rewrite_quoted(struct __sk_buff *skb, struct packet *p, int si
 	__s64 diff;
 
 	diff = write_addr(skb, addr_offset(p->quoted, p->v6, side), p->v6, from, to);
-	if (!p->v6 && header_sum(skb, p->quoted, diff))
+	if (!p->v6 && quoted_sum(skb, p, diff))
 		return DROP_INVALID;
 	if (p->v6 && bpf_l4_csum_replace(skb, sum, 0, diff, 0))
 		return DROP_INVALID;
@@ -119,7 +173,7 @@ static inline int rewrite_outer(struct __sk_buff *skb, struct packet *p, int sid
 	__s64 diff = write_addr(skb, addr_offset(p->l3, p->v6, side), p->v6, from, to);
 
 	if (!p->v6)
-		return header_sum(skb, p->l3, diff) ? DROP_INVALID : 0;
+		return header_sum(skb, p, diff) ? DROP_INVALID : 0;
 	return sum_pseudo(skb, p->l4 + offsetof(struct icmphdr, checksum), diff, 0, 1) ? DROP_INVALID : 0;
 }
 
@@ -155,6 +209,57 @@ global int translate_error(struct __sk_buff *skb, struct packet *p nonnull, cons
 	return 0;
 }
 
+// Writes both addresses; answers the difference for the sums that cover them.
+static inline __u32 write_addrs(struct __sk_buff *skb, struct packet *p, const struct addr *old)
+{
+	struct v4_tail h = {};
+	struct addr new[2] = { p->key.src, p->key.dst };
+	__u32 diff;
+
+	if (p->v6) {
+		bpf_skb_store_bytes(skb, p->l3 + offsetof(struct ipv6hdr, saddr), new, sizeof(new), 0);
+		return sum_diff(old[0].a, new[0].a, 8);
+	}
+	{
+		__u32 was[2] = { old[0].a[3], old[1].a[3] }, is[2] = { new[0].a[3], new[1].a[3] };
+
+		diff = sum_diff(was, is, 2);
+	}
+	p->check = sum_changed(p->check, diff);
+	v4_tail(p, &h);
+	bpf_skb_store_bytes(skb, p->l3 + offsetof(struct iphdr, ttl), &h, sizeof(h), 0);
+	return diff;
+}
+
+// Both sides of a TCP or UDP packet at once: most of what it costs are calls.
+static inline int translate_flow(struct __sk_buff *skb, struct packet *p, const struct conn *c)
+{
+	struct addr addrs[2] = { p->key.src, p->key.dst };
+	__be16 ports[2] = { p->key.sport, p->key.dport }, now[2];
+	__u64 flags = p->key.proto == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
+	__u32 sum = p->l4 + sum_offset(p->key.proto), diff;
+
+	if (c->flags & CONN_DNAT) {
+		p->key.dst = c->dst;
+		p->key.dport = c->dport;
+	}
+	if (c->flags & CONN_SNAT) {
+		p->key.src = c->src;
+		p->key.sport = c->sport;
+	}
+	diff = write_addrs(skb, p, addrs);
+	if (sum_pseudo(skb, sum, diff, flags, p->v6))
+		return DROP_INVALID;
+	now[0] = p->key.sport;
+	now[1] = p->key.dport;
+	if (now[0] == ports[0] && now[1] == ports[1])
+		return 0;
+	diff = sum_diff((__u32 *)ports, (__u32 *)now, 1);
+	if (bpf_l4_csum_replace(skb, sum, 0, diff, flags) || bpf_skb_store_bytes(skb, p->l4, now, sizeof(now), 0))
+		return DROP_INVALID;
+	return 0;
+}
+
 // Makes the packet what its entry says; the key follows.
 global int translate(struct __sk_buff *skb, struct packet *p nonnull, const struct conn *c nonnull)
 {
@@ -162,6 +267,8 @@ global int translate(struct __sk_buff *skb, struct packet *p nonnull, const stru
 
 	if (p->kind == PACKET_ERROR)
 		return translate_error(skb, p, c);
+	if (!p->late && (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP))
+		return translate_flow(skb, p, c);
 	if (c->flags & CONN_DNAT)
 		err = rewrite(skb, p, SIDE_DST, &c->dst, c->dport);
 	if (!err && c->flags & CONN_SNAT)
@@ -183,39 +290,30 @@ static inline int node_addr(const struct packet *p, struct addr *a)
 	return a->a[3] || (p->v6 && (a->a[0] || a->a[1]));
 }
 
-static inline int is_node_port(__be16 port)
+static inline int is_snat_port(__be16 port)
 {
 	__u16 h = bpf_ntohs(port);
 
 	return h >= cfg_snat_first && h <= cfg_snat_last;
 }
 
-// Where the search for a free port begins: from the tuple itself, so that a
-// connection whose entry was pushed out most likely gets its port again.
-static inline __u32 tuple_hash(const struct conn_key *key)
-{
-	__u32 h = key->proto;
-
-#pragma unroll
-	for (int i = 0; i < 4; i++)
-		h = (h ^ key->src.a[i]) * 0x9e3779b1, h = (h ^ key->dst.a[i] ^ (h >> 15)) * 0x85ebca77;
-	h = (h ^ ((__u32)key->sport << 16 | key->dport)) * 0xc2b2ae3d;
-	return h ^ (h >> 16);
-}
-
 #define NAT_TRIES 32
 
-// Opens a connection whose source is a port of the node's: the first free one
-// of NAT_TRIES. c says what else changes.
-global int nat_open(const struct packet *p nonnull, struct conn *c nonnull)
+// Opens a connection with another source: the node, or with keep the client's
+// own address, and the first port of NAT_TRIES with which the answers are told
+// apart. c says what else changes. The search begins at a hash, so that a
+// connection whose entry was pushed out most likely gets its port again.
+global int nat_open(const struct packet *p nonnull, struct conn *c nonnull, int keep)
 {
-	__u32 ports = cfg_snat_last - cfg_snat_first + 1, h = tuple_hash(&p->key);
+	__u32 ports = cfg_snat_last - cfg_snat_first + 1, h = conn_hash(&p->key);
 
-	if (!node_addr(p, &c->src))
+	if (!node_addr(p, &c->src) && !keep)
 		return DROP_NAT_FULL;
 	if (!sum_offset(p->key.proto) || (is_icmp(p->key.proto) && !p->key.sport))
 		return DROP_NAT_PROTOCOL;
-	c->flags |= CONN_SNAT | CONN_NODE;
+	c->flags |= keep ? CONN_SNAT : CONN_SNAT | CONN_SNAT_PORT;
+	if (keep)
+		c->src = p->key.src;
 	for (int i = 0; i < NAT_TRIES; i++) {
 		c->sport = bpf_htons(cfg_snat_first + (h + i * 31) % ports);
 		if (!conn_open(&p->key, c, 1))

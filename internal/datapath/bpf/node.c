@@ -21,7 +21,8 @@ struct shared {
 	enum scope scope;
 	enum frontend_flags frontend_flags;
 	enum backend_flags backend_flags;
-	enum sock_way sock_way;
+	struct connected_socket connected_socket;
+	enum setting setting;
 	enum conn_table conn_table;
 	enum conn_flags conn_flags;
 	enum ipcache_flags ipcache_flags;

@@ -23,10 +23,12 @@ struct packet {
 	__u16 length;            // of IP header and payload, as the header says
 	__u8 v6, kind, ttl;
 	__u8 tcp;  // flags
-	__u8 late; // a fragment without an L4 header
+	__u8 late; // a fragment without an L4 header: its ports are 0 until know_ports
 	__u8 icmp; // type
-	__u8 more; // the first of several fragments
+	__u8 more; // fragments follow
 	__u8 pad;
+	__u16 pad2;
+	__sum16 check; // of the IPv4 header
 	__u32 id; // of the datagram, if fragmented
 };
 
@@ -39,13 +41,6 @@ struct packet {
 #define MEMBERSHIP_TTL 1
 #define NEIGHBOUR_TTL 255
 
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 8192);
-	__type(key, struct fragment_key);
-	__type(value, struct fragment);
-} fragments SEC(".maps");
-
 static inline void addr_v4(struct addr *a, __be32 v4)
 {
 	a->a[0] = 0;
@@ -57,6 +52,29 @@ static inline void addr_v4(struct addr *a, __be32 v4)
 static inline void addr_v6(struct addr *a, const struct in6_addr *v6)
 {
 	__builtin_memcpy(a, v6, sizeof(*a));
+}
+
+static inline void load_addr(struct addr *a, __u32 a0, __u32 a1, __u32 a2, __u32 a3)
+{
+	a->a[0] = a0;
+	a->a[1] = a1;
+	a->a[2] = a2;
+	a->a[3] = a3;
+}
+
+// An IPv6 address of a context.
+#define LOAD_ADDR(a, field) load_addr(a, LOAD((field)[0]), LOAD((field)[1]), LOAD((field)[2]), LOAD((field)[3]))
+
+static inline int is_v4(const struct addr *a)
+{
+	return !a->a[0] && !a->a[1] && a->a[2] == bpf_htonl(0xffff);
+}
+
+static inline int is_loopback(const struct addr *a)
+{
+	if (is_v4(a))
+		return (a->a[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+	return !a->a[0] && !a->a[1] && !a->a[2] && a->a[3] == bpf_htonl(1);
 }
 
 static inline int addr_equal(const struct addr *a, const struct addr *b)
@@ -78,6 +96,13 @@ static inline const struct addr *sender(const struct packet *p)
 static inline int is_icmp(__u8 proto)
 {
 	return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
+}
+
+// An ICMP message that errors may be sent about.
+static inline int is_echo(const struct packet *p)
+{
+	return p->v6 ? p->icmp == ICMPV6_ECHO_REQUEST || p->icmp == ICMPV6_ECHO_REPLY
+		     : p->icmp == ICMP_ECHO || p->icmp == ICMP_ECHOREPLY;
 }
 
 // What follows the IPv6 header: where L4 begins, what it is, and whether this
@@ -236,38 +261,20 @@ static inline int parse_icmp(struct __sk_buff *skb, struct packet *p)
 	return load_ports(skb, p->l4, &p->key);
 }
 
-// A first fragment leaves the ports for the others, which have none. TCP
-// discovers the path's MTU: its fragments are an attack.
-global int parse_fragment(struct __sk_buff *skb, struct packet *p nonnull)
+// Of a fragment: the first has the ports. TCP discovers the path's MTU: its
+// fragments are an attack.
+static inline int parse_fragment(struct __sk_buff *skb, struct packet *p)
 {
-	struct fragment_key key = { .src = p->key.src, .dst = p->key.dst, .id = p->id, .proto = p->key.proto };
-	struct fragment *found, value;
 	int err;
 
 	if (p->key.proto == IPPROTO_TCP)
 		return DROP_FRAGMENT;
-	if (p->late) {
-		found = bpf_map_lookup_elem(&fragments, &key);
-		if (!found)
-			return DROP_FRAGMENT_NOT_FOUND;
-		p->key.sport = found->sport;
-		p->key.dport = found->dport;
+	if (p->late)
 		return 0;
-	}
-	if (is_icmp(p->key.proto)) {
-		err = parse_icmp(skb, p);
-		if (!err && p->kind == PACKET_ERROR)
-			err = DROP_FRAGMENT;
-	} else {
-		err = load_ports(skb, p->l4, &p->key);
-	}
-	if (err)
-		return err == PARSE_STACK ? DROP_FRAGMENT : err;
-	value.sport = p->key.sport;
-	value.dport = p->key.dport;
-	if (bpf_map_update_elem(&fragments, &key, &value, BPF_ANY))
-		return DROP_FRAGMENT;
-	return 0;
+	if (!is_icmp(p->key.proto))
+		return load_ports(skb, p->l4, &p->key);
+	err = parse_icmp(skb, p);
+	return err == PARSE_STACK || p->kind == PACKET_ERROR ? DROP_FRAGMENT : err;
 }
 
 static inline int parse_l4(struct __sk_buff *skb, struct packet *p)
@@ -305,6 +312,7 @@ global int parse_v4(struct __sk_buff *skb, struct packet *p nonnull)
 	p->l4 = p->l3 + ip.ihl * 4;
 	p->length = bpf_ntohs(ip.tot_len);
 	p->ttl = ip.ttl;
+	p->check = ip.check;
 	p->key.proto = ip.protocol;
 	addr_v4(&p->key.src, ip.saddr);
 	addr_v4(&p->key.dst, ip.daddr);

@@ -36,6 +36,31 @@ static inline __u32 identity_at(const struct endpoint *e, const struct addr *a)
 	return e->id ? e->identity : identity_of(a);
 }
 
+// Finds out who a new connection's destination is.
+static inline void look_up_target(struct flow *f, const struct addr *a)
+{
+	struct ipcache *i;
+
+	endpoint_load(&f->dst, a);
+	if (f->dst.id) {
+		f->at.dst_identity = f->dst.identity;
+		return;
+	}
+	i = ipcache_of(a);
+	f->at.dst_identity = i ? i->identity : world_of(a);
+	if (i && i->flags & IPCACHE_CLUSTER)
+		f->c.flags |= CONN_INSIDE;
+}
+
+// Who began a connection: a pod of this node may have got another identity
+// since.
+static inline __u32 initiator(const struct flow *f, const struct conn *c)
+{
+	const struct endpoint *e = c->flags & CONN_REPLY ? &f->dst : &f->src;
+
+	return e->id ? e->identity : c->identity;
+}
+
 // Asks again about a connection whose verdict is older than the policy.
 static inline int judge_again(struct flow *f, const struct conn *c)
 {
@@ -55,10 +80,11 @@ static inline int judge_again(struct flow *f, const struct conn *c)
 		q.port = policy_port(q.proto, c->flags & CONN_DNAT ? c->dport : f->p.key.dport);
 		q.identity[EGRESS] = identity_at(&f->dst, c->flags & CONN_DNAT ? &c->dst : &f->p.key.dst);
 	}
-	q.identity[INGRESS] = c->identity;
-	if (c->identity == ID_HOST) // the node may always talk to its pods
+	q.identity[INGRESS] = initiator(f, c);
+	if (q.identity[INGRESS] == ID_HOST) // the node may always talk to its pods
 		q.endpoint[INGRESS] = 0;
 	judge(&q, &a);
+	f->at.rule = a.rule;
 	if (a.action == ACTION_DENY)
 		return a.reason;
 	return a.action == ACTION_PROXY ? DROP_POLICY : 0; // a proxy cannot enter a connection that is under way
@@ -75,21 +101,24 @@ global int renew(struct flow *f nonnull, struct conn *c nonnull)
 		conn_close(&f->p.key, c);
 		return reason;
 	}
+	c->identity = initiator(f, c);
 	c->src_revision = revision_of(&f->src);
 	c->dst_revision = revision_of(&f->dst);
 	conn_other(&f->p.key, c, &other);
 	o = bpf_map_lookup_elem(&conntrack, &other);
 	if (o) {
+		o->identity = c->identity;
 		o->src_revision = c->dst_revision;
 		o->dst_revision = c->src_revision;
 	}
 	return 0;
 }
 
-// Does what c says; it may be f->c or an entry.
+// Does what c says; it may be f->c or an entry. What gets another source leaves
+// by the uplink, unless a process of this node is asked from another port.
 global int move(struct __sk_buff *skb, struct flow *f nonnull, const struct conn *c nonnull)
 {
-	int out = c->flags & CONN_SNAT && !f->dst.id, err;
+	int out = c->flags & CONN_SNAT && c->flags & (CONN_SNAT_PORT | CONN_REPLY) && !f->dst.id, err;
 
 	if ((f->dst.id || out) && too_old(&f->p))
 		return expire(skb, f);
@@ -100,7 +129,11 @@ global int move(struct __sk_buff *skb, struct flow *f nonnull, const struct conn
 	}
 	if (f->dst.id)
 		return deliver(skb, f);
-	return out ? leave(skb, f) : to_stack(skb, f);
+	if (out)
+		return leave(skb, f);
+	if (f->at.hook == HOOK_FROM_POD && c->flags & (CONN_INSIDE | CONN_REPLY))
+		skb->mark = (mark_of(skb) & ~MARK_MASK) | MARK_INSIDE;
+	return to_stack(skb, f);
 }
 
 // A packet of a known connection.
@@ -130,7 +163,7 @@ static inline struct backend *backend_again(struct flow *f, __u32 set, __u32 *sl
 	struct conn *c = conn_find(&f->p.key, f->now);
 	struct backend *b;
 
-	if (!c || c->flags & (CONN_FIN | CONN_REPLY | CONN_PROXY) || !(c->flags & CONN_DNAT))
+	if (!c || c->flags & (CONN_ENDING | CONN_REPLY | CONN_PROXY) || !(c->flags & CONN_DNAT))
 		return NULL;
 	*slot = c->slot;
 	b = backend_at(set, *slot);
@@ -154,7 +187,7 @@ global int choose(struct flow *f nonnull, int scope, struct choice *choice nonnu
 	__u32 slot = 0;
 
 	if (!fe)
-		return 0;
+		return vip_closed(&p->key.dst) ? DROP_NO_BACKEND : 0;
 	choice->service = 1;
 	if (p->key.proto == IPPROTO_TCP && !initial_syn(p))
 		return DROP_INVALID; // its entry is gone: any backend would refuse it
@@ -200,6 +233,7 @@ static inline int judge_new(struct flow *f, struct answer *a)
 	q.port = policy_port(q.proto, f->c.flags & CONN_DNAT ? f->c.dport : f->p.key.dport);
 	judge(&q, a);
 	f->at.direction = a->direction;
+	f->at.rule = a->rule;
 	return a->action == ACTION_DENY ? a->reason : 0;
 }
 
@@ -214,16 +248,16 @@ static inline void conn_fill(struct flow *f)
 	f->at.endpoint = f->c.endpoint;
 }
 
-// Takes the port of the node that an earlier SYN of the connection got: the
+// Takes the source and port that an earlier SYN of the connection got: the
 // backend's answer to that one may still come.
 static inline int nat_again(struct flow *f)
 {
 	struct conn *c = conn_find(&f->p.key, f->now);
 
-	if (!c || c->flags & CONN_FIN || !(c->flags & CONN_NODE) || !(c->flags & CONN_DNAT) ||
+	if (!c || c->flags & (CONN_ENDING | CONN_REPLY) || !(c->flags & CONN_SNAT) || !(c->flags & CONN_DNAT) ||
 	    !addr_equal(&c->dst, &f->c.dst) || c->dport != f->c.dport)
 		return 0;
-	f->c.flags |= CONN_SNAT | CONN_NODE;
+	f->c.flags |= CONN_SNAT | (c->flags & CONN_SNAT_PORT);
 	f->c.src = c->src;
 	f->c.sport = c->sport;
 	return 1;
@@ -231,17 +265,23 @@ static inline int nat_again(struct flow *f)
 
 // A backend of another node gets the connection from this node, so that its
 // answers come back here. A pod that is its own backend gets it from the
-// Service's address.
+// Service's address. A client that asks one backend by two addresses of its
+// Service, from one port, gets another port the second time.
 static inline int open(struct flow *f, int remote)
 {
-	if (remote)
-		return nat_again(f) ? conn_open(&f->p.key, &f->c, 0) : nat_open(&f->p, &f->c);
 	if (same_pod(f) && f->c.flags & CONN_DNAT) {
 		f->c.flags |= CONN_SNAT;
 		f->c.src = f->p.key.dst;
 		f->c.sport = f->p.key.sport;
+		return conn_open(&f->p.key, &f->c, 0);
 	}
-	return conn_open(&f->p.key, &f->c, 0);
+	if (f->c.flags & CONN_DNAT && nat_again(f))
+		return conn_open(&f->p.key, &f->c, 0);
+	if (remote)
+		return nat_open(&f->p, &f->c, 0);
+	if (!conn_open(&f->p.key, &f->c, 1))
+		return 0;
+	return conn_taken(&f->p.key, &f->c, f->now) ? nat_open(&f->p, &f->c, 1) : conn_open(&f->p.key, &f->c, 0);
 }
 
 global int to_listener_of(struct __sk_buff *skb, struct flow *f nonnull, int k)
@@ -273,10 +313,13 @@ global int begin(struct __sk_buff *skb, struct flow *f nonnull, int scope)
 	reason = choose(f, scope, &choice);
 	if (reason)
 		return reject(skb, &f->p, &f->at, reason);
-	endpoint_load(&f->dst, target(f));
-	if (scope == SCOPE_EXTERNAL && !choice.service && !f->dst.id)
-		return to_stack(skb, f); // the node's own, or only passing by
-	f->at.dst_identity = identity_at(&f->dst, target(f));
+	look_up_target(f, target(f));
+	if (scope == SCOPE_EXTERNAL && !choice.service && !f->dst.id) {
+		// the node's own, or only passing by; an earlier one may have gone to the proxy
+		if (initial_syn(&f->p))
+			bpf_map_delete_elem(&conntrack, &f->p.key);
+		return to_stack(skb, f);
+	}
 	if (choice.redirect)
 		return to_listener_of(skb, f, choice.proxy);
 	reason = judge_new(f, &a);

@@ -2,6 +2,8 @@
 // The two hooks at the host's end of every pod's veth.
 #include "path.h"
 
+#define TO_POD 0x10000 // owner of what the node's stack sends to a pod, with its endpoint
+
 // What a pod may tell its neighbours: not that it is a router.
 static inline int from_pod_stack(struct __sk_buff *skb, struct flow *f)
 {
@@ -32,10 +34,17 @@ int from_pod(struct __sk_buff *skb)
 		return drop(skb, &f->p, &f->at, err);
 	if (f->p.kind == PACKET_ERROR && !addr_equal(&f->p.from, &f->p.key.src)) // a pod is no router of others' packets
 		return drop(skb, &f->p, &f->at, DROP_INVALID_SOURCE_IP);
-	if (reserved_port(&f->p))
-		return drop_reserved(skb, &f->p, &f->at);
+	if (is_fragment(&f->p)) {
+		err = know_ports(&f->p, f->src.id);
+		if (err)
+			return drop(skb, &f->p, &f->at, err);
+	}
+	if (initial_syn(&f->p) && reserved(f->p.key.sport))
+		return reject(skb, &f->p, &f->at, DROP_RESERVED_PORT);
 	if (proxy_reply(skb, &f->p))
 		return to_proxy(skb);
+	if (proxy_forged(skb, &f->p))
+		return drop(skb, &f->p, &f->at, DROP_RESERVED_PORT);
 	f->now = bpf_ktime_get_coarse_ns();
 	if (!initial_syn(&f->p)) {
 		c = conn_find(&f->p.key, f->now);
@@ -116,20 +125,26 @@ static inline int to_pod_known(struct __sk_buff *skb, struct flow *f, struct con
 SEC("tcx/egress")
 int to_pod(struct __sk_buff *skb)
 {
-	struct flow *f = flow_new(HOOK_TO_POD, INGRESS);
+	struct flow *f;
 	struct conn *c;
 	int err;
 
+	if (settled(skb))
+		return TCX_NEXT;
+	f = flow_new(HOOK_TO_POD, INGRESS);
 	if (!f)
 		return TCX_DROP;
-	if ((mark_of(skb) & MARK_MASK) == MARK_ANSWER)
-		return TCX_NEXT;
 	err = parse(skb, &f->p);
 	if (err == PARSE_STACK)
 		return TCX_NEXT;
 	if (err)
 		return drop(skb, &f->p, &f->at, err);
 	endpoint_load(&f->dst, &f->p.key.dst);
+	if (is_fragment(&f->p)) {
+		err = know_ports(&f->p, f->dst.id | TO_POD);
+		if (err)
+			return drop(skb, &f->p, &f->at, err);
+	}
 	if (!f->dst.id || f->dst.ifindex != skb->ifindex)
 		return drop(skb, &f->p, &f->at, DROP_UNKNOWN_TARGET);
 	f->at.dst_identity = f->dst.identity;

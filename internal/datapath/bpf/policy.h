@@ -39,11 +39,17 @@ static inline struct ipcache *ipcache_of(const struct addr *a)
 	return bpf_map_lookup_elem(&ipcache, &key);
 }
 
+// Who nobody knows. A cluster of both families tells the world's apart.
+static inline __u32 world_of(const struct addr *a)
+{
+	return is_v4(a) ? cfg_world_v4 : cfg_world_v6;
+}
+
 static inline __u32 identity_of(const struct addr *a)
 {
 	struct ipcache *i = ipcache_of(a);
 
-	return i ? i->identity : ID_WORLD;
+	return i ? i->identity : world_of(a);
 }
 
 // What is asked about a connection, as it is after translation, and whose
@@ -69,6 +75,7 @@ struct answer {
 	__u8 reason; // with ACTION_DENY
 	__u8 direction;
 	__u8 pad[3];
+	__u32 rule; // that decided; 0: none
 };
 
 // The six patterns that can match, the most specific first.
@@ -99,6 +106,7 @@ global int judge_side(const struct question *q nonnull, struct answer *a nonnull
 			continue;
 		a->action = found->action;
 		a->proxy = found->proxy;
+		a->rule = found->rule;
 		if (found->action == ACTION_DENY) {
 			a->reason = DROP_POLICY_DENY;
 			return 0;

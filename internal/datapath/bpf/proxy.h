@@ -92,11 +92,7 @@ static inline __u16 proxy_port(__u16 k, __u8 v6)
 
 static inline __u32 mark_of(struct __sk_buff *skb)
 {
-	__u32 mark = skb->mark;
-
-	// one load: clang would compute an address into the context for two
-	asm volatile("" : "+r"(mark));
-	return mark;
+	return LOAD(skb->mark);
 }
 
 static inline int to_proxy(struct __sk_buff *skb)
@@ -181,6 +177,52 @@ static __noinline int proxy_away(struct __sk_buff *skb, struct packet *p, struct
 	return drop(skb, p, at, DROP_NO_LISTENER);
 }
 
+// Upstream sockets of the proxy whose packets go straight to where they are
+// sent, as was found at the SYN.
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, __u32);
+} straight SEC(".maps");
+
+static inline struct bpf_sock *socket_of(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	return sk ? bpf_sk_fullsock(sk) : NULL;
+}
+
+// Takes note of it. Without memory for it each packet is asked about.
+static inline void settle(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = socket_of(skb);
+
+	if (sk)
+		bpf_sk_storage_get(&straight, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+}
+
+// Egress hooks, before the packet is parsed: whether there is nothing to be
+// asked about it, by its mark and the socket that sends it. What the proxy
+// answers goes to its client, unless that is a proxy in a pod's name; then it
+// has to be led to it.
+static inline int settled(struct __sk_buff *skb)
+{
+	__u32 mark = mark_of(skb) & MARK_MASK;
+	struct bpf_sock *sk;
+
+	if (mark == MARK_ANSWER)
+		return 1;
+	if (mark != MARK_LISTENER && mark != MARK_FROM_PROXY)
+		return 0;
+	sk = socket_of(skb);
+	if (!sk || sk->protocol != IPPROTO_TCP)
+		return 0;
+	if (mark == MARK_LISTENER)
+		return !reserved(sk->dst_port);
+	return !!bpf_sk_storage_get(&straight, sk, NULL, 0);
+}
+
 // Opens the connection of an initial SYN to the proxy. c->proxy is k; its base
 // is chosen here, once for all packets: a later one cannot get to another
 // generation. Answers 0, or what the hook returns.
@@ -200,6 +242,7 @@ static __noinline int proxy_open(struct __sk_buff *skb, struct packet *p, struct
 	c->seen = bpf_ktime_get_ns();
 	if (bpf_map_update_elem(&conntrack, &p->key, c, BPF_ANY))
 		return drop(skb, p, at, DROP_CONNTRACK_FULL);
+	conn_seat(&p->key, c->endpoint, c->seen);
 	return 0;
 }
 
@@ -211,16 +254,18 @@ static inline int redirect(struct __sk_buff *skb, struct packet *p, struct place
 	return verdict ? verdict : to_proxy(skb);
 }
 
-// A pod may not use the source ports of connections in its name: it could take
-// their answers.
-static inline int reserved_port(const struct packet *p)
+// Whether a pod speaks in a connection that the proxy made in its name. It is
+// asked after proxy_reply: a server's socket may have a reserved port, where
+// the client's proxy and the server's are two.
+static inline int proxy_forged(struct __sk_buff *skb, const struct packet *p)
 {
-	return initial_syn(p) && reserved(p->key.sport);
-}
+	struct conn_key key;
 
-static inline int drop_reserved(struct __sk_buff *skb, struct packet *p, struct place *at)
-{
-	return reject(skb, p, at, DROP_RESERVED_PORT);
+	if (p->key.proto != IPPROTO_TCP || !reserved(p->key.sport))
+		return 0;
+	key = p->key;
+	turn(&key);
+	return has_socket(skb, &key, p->v6);
 }
 
 // Whether a SYN comes from a proxy, of this node or another: it understands
@@ -254,16 +299,16 @@ static __noinline int proxy_syn_to_pod(struct __sk_buff *skb, struct packet *p, 
 	struct conn c = {};
 	int verdict;
 
-	if (!e)
-		return TCX_NEXT;
 	at->src_identity = proxy_identity(mark_of(skb), &p->key.src);
 	q.identity[INGRESS] = at->src_identity;
 	ask(&q, INGRESS, e);
 	judge_side(&q, &a, INGRESS);
+	at->rule = a.rule;
 	if (a.action == ACTION_DENY) // the connect hook has said so already
 		return drop(skb, p, at, a.reason);
 	if (a.action != ACTION_PROXY) {
 		bpf_map_delete_elem(&conntrack, &p->key);
+		settle(skb);
 		return TCX_NEXT;
 	}
 	c.proxy = a.proxy;

@@ -148,7 +148,7 @@ global int reject_icmp(struct __sk_buff *skb, struct packet *p nonnull, int type
 	struct icmp_error *e = bpf_map_lookup_elem(&answers, &zero);
 	__s64 sum = 0;
 
-	if (!e || is_icmp(p->key.proto) || p->kind == PACKET_ERROR || p->late)
+	if (!e || p->kind == PACKET_ERROR || p->late || (is_icmp(p->key.proto) && !is_echo(p)))
 		return TCX_DROP;
 	__builtin_memset(e, 0, sizeof(*e));
 	e->type = type;

@@ -17,6 +17,14 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct addr);
+	__type(value, struct vip);
+} vips SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
 	__type(value, struct set);
 } sets SEC(".maps");
@@ -34,6 +42,18 @@ static inline struct frontend *frontend_at(const struct addr *a, __be16 port, __
 	struct frontend_key key = { .addr = *a, .port = port, .proto = proto, .scope = scope };
 
 	return bpf_map_lookup_elem(&frontends, &key);
+}
+
+// Whether an address is a Service's, of which no port was found. It may be a
+// node's, too: that answers for itself.
+static inline int vip_closed(const struct addr *a)
+{
+	struct ipcache *i;
+
+	if (!bpf_map_lookup_elem(&vips, a))
+		return 0;
+	i = ipcache_of(a);
+	return !i || !(i->flags & IPCACHE_CLUSTER);
 }
 
 static inline struct backend *backend_at(__u32 set, __u32 slot)

@@ -3,16 +3,25 @@
 // sendmsg: what follows costs nothing per packet. Attached to the node's
 // cgroup2 root.
 //
-// A socket keeps an entry per backend, by which getpeername and recvmsg find
-// the address that the process knows.
+// The socket keeps the conversation, by which getpeername and recvmsg find the
+// address that the process knows.
 #include "path.h"
 
+// Of a connected socket; the kernel removes them with it.
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
-	__type(key, struct sock_key);
-	__type(value, struct sock_value);
-} sockets SEC(".maps");
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct conversation);
+} connected SEC(".maps");
+
+// Of a socket that names the Service with every datagram.
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct conversations);
+} datagrams SEC(".maps");
 
 // Where a call goes to, in the maps' form.
 struct target {
@@ -21,21 +30,12 @@ struct target {
 	__u8 proto, pad;
 };
 
-static inline int mapped(const struct addr *a)
-{
-	return !a->a[0] && !a->a[1] && a->a[2] == bpf_htonl(0xffff);
-}
-
 static inline void load_target(struct bpf_sock_addr *ctx, struct target *t, int v6)
 {
-	if (v6) {
-		t->addr.a[0] = ctx->user_ip6[0];
-		t->addr.a[1] = ctx->user_ip6[1];
-		t->addr.a[2] = ctx->user_ip6[2];
-		t->addr.a[3] = ctx->user_ip6[3];
-	} else {
+	if (v6)
+		LOAD_ADDR(&t->addr, ctx->user_ip6);
+	else
 		addr_v4(&t->addr, ctx->user_ip4);
-	}
 	t->port = ctx->user_port;
 	t->proto = ctx->protocol;
 }
@@ -58,13 +58,6 @@ static inline int of_node(struct bpf_sock_addr *ctx)
 	return bpf_get_netns_cookie(ctx) == cfg_node_netns;
 }
 
-static inline int is_loopback(const struct addr *a)
-{
-	if (mapped(a))
-		return (a->a[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
-	return !a->a[0] && !a->a[1] && !a->a[2] && a->a[3] == bpf_htonl(1);
-}
-
 // The Service at the target. Processes of the node also find NodePorts at
 // their loopback addresses, which have an entry as the unspecified one.
 static __noinline struct frontend *target_frontend(struct bpf_sock_addr *ctx, struct target *t)
@@ -80,37 +73,57 @@ static __noinline struct frontend *target_frontend(struct bpf_sock_addr *ctx, st
 	return bpf_map_lookup_elem(&frontends, &key);
 }
 
-// Remembers what the socket asked for, by what it gets.
-static inline int remember(struct bpf_sock_addr *ctx, const struct target *t, const struct backend *b, __u8 way, __u32 slot)
+static inline void converse(struct conversation *c, const struct target *t, const struct backend *b, __u32 slot)
 {
-	struct sock_key key = { .cookie = bpf_get_socket_cookie(ctx), .proto = t->proto, .way = way };
-	struct sock_value value = { .slot = slot };
-
-	key.addr = way == SOCK_FORWARD ? t->addr : b->addr;
-	key.port = way == SOCK_FORWARD ? t->port : b->port;
-	value.addr = way == SOCK_FORWARD ? b->addr : t->addr;
-	value.port = way == SOCK_FORWARD ? b->port : t->port;
-	return bpf_map_update_elem(&sockets, &key, &value, BPF_ANY);
+	c->service = t->addr;
+	c->service_port = t->port;
+	c->backend = b->addr;
+	c->backend_port = b->port;
+	c->proto = t->proto;
+	c->slot = slot;
 }
 
-// The backend that an unconnected socket has sent to before, if it still
-// serves: datagrams of one conversation stay together.
-static inline struct backend *backend_kept(struct bpf_sock_addr *ctx, const struct target *t, __u32 set)
+// Notes the backend that the socket is connected to. Fails if the socket's
+// memory for options is used up.
+static inline int note_connected(struct bpf_sock_addr *ctx, const struct target *t, const struct backend *b, __u32 slot)
 {
-	struct sock_key key = {
-		.cookie = bpf_get_socket_cookie(ctx),
-		.addr = t->addr,
-		.port = t->port,
-		.proto = t->proto,
-		.way = SOCK_FORWARD,
-	};
-	struct sock_value *v = bpf_map_lookup_elem(&sockets, &key);
-	struct backend *b;
+	struct conversation *c = bpf_sk_storage_get(&connected, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 
-	if (!v)
+	if (!c)
+		return -1;
+	converse(c, t, b, slot);
+	return 0;
+}
+
+// The backend for a datagram: the one that the socket has sent to before, if it
+// still serves, for what belongs together stays together; else another.
+static inline struct backend *backend_of_datagram(struct bpf_sock_addr *ctx, const struct target *t, __u32 set)
+{
+	struct conversations *all = bpf_sk_storage_get(&datagrams, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	struct backend *b;
+	__u32 slot, at;
+
+	if (!all)
 		return NULL;
-	b = backend_at(set, v->slot);
-	return b && b->port == v->port && addr_equal(&b->addr, &v->addr) ? b : NULL;
+	at = all->next;
+	for (__u32 i = 0; i < CONVERSATIONS; i++) {
+		struct conversation *c = &all->at[i];
+
+		if (c->service_port != t->port || !addr_equal(&c->service, &t->addr))
+			continue;
+		b = backend_at(set, c->slot);
+		if (b && b->port == c->backend_port && addr_equal(&b->addr, &c->backend))
+			return b;
+		at = i;
+		break;
+	}
+	b = backend_pick(set, &slot);
+	if (!b)
+		return NULL;
+	if (at == all->next)
+		all->next = (at + 1) % CONVERSATIONS;
+	converse(&all->at[at % CONVERSATIONS], t, b, slot);
+	return b;
 }
 
 static inline int refuse(void)
@@ -127,18 +140,18 @@ static inline int to_listener(struct bpf_sock_addr *ctx, struct target *t, __u16
 
 	if (!of_node(ctx))
 		return 1;
-	if (mapped(&t->addr))
+	if (is_v4(&t->addr))
 		addr_v4(&b.addr, bpf_htonl(0x7f000001));
 	else
 		b.addr.a[3] = bpf_htonl(1);
-	b.port = bpf_htons(proxy_port(k, !mapped(&t->addr)));
-	if (!b.port || remember(ctx, t, &b, SOCK_REVERSE, 0))
+	b.port = bpf_htons(proxy_port(k, !is_v4(&t->addr)));
+	if (!b.port || note_connected(ctx, t, &b, 0))
 		return refuse();
 	store_target(ctx, &b.addr, b.port, v6);
 	return 1;
 }
 
-static inline int to_backend(struct bpf_sock_addr *ctx, int v6, int keep)
+static inline int to_backend(struct bpf_sock_addr *ctx, int v6, int datagram)
 {
 	struct target t = {};
 	struct frontend *f;
@@ -150,35 +163,43 @@ static inline int to_backend(struct bpf_sock_addr *ctx, int v6, int keep)
 		return 1;
 	f = target_frontend(ctx, &t);
 	if (!f)
-		return 1;
+		return vip_closed(&t.addr) ? refuse() : 1;
 	if (f->flags & FRONTEND_REJECT)
 		return refuse();
 	if (f->flags & FRONTEND_REDIRECT)
 		return to_listener(ctx, &t, f->proxy, v6);
-	b = keep ? backend_kept(ctx, &t, f->set) : NULL;
-	if (!b) {
-		b = backend_pick(f->set, &slot);
-		if (!b || remember(ctx, &t, b, SOCK_REVERSE, slot) || (keep && remember(ctx, &t, b, SOCK_FORWARD, slot)))
-			return refuse();
-	}
+	b = datagram ? backend_of_datagram(ctx, &t, f->set) : backend_pick(f->set, &slot);
+	if (!b || (!datagram && note_connected(ctx, &t, b, slot)))
+		return refuse();
 	store_target(ctx, &b->addr, b->port, v6);
 	return 1;
+}
+
+static inline int is_with(const struct conversation *c, const struct target *t)
+{
+	return c->backend_port == t->port && addr_equal(&c->backend, &t->addr);
 }
 
 // Whom the process thinks it talks to.
 static inline int from_backend(struct bpf_sock_addr *ctx, int v6)
 {
-	struct sock_key key = { .cookie = bpf_get_socket_cookie(ctx) };
-	struct sock_value *v;
+	struct conversation *c = bpf_sk_storage_get(&connected, ctx->sk, NULL, 0);
+	struct conversations *all;
 	struct target t = {};
 
 	load_target(ctx, &t, v6);
-	key.addr = t.addr;
-	key.port = t.port;
-	key.proto = t.proto;
-	v = bpf_map_lookup_elem(&sockets, &key);
-	if (v)
-		store_target(ctx, &v->addr, v->port, v6);
+	if (c && is_with(c, &t)) {
+		store_target(ctx, &c->service, c->service_port, v6);
+		return 1;
+	}
+	all = bpf_sk_storage_get(&datagrams, ctx->sk, NULL, 0);
+	for (int i = 0; all && i < CONVERSATIONS; i++) {
+		c = &all->at[i];
+		if (is_with(c, &t)) {
+			store_target(ctx, &c->service, c->service_port, v6);
+			return 1;
+		}
+	}
 	return 1;
 }
 
@@ -228,4 +249,39 @@ SEC("cgroup/getpeername6")
 int getpeername6(struct bpf_sock_addr *ctx)
 {
 	return from_backend(ctx, 1);
+}
+
+// --- iter/bpf_sk_storage_map --------------------------------------------------
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct ns_common { unsigned int inum; };
+struct net { struct ns_common ns; };
+typedef struct { struct net *net; } possible_net_t;
+struct sock_common { possible_net_t skc_net; };
+struct sock { struct sock_common __sk_common; };
+struct seq_file;
+struct bpf_iter_meta { struct seq_file *seq; } __attribute__((aligned(8)));
+struct bpf_iter__bpf_sk_storage_map {
+	struct { struct bpf_iter_meta *meta; } __attribute__((aligned(8)));
+	struct { struct bpf_map *map; } __attribute__((aligned(8)));
+	struct { struct sock *sk; } __attribute__((aligned(8)));
+	struct { void *value; } __attribute__((aligned(8)));
+};
+#pragma clang attribute pop
+
+// Tells the sockets of all network namespaces that are connected to Services.
+SEC("iter/bpf_sk_storage_map")
+int list_connected(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct conversation *with = ctx->value;
+	struct connected_socket c = {};
+	struct sock *sk = ctx->sk;
+
+	if (!sk || !with)
+		return 0;
+	c.cookie = bpf_get_socket_cookie(sk);
+	c.netns = sk->__sk_common.skc_net.net->ns.inum;
+	c.with = *with;
+	bpf_seq_write(ctx->meta->seq, &c, sizeof(c));
+	return 0;
 }

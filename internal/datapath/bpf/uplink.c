@@ -30,6 +30,14 @@ global int from_nat(struct __sk_buff *skb, struct flow *f nonnull, int *done non
 	return *done ? leave(skb, f) : TCX_NEXT;
 }
 
+// Whether a known connection's sender was no pod of this node when it was
+// judged: then nobody needs to be asked who it is. An error's sender may be
+// somebody else.
+static inline int from_elsewhere(const struct packet *p, const struct conn *c)
+{
+	return p->kind == PACKET_FLOW && !c->src_revision;
+}
+
 // Everything that the world and the other nodes send.
 SEC("tcx/ingress")
 int from_uplink(struct __sk_buff *skb)
@@ -43,28 +51,32 @@ int from_uplink(struct __sk_buff *skb)
 	err = parse(skb, &f->p);
 	if (err == PARSE_STACK)
 		return TCX_NEXT;
+	if (!err && is_fragment(&f->p))
+		err = know_ports(&f->p, NOBODY);
 	if (err) // the node may know what to do with it, pods shall not get it
 		return endpoint_at(&f->p.key.dst) ? drop(skb, &f->p, &f->at, err) : TCX_NEXT;
 	f->now = bpf_ktime_get_coarse_ns();
-	if (is_node_port(f->p.key.dport)) {
+	if (is_snat_port(f->p.key.dport)) {
 		err = from_nat(skb, f, &done);
 		if (done)
 			return err;
 	}
 	if (proxy_reply(skb, &f->p))
 		return to_proxy(skb);
+	c = initial_syn(&f->p) ? NULL : conn_find(&f->p.key, f->now);
+	if (c && from_elsewhere(&f->p, c)) {
+		f->at.src_identity = c->flags & CONN_REPLY ? ID_UNKNOWN : c->identity;
+		return follow(skb, f, c);
+	}
 	if (endpoint_at(sender(&f->p)))
 		return drop(skb, &f->p, &f->at, DROP_INVALID_SOURCE_IP);
 	f->at.src_identity = identity_of(sender(&f->p));
 	if (f->at.src_identity == ID_HOST) // who says so here is somebody else
-		f->at.src_identity = ID_WORLD;
-	if (!initial_syn(&f->p)) {
-		c = conn_find(&f->p.key, f->now);
-		if (c)
-			return follow(skb, f, c);
-		if (proxy_forgotten(skb, &f->p))
-			return to_proxy(skb);
-	}
+		f->at.src_identity = world_of(sender(&f->p));
+	if (c)
+		return follow(skb, f, c);
+	if (!initial_syn(&f->p) && proxy_forgotten(skb, &f->p))
+		return to_proxy(skb);
 	if (f->p.kind == PACKET_ERROR)
 		return endpoint_at(&f->p.key.dst) ? drop(skb, &f->p, &f->at, DROP_INVALID) : TCX_NEXT;
 	return begin(skb, f, SCOPE_EXTERNAL);
@@ -95,8 +107,11 @@ global int masquerade(struct __sk_buff *skb, struct flow *f nonnull)
 	struct conn *c;
 	int err;
 
-	if ((to && to->flags & IPCACHE_CLUSTER) || is_multicast(&f->p) || !node_addr(&f->p, &f->c.src))
+	if ((to && to->flags & IPCACHE_CLUSTER) || is_multicast(&f->p) || !node_addr(&f->p, &f->c.src)) {
+		if ((mark_of(skb) & MARK_MASK) == MARK_FROM_PROXY)
+			settle(skb);
 		return to_stack(skb, f);
+	}
 	f->p.key.table = CONN_NAT;
 	c = conn_find(&f->p.key, f->now);
 	if (c)
@@ -107,7 +122,7 @@ global int masquerade(struct __sk_buff *skb, struct flow *f nonnull)
 		return to_stack(skb, f);
 	f->p.key.table = CONN_NAT;
 	conn_fill(f);
-	err = nat_open(&f->p, &f->c);
+	err = nat_open(&f->p, &f->c, 0);
 	if (err)
 		return drop(skb, &f->p, &f->at, err);
 	return translate_out(skb, f, &f->c);
@@ -117,24 +132,27 @@ global int masquerade(struct __sk_buff *skb, struct flow *f nonnull)
 SEC("tcx/egress")
 int to_uplink(struct __sk_buff *skb)
 {
-	struct flow *f = flow_new(HOOK_TO_UPLINK, EGRESS);
-	struct conn *c;
 	int verdict, err;
+	struct flow *f;
+	struct conn *c;
 
+	if ((mark_of(skb) & MARK_MASK) == MARK_INSIDE || settled(skb))
+		return TCX_NEXT;
+	f = flow_new(HOOK_TO_UPLINK, EGRESS);
 	if (!f)
 		return TCX_DROP;
-	if ((mark_of(skb) & MARK_MASK) == MARK_ANSWER)
-		return TCX_NEXT;
 	err = parse(skb, &f->p);
 	if (err == PARSE_STACK)
 		return TCX_NEXT;
+	endpoint_load(&f->src, sender(&f->p));
+	if (!err && is_fragment(&f->p))
+		err = know_ports(&f->p, f->src.id);
 	if (err) // a pod's address must not get out for that
-		return endpoint_at(&f->p.key.src) ? drop(skb, &f->p, &f->at, err) : TCX_NEXT;
+		return f->src.id ? drop(skb, &f->p, &f->at, err) : TCX_NEXT;
 	verdict = proxy_to_uplink(skb, &f->p, &f->at);
 	if (verdict != PROXY_NOT)
 		return verdict;
 	f->now = bpf_ktime_get_coarse_ns();
-	endpoint_load(&f->src, sender(&f->p));
 	if (f->src.id) {
 		f->at.src_identity = f->src.identity;
 		f->at.endpoint = f->src.id;

@@ -76,21 +76,18 @@ type envoyEndpoint struct {
 	HostMac  [6]uint8
 	Enforce  uint8
 	Pad      [3]uint8
+	Netns    uint64
 }
 
 type envoyFragment struct {
-	_     structs.HostLayout
-	Sport uint16
-	Dport uint16
-}
-
-type envoyFragmentKey struct {
 	_     structs.HostLayout
 	Src   envoyAddr
 	Dst   envoyAddr
 	Id    uint32
 	Proto uint8
 	Pad   [3]uint8
+	Sport uint16
+	Dport uint16
 }
 
 type envoyFrontend struct {
@@ -169,16 +166,15 @@ type envoyPolicyKey struct {
 	Direction uint8
 }
 
+type envoySeatKey struct {
+	_     structs.HostLayout
+	Owner uint32
+	Seat  uint32
+}
+
 type envoySet struct {
 	_     structs.HostLayout
 	Count uint32
-}
-
-type envoySettings struct {
-	_        structs.HostLayout
-	Trace    uint8
-	Pad      [3]uint8
-	Revision uint32
 }
 
 type envoySlotKey struct {
@@ -193,52 +189,66 @@ type envoyStreamKey struct {
 	Remote envoyAddr
 	Lport  uint16
 	Rport  uint16
+	Node   uint8
+	Pad    [3]uint8
+}
+
+type envoyVip struct {
+	_     structs.HostLayout
+	Ports uint32
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	envoyMapActive           = "active"
-	envoyMapAnswers          = "answers"
-	envoyMapBackends         = "backends"
-	envoyMapConntrack        = "conntrack"
-	envoyMapDark             = "dark"
-	envoyMapEndpoints        = "endpoints"
-	envoyMapEvents           = "events"
-	envoyMapFragments        = "fragments"
-	envoyMapFrontends        = "frontends"
-	envoyMapIpcache          = "ipcache"
-	envoyMapKnown            = "known"
-	envoyMapListeners        = "listeners"
-	envoyMapMetrics          = "metrics"
-	envoyMapNodePorts        = "node_ports"
-	envoyMapPolicy           = "policy"
-	envoyMapSets             = "sets"
-	envoyMapSettings         = "settings"
-	envoyMapStreams          = "streams"
-	envoyProgAdopt           = "adopt"
-	envoyProgPickListener    = "pick_listener"
-	envoyProgProxyConnect4   = "proxy_connect4"
-	envoyProgProxyConnect6   = "proxy_connect6"
-	envoyProgProxyListen     = "proxy_listen"
-	envoyProgStreamOpened    = "stream_opened"
-	envoyProgStreamSend      = "stream_send"
-	envoyVarCfgBase          = "cfg_base"
-	envoyVarCfgCgroup        = "cfg_cgroup"
-	envoyVarCfgDark          = "cfg_dark"
-	envoyVarCfgIngressV4     = "cfg_ingress_v4"
-	envoyVarCfgIngressV6     = "cfg_ingress_v6"
-	envoyVarCfgNodeNetns     = "cfg_node_netns"
-	envoyVarCfgNodePortFirst = "cfg_node_port_first"
-	envoyVarCfgNodePortLast  = "cfg_node_port_last"
-	envoyVarCfgNodeV4        = "cfg_node_v4"
-	envoyVarCfgNodeV6        = "cfg_node_v6"
-	envoyVarCfgReservedFirst = "cfg_reserved_first"
-	envoyVarCfgReservedLast  = "cfg_reserved_last"
-	envoyVarCfgSnatFirst     = "cfg_snat_first"
-	envoyVarCfgSnatLast      = "cfg_snat_last"
-	envoyVarCfgUplink        = "cfg_uplink"
+	envoyMapActive                = "active"
+	envoyMapAnswers               = "answers"
+	envoyMapBackends              = "backends"
+	envoyMapConntrack             = "conntrack"
+	envoyMapDark                  = "dark"
+	envoyMapEndpoints             = "endpoints"
+	envoyMapEvents                = "events"
+	envoyMapFragments             = "fragments"
+	envoyMapFrontends             = "frontends"
+	envoyMapIpcache               = "ipcache"
+	envoyMapKnown                 = "known"
+	envoyMapListeners             = "listeners"
+	envoyMapMetrics               = "metrics"
+	envoyMapNodePorts             = "node_ports"
+	envoyMapPolicy                = "policy"
+	envoyMapSeats                 = "seats"
+	envoyMapSets                  = "sets"
+	envoyMapSettings              = "settings"
+	envoyMapStraight              = "straight"
+	envoyMapStreams               = "streams"
+	envoyMapVips                  = "vips"
+	envoyProgAdopt                = "adopt"
+	envoyProgPickListener         = "pick_listener"
+	envoyProgProxyConnect4        = "proxy_connect4"
+	envoyProgProxyConnect6        = "proxy_connect6"
+	envoyProgProxyListen          = "proxy_listen"
+	envoyProgStreamOpened         = "stream_opened"
+	envoyProgStreamSend           = "stream_send"
+	envoyVarCfgBase               = "cfg_base"
+	envoyVarCfgCgroup             = "cfg_cgroup"
+	envoyVarCfgDark               = "cfg_dark"
+	envoyVarCfgIngressV4          = "cfg_ingress_v4"
+	envoyVarCfgIngressV6          = "cfg_ingress_v6"
+	envoyVarCfgNobodysConnections = "cfg_nobodys_connections"
+	envoyVarCfgNodeNetns          = "cfg_node_netns"
+	envoyVarCfgNodePortFirst      = "cfg_node_port_first"
+	envoyVarCfgNodePortLast       = "cfg_node_port_last"
+	envoyVarCfgNodeV4             = "cfg_node_v4"
+	envoyVarCfgNodeV6             = "cfg_node_v6"
+	envoyVarCfgPodConnections     = "cfg_pod_connections"
+	envoyVarCfgReservedFirst      = "cfg_reserved_first"
+	envoyVarCfgReservedLast       = "cfg_reserved_last"
+	envoyVarCfgSnatFirst          = "cfg_snat_first"
+	envoyVarCfgSnatLast           = "cfg_snat_last"
+	envoyVarCfgUplink             = "cfg_uplink"
+	envoyVarCfgWorldV4            = "cfg_world_v4"
+	envoyVarCfgWorldV6            = "cfg_world_v6"
 )
 
 // loadEnvoy returns the embedded CollectionSpec for envoy.
@@ -311,30 +321,37 @@ type envoyMapSpecs struct {
 	Metrics   *ebpf.MapSpec `ebpf:"metrics"`
 	NodePorts *ebpf.MapSpec `ebpf:"node_ports"`
 	Policy    *ebpf.MapSpec `ebpf:"policy"`
+	Seats     *ebpf.MapSpec `ebpf:"seats"`
 	Sets      *ebpf.MapSpec `ebpf:"sets"`
 	Settings  *ebpf.MapSpec `ebpf:"settings"`
+	Straight  *ebpf.MapSpec `ebpf:"straight"`
 	Streams   *ebpf.MapSpec `ebpf:"streams"`
+	Vips      *ebpf.MapSpec `ebpf:"vips"`
 }
 
 // envoyVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type envoyVariableSpecs struct {
-	CfgBase          *ebpf.VariableSpec `ebpf:"cfg_base"`
-	CfgCgroup        *ebpf.VariableSpec `ebpf:"cfg_cgroup"`
-	CfgDark          *ebpf.VariableSpec `ebpf:"cfg_dark"`
-	CfgIngressV4     *ebpf.VariableSpec `ebpf:"cfg_ingress_v4"`
-	CfgIngressV6     *ebpf.VariableSpec `ebpf:"cfg_ingress_v6"`
-	CfgNodeNetns     *ebpf.VariableSpec `ebpf:"cfg_node_netns"`
-	CfgNodePortFirst *ebpf.VariableSpec `ebpf:"cfg_node_port_first"`
-	CfgNodePortLast  *ebpf.VariableSpec `ebpf:"cfg_node_port_last"`
-	CfgNodeV4        *ebpf.VariableSpec `ebpf:"cfg_node_v4"`
-	CfgNodeV6        *ebpf.VariableSpec `ebpf:"cfg_node_v6"`
-	CfgReservedFirst *ebpf.VariableSpec `ebpf:"cfg_reserved_first"`
-	CfgReservedLast  *ebpf.VariableSpec `ebpf:"cfg_reserved_last"`
-	CfgSnatFirst     *ebpf.VariableSpec `ebpf:"cfg_snat_first"`
-	CfgSnatLast      *ebpf.VariableSpec `ebpf:"cfg_snat_last"`
-	CfgUplink        *ebpf.VariableSpec `ebpf:"cfg_uplink"`
+	CfgBase               *ebpf.VariableSpec `ebpf:"cfg_base"`
+	CfgCgroup             *ebpf.VariableSpec `ebpf:"cfg_cgroup"`
+	CfgDark               *ebpf.VariableSpec `ebpf:"cfg_dark"`
+	CfgIngressV4          *ebpf.VariableSpec `ebpf:"cfg_ingress_v4"`
+	CfgIngressV6          *ebpf.VariableSpec `ebpf:"cfg_ingress_v6"`
+	CfgNobodysConnections *ebpf.VariableSpec `ebpf:"cfg_nobodys_connections"`
+	CfgNodeNetns          *ebpf.VariableSpec `ebpf:"cfg_node_netns"`
+	CfgNodePortFirst      *ebpf.VariableSpec `ebpf:"cfg_node_port_first"`
+	CfgNodePortLast       *ebpf.VariableSpec `ebpf:"cfg_node_port_last"`
+	CfgNodeV4             *ebpf.VariableSpec `ebpf:"cfg_node_v4"`
+	CfgNodeV6             *ebpf.VariableSpec `ebpf:"cfg_node_v6"`
+	CfgPodConnections     *ebpf.VariableSpec `ebpf:"cfg_pod_connections"`
+	CfgReservedFirst      *ebpf.VariableSpec `ebpf:"cfg_reserved_first"`
+	CfgReservedLast       *ebpf.VariableSpec `ebpf:"cfg_reserved_last"`
+	CfgSnatFirst          *ebpf.VariableSpec `ebpf:"cfg_snat_first"`
+	CfgSnatLast           *ebpf.VariableSpec `ebpf:"cfg_snat_last"`
+	CfgUplink             *ebpf.VariableSpec `ebpf:"cfg_uplink"`
+	CfgWorldV4            *ebpf.VariableSpec `ebpf:"cfg_world_v4"`
+	CfgWorldV6            *ebpf.VariableSpec `ebpf:"cfg_world_v6"`
 }
 
 // envoyObjects contains all objects after they have been loaded into the kernel.
@@ -372,9 +389,12 @@ type envoyMaps struct {
 	Metrics   *ebpf.Map `ebpf:"metrics"`
 	NodePorts *ebpf.Map `ebpf:"node_ports"`
 	Policy    *ebpf.Map `ebpf:"policy"`
+	Seats     *ebpf.Map `ebpf:"seats"`
 	Sets      *ebpf.Map `ebpf:"sets"`
 	Settings  *ebpf.Map `ebpf:"settings"`
+	Straight  *ebpf.Map `ebpf:"straight"`
 	Streams   *ebpf.Map `ebpf:"streams"`
+	Vips      *ebpf.Map `ebpf:"vips"`
 }
 
 func (m *envoyMaps) Close() error {
@@ -394,9 +414,12 @@ func (m *envoyMaps) Close() error {
 		m.Metrics,
 		m.NodePorts,
 		m.Policy,
+		m.Seats,
 		m.Sets,
 		m.Settings,
+		m.Straight,
 		m.Streams,
+		m.Vips,
 	)
 }
 
@@ -404,21 +427,25 @@ func (m *envoyMaps) Close() error {
 //
 // It can be passed to loadEnvoyObjects or ebpf.CollectionSpec.LoadAndAssign.
 type envoyVariables struct {
-	CfgBase          *ebpf.Variable `ebpf:"cfg_base"`
-	CfgCgroup        *ebpf.Variable `ebpf:"cfg_cgroup"`
-	CfgDark          *ebpf.Variable `ebpf:"cfg_dark"`
-	CfgIngressV4     *ebpf.Variable `ebpf:"cfg_ingress_v4"`
-	CfgIngressV6     *ebpf.Variable `ebpf:"cfg_ingress_v6"`
-	CfgNodeNetns     *ebpf.Variable `ebpf:"cfg_node_netns"`
-	CfgNodePortFirst *ebpf.Variable `ebpf:"cfg_node_port_first"`
-	CfgNodePortLast  *ebpf.Variable `ebpf:"cfg_node_port_last"`
-	CfgNodeV4        *ebpf.Variable `ebpf:"cfg_node_v4"`
-	CfgNodeV6        *ebpf.Variable `ebpf:"cfg_node_v6"`
-	CfgReservedFirst *ebpf.Variable `ebpf:"cfg_reserved_first"`
-	CfgReservedLast  *ebpf.Variable `ebpf:"cfg_reserved_last"`
-	CfgSnatFirst     *ebpf.Variable `ebpf:"cfg_snat_first"`
-	CfgSnatLast      *ebpf.Variable `ebpf:"cfg_snat_last"`
-	CfgUplink        *ebpf.Variable `ebpf:"cfg_uplink"`
+	CfgBase               *ebpf.Variable `ebpf:"cfg_base"`
+	CfgCgroup             *ebpf.Variable `ebpf:"cfg_cgroup"`
+	CfgDark               *ebpf.Variable `ebpf:"cfg_dark"`
+	CfgIngressV4          *ebpf.Variable `ebpf:"cfg_ingress_v4"`
+	CfgIngressV6          *ebpf.Variable `ebpf:"cfg_ingress_v6"`
+	CfgNobodysConnections *ebpf.Variable `ebpf:"cfg_nobodys_connections"`
+	CfgNodeNetns          *ebpf.Variable `ebpf:"cfg_node_netns"`
+	CfgNodePortFirst      *ebpf.Variable `ebpf:"cfg_node_port_first"`
+	CfgNodePortLast       *ebpf.Variable `ebpf:"cfg_node_port_last"`
+	CfgNodeV4             *ebpf.Variable `ebpf:"cfg_node_v4"`
+	CfgNodeV6             *ebpf.Variable `ebpf:"cfg_node_v6"`
+	CfgPodConnections     *ebpf.Variable `ebpf:"cfg_pod_connections"`
+	CfgReservedFirst      *ebpf.Variable `ebpf:"cfg_reserved_first"`
+	CfgReservedLast       *ebpf.Variable `ebpf:"cfg_reserved_last"`
+	CfgSnatFirst          *ebpf.Variable `ebpf:"cfg_snat_first"`
+	CfgSnatLast           *ebpf.Variable `ebpf:"cfg_snat_last"`
+	CfgUplink             *ebpf.Variable `ebpf:"cfg_uplink"`
+	CfgWorldV4            *ebpf.Variable `ebpf:"cfg_world_v4"`
+	CfgWorldV6            *ebpf.Variable `ebpf:"cfg_world_v6"`
 }
 
 // envoyPrograms contains all programs after they have been loaded into the kernel.

@@ -154,23 +154,16 @@ func (p *Proxy) find() error {
 // inherit tells maps of a new layout who is active, and the listeners of all
 // generations: whoever looks into them first finds what the old ones have.
 func (p *Proxy) inherit() error {
-	folders, err := filepath.Glob(filepath.Join(filepath.Dir(p.node.MapPins), "maps-*"))
-	if err != nil {
-		return fmt.Errorf("list maps: %w", err)
+	if len(p.node.Before["active"]) == 0 {
+		return nil
 	}
-	for _, folder := range folders {
-		if folder == p.node.MapPins {
-			continue
-		}
-		if err := p.inheritActive(filepath.Join(folder, "active")); err != nil {
+	if err := p.inheritActive(p.node.Before["active"][0]); err != nil {
+		return err
+	}
+	for _, g := range p.generations {
+		if err := p.adopt(g); err != nil {
 			return err
 		}
-		for _, g := range p.generations {
-			if err := p.adopt(g); err != nil {
-				return err
-			}
-		}
-		break
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 
 	"github.com/cilium/ebpf"
 )
@@ -126,9 +125,13 @@ func (p *Proxy) RemoveNodePort(at netip.AddrPort) error {
 }
 
 func (p *Proxy) nodePort(at netip.AddrPort, do func(*ebpf.Map, nodePortKey) error) error {
-	m, err := ebpf.LoadPinnedMap(filepath.Join(p.node.MapPins, "node_ports"), nil)
+	spec, err := loadEnvoy()
 	if err != nil {
-		return fmt.Errorf("open node_ports: %w", err)
+		return fmt.Errorf("read the programs around Envoy: %w", err)
+	}
+	m, err := p.node.State(spec.Maps["node_ports"])
+	if err != nil {
+		return err
 	}
 	defer m.Close()
 	key := nodePortKey{Port: [2]byte{byte(at.Port() >> 8), byte(at.Port())}}

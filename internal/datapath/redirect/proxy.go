@@ -14,6 +14,8 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"github.com/waggle-mesh/waggle/internal/datapath"
+	"github.com/waggle-mesh/waggle/internal/datapath/kernel"
+	"github.com/waggle-mesh/waggle/internal/datapath/pin"
 )
 
 //go:generate go tool bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel -tags linux -cflags "-mcpu=v3 -Wall -Werror -Wno-unused-function -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu" envoy ../bpf/envoy.c
@@ -72,7 +74,7 @@ type Generation struct {
 // called in the node's network namespace.
 func Open(n *datapath.Node, o Options) (*Proxy, error) {
 	var err error
-	if o.CgroupRoot, err = datapath.CgroupMount(o.CgroupRoot); err != nil {
+	if o.CgroupRoot, err = kernel.Cgroup2.Mount(o.CgroupRoot); err != nil {
 		return nil, err
 	}
 	p := &Proxy{options: o}
@@ -133,14 +135,17 @@ func (p *Proxy) load(constants map[string]any, programs ...string) (*ebpf.Collec
 		}
 	}
 	for _, name := range []string{"node_ports", "streams"} {
-		spec.Maps[name].Pinning = ebpf.PinByName
+		m, err := p.node.State(spec.Maps[name])
+		if err != nil {
+			return nil, err
+		}
+		defer m.Close()
+		shared[name] = m
 	}
 	if err := p.constants(spec, constants); err != nil {
 		return nil, err
 	}
-	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
-		Maps: ebpf.MapOptions{PinPath: p.node.MapPins}, MapReplacements: shared,
-	})
+	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared})
 	var rejected *ebpf.VerifierError
 	if errors.As(err, &rejected) {
 		return nil, fmt.Errorf("load the programs around Envoy: the kernel's verifier says:\n%+v", rejected)
@@ -177,7 +182,7 @@ func addr16(a netip.Addr) [16]byte {
 
 // attach replaces the program of a pinned link, or makes the link.
 func (p *Proxy) attach(name string, prog *ebpf.Program, attach func(*ebpf.Program) (link.Link, error)) error {
-	if err := datapath.AttachPinned(filepath.Join(p.node.LinkPins, name), prog, attach); err != nil {
+	if err := pin.Attach(filepath.Join(p.node.LinkPins, name), prog, attach); err != nil {
 		return fmt.Errorf("attach %s: %w", name, err)
 	}
 	return nil

@@ -1,12 +1,15 @@
-package datapath
+// Package kernel tells whether the running kernel has what the data path needs,
+// and where: its release, its BPF and cgroup file systems, the cookie of a
+// network namespace. It changes nothing.
+package kernel
 
 import (
 	"bufio"
-	"cmp"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,26 +17,33 @@ import (
 // What the programs need: tcx (6.6), its relatives for the proxy (6.10).
 const neededMajor, neededMinor = 6, 10
 
-// A fileSystem is one that must be mounted.
-type fileSystem struct {
+// A FileSystem is one that must be mounted.
+type FileSystem struct {
 	kind    string // as /proc/mounts calls it
 	magic   int64
 	command string // that mounts it
 }
 
+// The file systems that the data path is on.
 var (
-	bpfFS   = fileSystem{"bpf", unix.BPF_FS_MAGIC, "mount -t bpf bpf /sys/fs/bpf"}
-	cgroup2 = fileSystem{"cgroup2", unix.CGROUP2_SUPER_MAGIC, "mount -t cgroup2 cgroup2 /run/waggle/cgroup"}
+	BPF     = FileSystem{"bpf", unix.BPF_FS_MAGIC, "mount -t bpf bpf /sys/fs/bpf"}
+	Cgroup2 = FileSystem{"cgroup2", unix.CGROUP2_SUPER_MAGIC, "mount -t cgroup2 cgroup2 /run/waggle/cgroup"}
 )
 
-// Check tells what Open would miss of kernel and file systems; it changes nothing.
+// Check tells what this machine is missing, of kernel, BPF file system and
+// cgroup2 root: paths, or empty for what /proc/mounts names. It changes nothing.
 func Check(bpffs, cgroup string) error {
-	_, err := Options{BPFFS: bpffs, Cgroup: cgroup}.complete()
-	return cmp.Or(checkKernel(), err)
+	if err := checkRunning(); err != nil {
+		return err
+	}
+	if _, err := BPF.Mount(bpffs); err != nil {
+		return err
+	}
+	_, err := Cgroup2.Mount(cgroup)
+	return err
 }
 
-// checkKernel tells what the running kernel is missing.
-func checkKernel() error {
+func checkRunning() error {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		return fmt.Errorf("ask the kernel's release: %w", err)
@@ -61,9 +71,9 @@ func releaseSuffices(release string) bool {
 	return err == nil && (major > neededMajor || major == neededMajor && minor >= neededMinor)
 }
 
-// mountPoint is path if it is on the file system, and what /proc/mounts says
-// where path is empty.
-func mountPoint(path string, fs fileSystem) (string, error) {
+// Mount is path if it is on the file system, and what /proc/mounts says where
+// path is empty.
+func (fs FileSystem) Mount(path string) (string, error) {
 	if path == "" {
 		found, err := findMount("/proc/mounts", fs.kind)
 		if err != nil {
@@ -104,8 +114,8 @@ func findMount(mounts, kind string) (string, error) {
 // unescapeMount undoes what the kernel does to separators in paths.
 var unescapeMount = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
-// netnsCookie names this thread's network namespace as the programs see it.
-func netnsCookie() (uint64, error) {
+// NetnsCookie names this thread's network namespace as the programs see it.
+func NetnsCookie() (uint64, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, fmt.Errorf("open a socket: %w", err)
@@ -116,4 +126,13 @@ func netnsCookie() (uint64, error) {
 		return 0, fmt.Errorf("ask the network namespace's cookie: %w", err)
 	}
 	return cookie, nil
+}
+
+// Monotonic is the programs' clock: the time since the machine's start.
+func Monotonic() (time.Duration, error) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return 0, fmt.Errorf("ask the time: %w", err)
+	}
+	return time.Duration(now.Nano()), nil
 }
