@@ -12,7 +12,7 @@ help: ## this list
 .PHONY: build
 build: ## bin/waggle
 	@mkdir -p bin
-	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/waggle
+	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/waggle ./cmd/waggle-cni
 
 .PHONY: tools
 tools: ## the pinned Envoy, at .tools/envoy
@@ -83,8 +83,8 @@ cni-storm: ## 2,000 pods come and go while plugins and agents are killed (root)
 
 .PHONY: image
 image: tools ## a container image at bin/waggle-image.tar, without a container engine; TAG names it
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/static/ ./cmd/waggle
-	go run -C tools/image . -waggle $(CURDIR)/bin/static/waggle -envoy $(CURDIR)/.tools/envoy -o $(CURDIR)/bin/waggle-image.tar $(if $(TAG),-tag $(TAG))
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/static/ ./cmd/waggle ./cmd/waggle-cni
+	go run -C tools/image . -waggle $(CURDIR)/bin/static/waggle -plugin $(CURDIR)/bin/static/waggle-cni -envoy $(CURDIR)/.tools/envoy -o $(CURDIR)/bin/waggle-image.tar $(if $(TAG),-tag $(TAG))
 
 .PHONY: clean
 clean: ## remove what was built and fetched

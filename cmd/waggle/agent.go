@@ -40,6 +40,7 @@ Exit codes: 0 it was told to stop; 2 it cannot begin, for the reason it gives.`,
 				return err
 			}
 			o.Log, o.Kube.UserAgent = log, "cilium-agent/"+version
+			o.CNI.Binary = pluginBinary()
 			ctx, _ := interrupts(c.Context())
 			return daemon.Run(ctx, o)
 		},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,20 @@ func pluginArguments(arguments []string) []string {
 		return []string{"cni"}
 	}
 	return arguments[1:]
+}
+
+// pluginBinary is the program that an agent installs as the plugin: the small
+// one, where it is beside this one. Empty: this one, which is the plugin too.
+func pluginBinary() string {
+	self, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	beside := filepath.Join(filepath.Dir(self), cni.PluginName)
+	if file, err := os.Stat(beside); err != nil || !file.Mode().IsRegular() {
+		return ""
+	}
+	return beside
 }
 
 func cniCommand() *cobra.Command {

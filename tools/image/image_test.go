@@ -29,7 +29,7 @@ func TestImage(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	o := options{out: filepath.Join(dir, "first.tar"), tag: "example.test/waggle:1", waggle: waggle, envoy: "/bin/sh"}
+	o := options{out: filepath.Join(dir, "first.tar"), tag: "example.test/waggle:1", waggle: waggle, plugin: waggle, envoy: "/bin/sh"}
 	again := o
 	again.out = filepath.Join(dir, "second.tar")
 	if err := errors.Join(o.run(), again.run()); err != nil {
@@ -42,7 +42,7 @@ func TestImage(t *testing.T) {
 	}
 	root := filepath.Join(dir, "root")
 	names := unpack(t, o.out, root)
-	for _, want := range []string{"etc/passwd", "tmp/", "usr/bin/envoy", "usr/bin/waggle", "usr/bin/cilium", "usr/bin/cilium-dbg"} {
+	for _, want := range []string{"etc/passwd", "tmp/", "usr/bin/envoy", "usr/bin/waggle", "usr/bin/waggle-cni", "usr/bin/cilium", "usr/bin/cilium-dbg"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s is not in %v", want, names)
 		}

@@ -96,9 +96,10 @@ func envoyLayer(envoy string) (v1.Layer, error) {
 	return l.done()
 }
 
-func waggleLayer(waggle string) (v1.Layer, error) {
+func waggleLayer(waggle, plugin string) (v1.Layer, error) {
 	l := newLayer()
 	l.program("usr/bin/waggle", waggle)
+	l.program("usr/bin/waggle-cni", plugin)
 	for _, also := range []string{"cilium", "cilium-agent", "cilium-dbg"} {
 		l.link("usr/bin/"+also, "waggle")
 	}

@@ -1,17 +1,18 @@
 // Command image makes Waggle's container image without a container engine:
 //
-//	image -o waggle-image.tar -tag ghcr.io/waggle-mesh/waggle:0.1.0 -waggle bin/waggle -envoy .tools/envoy
+//	image -o waggle-image.tar -tag ghcr.io/waggle-mesh/waggle:0.1.0 -waggle bin/waggle -plugin bin/waggle-cni -envoy .tools/envoy
 //
 // The archive is what "docker load", "ctr images import" and "crane push"
 // read. A Dockerfile beside it says the same for those who have an engine.
 //
 //	layer 1  Envoy, the libraries it is linked with, /etc/passwd, /tmp
-//	layer 2  /usr/bin/waggle, and cilium, cilium-dbg, cilium-agent beside it
+//	layer 2  /usr/bin/waggle, waggle-cni, and cilium, cilium-dbg, cilium-agent beside it
 //
 // Equal files make an equal image.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -30,6 +31,7 @@ func main() {
 	flag.StringVar(&o.out, "o", "waggle-image.tar", "write the archive to this `file`")
 	flag.StringVar(&o.tag, "tag", "ghcr.io/waggle-mesh/waggle:dev", "`reference` of the image")
 	flag.StringVar(&o.waggle, "waggle", "bin/waggle", "waggle's `program`, linked statically")
+	flag.StringVar(&o.plugin, "plugin", "bin/waggle-cni", "the CNI plugin's `program`, linked statically")
 	flag.StringVar(&o.envoy, "envoy", ".tools/envoy", "Envoy's `program`")
 	flag.Parse()
 	if err := o.run(); err != nil {
@@ -38,21 +40,21 @@ func main() {
 	}
 }
 
-type options struct{ out, tag, waggle, envoy string }
+type options struct{ out, tag, waggle, plugin, envoy string }
 
 func (o options) run() error {
 	ref, err := name.NewTag(o.tag)
 	if err != nil {
 		return fmt.Errorf("read -tag: %w", err)
 	}
-	if err := static(o.waggle); err != nil {
+	if err := errors.Join(static(o.waggle), static(o.plugin)); err != nil {
 		return err
 	}
 	base, err := envoyLayer(o.envoy)
 	if err != nil {
 		return err
 	}
-	own, err := waggleLayer(o.waggle)
+	own, err := waggleLayer(o.waggle, o.plugin)
 	if err != nil {
 		return err
 	}
