@@ -308,6 +308,50 @@ func TestNodeFromOutside(t *testing.T) {
 	}
 }
 
+// A packet from outside in a connection of a pod of this node is not the pod's.
+// Those of a known connection of another node's pod are delivered.
+func TestKnownFromOutside(t *testing.T) {
+	for _, b := range newLab(t, true).benches() {
+		uplink := b.Nodes[0].Uplink
+		b.passes(t, "a SYN to b", b.a, tcp(b.at(b.a, 40000), b.at(b.b, 8080), syn))
+		forged := tcp(b.at(b.a, 40000), b.at(b.b, 8080), ack)
+		if answer, _, reason := b.run(t, "from_uplink", uplink, forged); answer != datapath.Dropped || reason != 132 {
+			t.Errorf("in a's name: answer %d, reason %d, want it dropped for 132", answer, reason)
+		}
+		for _, flags := range []byte{syn, ack} {
+			from := netip.AddrPortFrom(b.other, 40001)
+			if answer, _, reason := b.run(t, "from_uplink", uplink, tcp(from, b.at(b.b, 8080), flags)); answer != datapath.Redirect {
+				t.Errorf("from the other node, flags %d: answer %d, reason %d, want it delivered", flags, answer, reason)
+			}
+		}
+	}
+}
+
+// What a pod sends to other nodes is marked, so that it passes the uplink's hook
+// unasked; what leaves the cluster is not.
+func TestInside(t *testing.T) {
+	const inside = 0xa00
+	for _, b := range newLab(t, true).benches() {
+		world := netip.MustParseAddr("198.51.100.1")
+		if b.family == 6 {
+			world = netip.MustParseAddr("2001:db8::1")
+		}
+		for to, want := range map[netip.Addr]uint32{b.other: inside, b.Nodes[1].Addr(b.family): inside, world: 0} {
+			for _, flags := range []byte{syn, ack} {
+				var mark uint32
+				p := tcp(b.at(b.a, 40002), netip.AddrPortFrom(to, 8080), flags)
+				b.Nodes[0].Do(t, func() (err error) {
+					_, _, mark, err = b.paths[0].RunProgram("from_pod", b.a.Index, 0, p.frame())
+					return err
+				})
+				if mark != want {
+					t.Errorf("to %s, flags %d: mark %#x, want %#x", to, flags, mark, want)
+				}
+			}
+		}
+	}
+}
+
 // A SYN that is sent again leaves from the port of the first: the answer to
 // that one may be under way.
 func TestSYNAgain(t *testing.T) {

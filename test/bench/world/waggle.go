@@ -2,9 +2,12 @@ package world
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/waggle-mesh/waggle/internal/datapath"
 	"github.com/waggle-mesh/waggle/internal/link"
@@ -88,11 +91,26 @@ func (n *Node) knowsPod(p *nodes.Pod, id model.Identity) {
 	if p.Node != n.Node {
 		return
 	}
+	var namespace uint64
+	p.Do(n.t, func() (err error) {
+		namespace, err = cookie()
+		return err
+	})
 	n.Must(n.Path.Endpoints().Update(context.Background(), model.PodEndpoint{
 		ID: uint16(id), Pod: model.Name{Namespace: "bench", Name: p.Name}, Addresses: addresses, Interface: p.Interface,
-		Index: p.Index, MAC: [6]byte(p.MAC), HostMAC: [6]byte(p.HostMAC), Identity: id,
+		Index: p.Index, MAC: [6]byte(p.MAC), HostMAC: [6]byte(p.HostMAC), Identity: id, Namespace: namespace,
 	}))
 	n.Do(n.t, func() error { return n.Path.AttachPod(p.Index) })
+}
+
+// cookie is that of this thread's network namespace, see socket(7).
+func cookie() (uint64, error) {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("make a socket: %w", err)
+	}
+	defer unix.Close(s)
+	return unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
 }
 
 func (n *Node) identity(prefix netip.Prefix, id model.Identity, at netip.Addr) {
