@@ -2,12 +2,12 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,8 +16,9 @@ import (
 )
 
 // Exec runs a command in a member's namespaces and cgroups and returns its exit
-// status. The command is killed when ctx ends. This process stays in the
-// namespaces: it must have nothing left to do.
+// status. When ctx ends the command is told so by SIGTERM, and killed if it has
+// not ended 10 s later. This process stays in the namespaces: it must have
+// nothing left to do.
 func Exec(ctx context.Context, p *plan.Plan, memberName string, argv []string) (int, error) {
 	pid, ok := Running(p.Dir)[memberName]
 	if !ok {
@@ -41,10 +42,11 @@ func Exec(ctx context.Context, p *plan.Plan, memberName string, argv []string) (
 	}
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
 	err := cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return exit.ExitCode(), nil
+	if cmd.ProcessState != nil {
+		return cmd.ProcessState.ExitCode(), nil
 	}
 	return 0, err
 }

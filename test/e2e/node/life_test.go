@@ -53,9 +53,14 @@ func TestCleanup(t *testing.T) {
 	without := func() {
 		c.Kubectl("cordon", node)
 		c.Kubectl("label", "node", node, "waggle.test/agent-")
-		c.Kubectl("delete", "pods", "--all-namespaces", "--field-selector", "spec.nodeName="+node, "--grace-period=1")
 		c.Eventually("no pods on "+node, func() error {
-			if pods := c.Kubectl("get", "pods", "--all-namespaces", "--field-selector", "spec.nodeName="+node, "-o", "name"); pods != "" {
+			pods := strings.Fields(c.Kubectl("get", "pods", "--all-namespaces", "--field-selector", "spec.nodeName="+node, "-o",
+				`jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}`))
+			for _, pod := range pods {
+				namespace, name, _ := strings.Cut(pod, "/")
+				c.Attempt("-n", namespace, "delete", "pod", name, "--grace-period=1", "--wait=false")
+			}
+			if len(pods) > 0 {
 				return fmt.Errorf("%s", pods)
 			}
 			return nil
