@@ -60,6 +60,7 @@ reason it gives.`,
 	f.DurationVar(&o.Garbage.Unused, "identity-heartbeat-timeout", 15*time.Minute, "time after which an identity that nobody has is removed")
 	f.BoolVar(&o.GatewayAPI, "enable-gateway-api", true, "serve Gateways")
 	f.BoolVar(&o.EnvoyConfig, "enable-envoy-config", true, "say in users' CiliumEnvoyConfigs what became of them")
+	f.BoolVar(&o.AllowUnsafe, "envoy-config-allow-unsafe", false, "judge CiliumEnvoyConfigs as agents do that have this flag")
 	f.StringVar(&o.SecretsNamespace, "gateway-api-secrets-namespace", "cilium-secrets", "`namespace` where agents read the Secrets that Gateways present; copies are kept there")
 	f.StringVar(&o.ExternalTrafficPolicy, "gateway-api-service-externaltrafficpolicy", "Cluster", "externalTrafficPolicy of Gateways' Services: `Cluster` or Local")
 	f.BoolVar(&o.LBIPAM, "enable-lb-ipam", true, "give Services of type LoadBalancer addresses of CiliumLoadBalancerIPPools")

@@ -25,6 +25,8 @@ type Options struct {
 	// GatewayAPI: Gateways are served. EnvoyConfig: users' CiliumEnvoyConfigs
 	// are judged.
 	GatewayAPI, EnvoyConfig bool
+	// AllowUnsafe is envoyConfig.allowUnsafe, as the agents have it.
+	AllowUnsafe bool
 	// SecretsNamespace is where agents read the Secrets that Gateways present;
 	// copies of them are kept there.
 	SecretsNamespace string

@@ -83,6 +83,7 @@ func (p *process) pipeline() {
 		Settings:              operator.Settings{Stage: gateway.Stage{Controller: Controller, Infrastructure: true}},
 		SecretsNamespace:      p.options.SecretsNamespace,
 		ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicy(p.options.ExternalTrafficPolicy),
+		AllowUnsafe:           p.options.AllowUnsafe,
 	})
 	if p.options.GatewayAPI {
 		p.writeGateways()
