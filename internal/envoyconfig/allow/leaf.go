@@ -20,6 +20,16 @@ func leaf(name protoreflect.FullName) bool {
 	return false
 }
 
+// opaque tells of leaves that Envoy would read as any other message where they
+// stand in an Any.
+func opaque(name protoreflect.FullName) bool {
+	switch name {
+	case "google.protobuf.Any", "google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue":
+		return true
+	}
+	return false
+}
+
 // sorted are the keys of a map, in order.
 func sorted(m protoreflect.Map) []protoreflect.MapKey {
 	var keys []protoreflect.MapKey

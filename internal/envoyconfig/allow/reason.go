@@ -34,6 +34,8 @@ var reasons = map[Reason]struct {
 	"file":        {"it reaches files of the node", Trusted},
 	"grant":       {"no ReferenceGrant permits it", nobody},
 	"listen":      {"it listens at an address of the node", Administrator},
+	"memory":      {"it lets the memory of the node's Envoy grow", Administrator},
+	"opaque":      {"its content cannot be looked into", nobody},
 	"past":        {"it connects past the clusters that Envoy knows", Trusted},
 	"pipe":        {"it reaches sockets of the node", Trusted},
 	"protection":  {"it lifts what protects the node's Envoy", Administrator},

@@ -172,8 +172,8 @@ func (w *Walk) rename(r Reference, name, at string) string {
 // unpack goes through what is in an Any and packs it again.
 func (w *Walk) unpack(packed *anypb.Any, at string) {
 	inner, err := packed.UnmarshalNew()
-	if err != nil {
-		w.refuse(at, Undecided, packed.GetTypeUrl())
+	if err != nil || opaque(inner.ProtoReflect().Descriptor().FullName()) {
+		w.refuse(at, "opaque", packed.GetTypeUrl())
 		return
 	}
 	w.message(inner.ProtoReflect(), at, true, true)
