@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -97,27 +99,43 @@ func ctList() *cobra.Command {
 
 func monitorCommand() *cobra.Command {
 	var bpffs string
-	var asJSON bool
+	var asJSON, traces bool
 	c := &cobra.Command{
 		Use: "monitor", Short: "Show dropped packets as they are dropped", Args: cobra.NoArgs,
-		Long: `Shows what the programs of this node tell, until Ctrl-C: every dropped packet with
-the reason and, where tracing is on, new connections. One monitor at a time: an event
-reaches one alone.`,
-		Example: "  waggle monitor\n  waggle monitor --json | jq .Reason",
+		Long: `Shows what the programs of this node tell from now on, until Ctrl-C: every dropped
+packet with the reason and, with --trace, the first packet of every connection. One
+monitor at a time: an event reaches one alone.`,
+		Example: "  waggle monitor\n  waggle monitor --trace\n  waggle monitor --json | jq .Reason",
 		RunE: reading(&bpffs, func(c *cobra.Command, _ []string, r *datapath.Reader) error {
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			out := json.NewEncoder(c.OutOrStdout())
-			return r.Monitor(ctx, func(e datapath.Event) {
-				if asJSON {
-					out.Encode(e)
-				} else {
-					fmt.Fprintln(c.OutOrStdout(), e)
-				}
-			})
+			traced := make(chan error, 1)
+			if traces {
+				go func() {
+					defer stop() // what cannot be traced is not waited for
+					traced <- r.Trace(ctx)
+				}()
+			} else {
+				traced <- nil
+			}
+			err := r.Monitor(ctx, printEvents(c.OutOrStdout(), asJSON))
+			stop()
+			return errors.Join(err, <-traced)
 		}),
 	}
+	c.Flags().BoolVar(&traces, "trace", false, "also the first packet of every connection, on all of the node, which costs it some CPU")
 	c.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
 	bpffsFlag(c, &bpffs)
 	return c
+}
+
+func printEvents(w io.Writer, asJSON bool) func(datapath.Event) {
+	out := json.NewEncoder(w)
+	return func(e datapath.Event) {
+		if asJSON {
+			out.Encode(e)
+		} else {
+			fmt.Fprintln(w, e)
+		}
+	}
 }
