@@ -36,7 +36,7 @@ lint: ## go vet, staticcheck, gofmt
 	go run $(STATICCHECK) ./...
 
 .PHONY: generate
-generate: ## everything that is generated; compiles the BPF programs (clang 14)
+generate: tools ## everything that is generated; compiles the BPF programs (clang 14)
 	@tools/bpf-toolchain.sh
 	go generate ./...
 

@@ -7,10 +7,11 @@ import (
 	"testing"
 )
 
-// TestManifests parses the manifests in the folders of EXAMPLES, each of which
-// must be accepted as it stands.
+// TestManifests parses the objects among our examples and in the folders of
+// EXAMPLES; each must be accepted as it stands.
 func TestManifests(t *testing.T) {
-	for _, dir := range filepath.SplitList(os.Getenv("EXAMPLES")) {
+	number := 0
+	for _, dir := range append(filepath.SplitList(os.Getenv("EXAMPLES")), "../../examples") {
 		files, err := filepath.Glob(filepath.Join(dir, "*", "*.yaml"))
 		if err != nil {
 			t.Fatal(err)
@@ -24,6 +25,7 @@ func TestManifests(t *testing.T) {
 				if !strings.Contains(document, "EnvoyConfig\n") {
 					continue
 				}
+				number++
 				status, envoy := read(t, document).run(t)
 				t.Logf("%s:\n%s%s", file, status, envoy)
 				if !strings.Contains(status, "Accepted=True") {
@@ -31,5 +33,8 @@ func TestManifests(t *testing.T) {
 				}
 			}
 		}
+	}
+	if number < 5 {
+		t.Errorf("only %d objects", number)
 	}
 }
