@@ -75,7 +75,14 @@ func TestCleanup(t *testing.T) {
 	without()
 	c.Sandbox("kill", node)
 	c.Sandbox("start", node)
-	before := traces(c, node)
+	var before string
+	c.Eventually("the node has begun", func() error {
+		before = traces(c, node)
+		if !strings.Contains(before, "KUBE-KUBELET-CANARY") || strings.Contains(before, "tentative") {
+			return fmt.Errorf("the kubelet or the kernel is not done: %s", before)
+		}
+		return nil
+	})
 	with()
 	c.Apply("testdata/web.yaml")
 	c.Wait("deployment/web", "Available")
@@ -100,7 +107,7 @@ func traces(c *e2e.Test, node string) string {
 	for _, command := range []string{
 		"ip -o link | sed 's/ qlen.*//'", "ip -o address | sed 's/valid_lft.*//'", "ip rule", "ip -6 rule",
 		"ip route show table all | grep -v ' dev eth0 .*local\\|broadcast'", "ip -6 route show table all",
-		"ls -R /sys/fs/bpf /etc/cni /opt/cni /run/cilium /run/netns",
+		"ls -R /sys/fs/bpf /etc/cni /opt/cni /run/cilium", "ls /run/netns 2>/dev/null",
 		"bpftool net show", "bpftool cgroup tree /sys/fs/cgroup/unified 2>/dev/null || bpftool cgroup tree /sys/fs/cgroup",
 		"nft -s list ruleset", "ss -Hltn | awk '{print $4}' | sort",
 	} {
