@@ -135,7 +135,7 @@ func (p *policies) write(value nodeEndpoint, addrs map[nodeAddr]bool) error {
 		return err
 	}
 	for addr := range addrs {
-		if err := p.node.objects.Endpoints.Put(addr, value); err != nil {
+		if err := put(p.node.objects.Endpoints, addr, value); err != nil {
 			return fmt.Errorf("write endpoint %d at %s: %w", value.Id, addr.addr(), err)
 		}
 		p.endpoints[addr] = value
@@ -203,7 +203,7 @@ func (p *policies) writeVerdict(row model.Verdict) error {
 		return p.bump(key.Endpoint)
 	}
 	p.stale[key.Endpoint] = true
-	if err := p.node.objects.Policy.Put(key, value); err != nil {
+	if err := put(p.node.objects.Policy, key, value); err != nil {
 		return fmt.Errorf("write verdict of endpoint %d: %w", row.Endpoint, err)
 	}
 	p.verdicts[row.Key()] = verdict{key, value}
@@ -239,7 +239,7 @@ func (p *policies) bump(id uint32) error {
 	}
 	value.Revision = revision
 	for addr := range addrs {
-		if err := p.node.objects.Endpoints.Put(addr, value); err != nil {
+		if err := put(p.node.objects.Endpoints, addr, value); err != nil {
 			return fmt.Errorf("write revision of endpoint %d: %w", id, err)
 		}
 		p.endpoints[addr] = value
@@ -308,7 +308,7 @@ func (i Identities) Update(_ context.Context, row model.IPIdentity) (struct{}, e
 	if row.Cluster {
 		value.Flags |= ipcacheCluster
 	}
-	if err := i.node.objects.Ipcache.Put(prefixFrom(row.Prefix), value); err != nil {
+	if err := put(i.node.objects.Ipcache, prefixFrom(row.Prefix), value); err != nil {
 		return struct{}{}, fmt.Errorf("write identity of %s: %w", row.Prefix, err)
 	}
 	i.node.mu.Lock()

@@ -104,7 +104,7 @@ func (s *services) writeVIP(addr nodeAddr, count uint32) error {
 	if count == 0 {
 		err = remove(s.node.objects.Vips, addr)
 	} else {
-		err = s.node.objects.Vips.Put(addr, nodeVip{Ports: count})
+		err = put(s.node.objects.Vips, addr, nodeVip{Ports: count})
 	}
 	if err != nil {
 		return fmt.Errorf("write the Service's address %s: %w", addr.addr(), err)
@@ -143,7 +143,7 @@ func (s *services) put(key nodeFrontendKey, value nodeFrontend) error {
 	if was && old == value {
 		return nil
 	}
-	if err := s.node.objects.Frontends.Put(key, value); err != nil {
+	if err := put(s.node.objects.Frontends, key, value); err != nil {
 		return fmt.Errorf("write frontend %s: %w", key, err)
 	}
 	s.entries[key] = value
@@ -240,12 +240,12 @@ func (s *services) writeSet(number uint32, backends []nodeBackend) error {
 		if slot < len(old) && old[slot] == b {
 			continue
 		}
-		if err := s.node.objects.Backends.Put(nodeSlotKey{Set: number, Slot: uint32(slot)}, b); err != nil {
+		if err := put(s.node.objects.Backends, nodeSlotKey{Set: number, Slot: uint32(slot)}, b); err != nil {
 			return fmt.Errorf("write backend %s of set %d: %w", b, number, err)
 		}
 	}
 	if !was || len(old) != len(slots) {
-		if err := s.node.objects.Sets.Put(number, nodeSet{Count: uint32(len(slots))}); err != nil {
+		if err := put(s.node.objects.Sets, number, nodeSet{Count: uint32(len(slots))}); err != nil {
 			return fmt.Errorf("write set %d: %w", number, err)
 		}
 	}

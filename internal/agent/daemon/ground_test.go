@@ -49,6 +49,7 @@ func TestMain(m *testing.M) {
 // settings are what a test's agent is told.
 type settings struct {
 	Kubeconfig, Dir, BPFFS, Cgroup string
+	Sizes                          datapath.Sizes
 }
 
 func agentMain(run func(context.Context, Options) error) int {
@@ -61,7 +62,7 @@ func agentMain(run func(context.Context, Options) error) int {
 	err := run(ctx, Options{
 		Node: "n1", Cluster: "default", Kube: kube.Options{Kubeconfig: s.Kubeconfig}, StateDir: s.Dir, BPFFS: s.BPFFS, Cgroup: s.Cgroup,
 		CNI: cni.Installation{BinDir: filepath.Join(s.Dir, "bin"), ConfDir: filepath.Join(s.Dir, "net.d")},
-		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Version: "test",
+		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Version: "test", Sizes: s.Sizes,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "ended:", err)
@@ -251,12 +252,6 @@ func (a *process) ends(why ...string) {
 // runtime does.
 func (g *ground) pod(name string) (*types100.Result, error) {
 	g.t.Helper()
-	if g.pods[name] == nil {
-		g.pods[name] = newNamespace(g.t)
-	}
-	if path := "/api/v1/namespaces/default/pods/" + name; g.Get(path) == nil {
-		g.Put(path, kubetest.Object{"spec": kubetest.Object{"nodeName": "n1"}})
-	}
 	out, err := g.plugin("ADD", name)
 	if err != nil {
 		return nil, err
@@ -265,13 +260,24 @@ func (g *ground) pod(name string) (*types100.Result, error) {
 	return result, json.Unmarshal(out, result)
 }
 
-func (g *ground) plugin(command, name string) ([]byte, error) {
+// command is the plugin as the runtime starts it.
+func (g *ground) command(command, name string) *exec.Cmd {
+	if g.pods[name] == nil {
+		g.pods[name] = newNamespace(g.t)
+	}
+	if path := "/api/v1/namespaces/default/pods/" + name; g.Get(path) == nil {
+		g.Put(path, kubetest.Object{"spec": kubetest.Object{"nodeName": "n1"}})
+	}
 	c := exec.Command(os.Args[0])
 	c.Env = append(os.Environ(), "WAGGLE_TEST_ROLE=plugin", "CNI_COMMAND="+command, "CNI_CONTAINERID="+name, "CNI_IFNAME=eth0",
 		"CNI_PATH=/opt/cni/bin", fmt.Sprintf("CNI_NETNS=/proc/%d/fd/%d", os.Getpid(), g.pods[name].Fd()),
 		"CNI_ARGS=K8S_POD_NAMESPACE=default;K8S_POD_NAME="+name)
 	c.Stdin = strings.NewReader(fmt.Sprintf(`{"cniVersion": "1.1.0", "name": "waggle", "type": "waggle-cni", "socket": %q}`, Options{StateDir: g.settings.Dir}.cniSocket()))
-	out, err := c.Output()
+	return c
+}
+
+func (g *ground) plugin(command, name string) ([]byte, error) {
+	out, err := g.command(command, name).Output()
 	var said types.Error
 	if err != nil && json.Unmarshal(out, &said) == nil && said.Code != 0 {
 		return nil, &said
