@@ -1,10 +1,13 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
+	"github.com/waggle-mesh/waggle/internal/ask"
 	"github.com/waggle-mesh/waggle/internal/datapath"
 	"github.com/waggle-mesh/waggle/internal/kube/kubetest"
 )
@@ -46,6 +49,7 @@ func TestFullMaps(t *testing.T) {
 		}
 		return false
 	})
+	g.measures(`waggle_reconcile_failing{output="frontends"} 1`, `waggle_map_entries{map="frontends"} 3`, `waggle_map_limit{map="frontends"} 3`)
 	for i := range 3 {
 		g.serves(fmt.Sprintf("10.96.0.%d:80/TCP", i))
 	}
@@ -67,4 +71,20 @@ func TestFullMaps(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.until("all is well", (*Status).OK)
+}
+
+// measures expects lines among the agent's metrics.
+func (g *ground) measures(want ...string) {
+	g.t.Helper()
+	answer, err := ask.Open(context.Background(), Socket(g.settings.Dir), "/metrics")
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer answer.Close()
+	text, err := io.ReadAll(answer)
+	for _, line := range want {
+		if err != nil || !strings.Contains(string(text), "\n"+line+"\n") {
+			g.t.Errorf("no metric %s, error %v", line, err)
+		}
+	}
 }

@@ -13,6 +13,7 @@ import (
 type loops struct {
 	all      []looped
 	outcomes *prometheus.CounterVec
+	failing  *prometheus.GaugeVec
 }
 
 // looped is one Loop, whatever its rows.
@@ -27,7 +28,9 @@ type looped struct {
 func newLoops() *loops {
 	return &loops{outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "waggle_reconcile_total", Help: "Tries to make the world like a row, by output and outcome.",
-	}, []string{"output", "outcome"})}
+	}, []string{"output", "outcome"}), failing: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "waggle_reconcile_failing", Help: "Rows that the world is not like, for it refuses them; `waggle status` names them.",
+	}, []string{"output"})}
 }
 
 // begin lets the Outputs change the world, one after the other for the first
@@ -59,6 +62,7 @@ func add[T flow.Row, R any](a *node, name string, table *flow.Table[T], output r
 			if delete(failed, o.RowKey); o.Err != nil {
 				failed[o.RowKey] = o.Err.Error()
 			}
+			a.loops.failing.WithLabelValues(name).Set(float64(len(failed)))
 			if outcome != nil {
 				outcome(o)
 			}

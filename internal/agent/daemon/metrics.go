@@ -8,7 +8,7 @@ import (
 
 // metrics are the agent's own; those of tables and Go come with ask.Debug.
 func (a *node) metrics() []prometheus.Collector {
-	return []prometheus.Collector{a.loops.outcomes, dataPathMetrics{a}}
+	return []prometheus.Collector{a.loops.outcomes, a.loops.failing, dataPathMetrics{a}}
 }
 
 // dataPathMetrics are read from the maps when they are asked for.
