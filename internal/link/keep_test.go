@@ -121,6 +121,9 @@ func without(text, other string) (lines string) {
 // UpPod make; the kernel goes on to add others of its own for a while.
 func ours(text string) string {
 	lines := slices.DeleteFunc(slices.Sorted(strings.Lines(text)), func(line string) bool {
+		if strings.Contains(line, "proto kernel") { // which makes those of an address in its own time
+			return true
+		}
 		return !slices.ContainsFunc([]string{"proto 87", "proto 88", "2004", "10.9.", "fd09:", "forwarding"}, func(mark string) bool {
 			return strings.Contains(line, mark)
 		})
