@@ -15,8 +15,9 @@ export SANDBOX SANDBOX_NAME
 tests() {
 	packages=./kubernetes\ ./smoke
 	[ "$PROXY" != waggle ] || packages="$packages ./node"
+	# One package after the other: those of ./node end agents and nodes.
 	# shellcheck disable=SC2086 # a list
-	go test -count=1 -parallel 8 -timeout 40m -run "${RUN:-.}" ${PACKAGES:-$packages}
+	go test -p 1 -count=1 -parallel 8 -timeout 40m -run "${RUN:-.}" ${PACKAGES:-$packages}
 }
 
 up() {
