@@ -423,8 +423,6 @@ const (
 	nodeVarCfgDark               = "cfg_dark"
 	nodeVarCfgNobodysConnections = "cfg_nobodys_connections"
 	nodeVarCfgNodeNetns          = "cfg_node_netns"
-	nodeVarCfgNodePortFirst      = "cfg_node_port_first"
-	nodeVarCfgNodePortLast       = "cfg_node_port_last"
 	nodeVarCfgNodeV4             = "cfg_node_v4"
 	nodeVarCfgNodeV6             = "cfg_node_v6"
 	nodeVarCfgPodConnections     = "cfg_pod_connections"
@@ -529,8 +527,6 @@ type nodeVariableSpecs struct {
 	CfgDark               *ebpf.VariableSpec `ebpf:"cfg_dark"`
 	CfgNobodysConnections *ebpf.VariableSpec `ebpf:"cfg_nobodys_connections"`
 	CfgNodeNetns          *ebpf.VariableSpec `ebpf:"cfg_node_netns"`
-	CfgNodePortFirst      *ebpf.VariableSpec `ebpf:"cfg_node_port_first"`
-	CfgNodePortLast       *ebpf.VariableSpec `ebpf:"cfg_node_port_last"`
 	CfgNodeV4             *ebpf.VariableSpec `ebpf:"cfg_node_v4"`
 	CfgNodeV6             *ebpf.VariableSpec `ebpf:"cfg_node_v6"`
 	CfgPodConnections     *ebpf.VariableSpec `ebpf:"cfg_pod_connections"`
@@ -621,8 +617,6 @@ type nodeVariables struct {
 	CfgDark               *ebpf.Variable `ebpf:"cfg_dark"`
 	CfgNobodysConnections *ebpf.Variable `ebpf:"cfg_nobodys_connections"`
 	CfgNodeNetns          *ebpf.Variable `ebpf:"cfg_node_netns"`
-	CfgNodePortFirst      *ebpf.Variable `ebpf:"cfg_node_port_first"`
-	CfgNodePortLast       *ebpf.Variable `ebpf:"cfg_node_port_last"`
 	CfgNodeV4             *ebpf.Variable `ebpf:"cfg_node_v4"`
 	CfgNodeV6             *ebpf.Variable `ebpf:"cfg_node_v6"`
 	CfgPodConnections     *ebpf.Variable `ebpf:"cfg_pod_connections"`

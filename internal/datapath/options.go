@@ -37,13 +37,9 @@ type Options struct {
 	Disconnect func(map[uint64][]uint64) (int, error)
 }
 
-// Ranges of ports that the programs tell apart, beside model.ReservedPorts: the
-// sources of masqueraded connections, and what NodePorts have on the node's
-// loopback addresses.
-var (
-	snatPorts = model.PortRange{First: 20000, Last: 29999}
-	nodePorts = model.PortRange{First: 30000, Last: 32767}
-)
+// snatPorts are the sources of masqueraded connections; the programs tell them
+// and model.ReservedPorts apart from others.
+var snatPorts = model.PortRange{First: 20000, Last: 29999}
 
 // Sizes are the numbers of entries the maps hold. A full map refuses what is
 // new, conntrack forgets the oldest. Zero: as in the programs.
@@ -94,7 +90,6 @@ func (o Options) constants(netns uint64) (map[string]any, error) {
 		"cfg_node_v4": addrFrom(o.IPv4), "cfg_node_v6": addrFrom(o.IPv6),
 		"cfg_snat_first": snatPorts.First, "cfg_snat_last": snatPorts.Last,
 		"cfg_reserved_first": model.ReservedPorts.First, "cfg_reserved_last": model.ReservedPorts.Last,
-		"cfg_node_port_first": nodePorts.First, "cfg_node_port_last": nodePorts.Last,
 		"cfg_world_v4": uint32(world4), "cfg_world_v6": uint32(world6),
 		"cfg_pod_connections": max(connections/8, 1), "cfg_nobodys_connections": max(connections/2, 1),
 	}, nil

@@ -18,7 +18,8 @@ func TestHostPort(t *testing.T) {
 	g.node(both)
 	g.start(g.settings).ready()
 	g.Put("/api/v1/namespaces/default/pods/web", kubetest.Object{"spec": kubetest.Object{"nodeName": "n1",
-		"containers": []any{kubetest.Object{"ports": []any{kubetest.Object{"containerPort": 8080, "hostPort": 80}}}}}})
+		"containers": []any{kubetest.Object{"ports": []any{
+			kubetest.Object{"containerPort": 8080, "hostPort": 80}, kubetest.Object{"containerPort": 8080, "hostPort": 81, "hostIP": "127.0.0.1"}}}}}})
 	if _, err := g.pod("web"); err != nil {
 		t.Fatal(err)
 	}
@@ -37,6 +38,14 @@ func TestHostPort(t *testing.T) {
 				t.Errorf("the pod sees %s, asked by %s", peer, from.Addr(family))
 			}
 		}
+	}
+	for _, url := range []string{"http://127.0.0.1/", "http://[::1]/", "http://127.0.0.1:81/"} {
+		if r := g.Machine.Get(t, url); r.Error != "" {
+			t.Errorf("the node asks %s: %s", url, r.Error)
+		}
+	}
+	if r := g.Machine.Get(t, "http://"+g.Addr4.String()+":81/"); r.Error == "" {
+		t.Error("a hostPort of the loopback address answers at another")
 	}
 	if _, err := g.plugin("DEL", "web"); err != nil {
 		t.Fatal(err)

@@ -9,7 +9,6 @@ volatile const __u64 cfg_node_netns = 0;        // cookie of the node's network 
 volatile const struct addr cfg_node_v4 = {}, cfg_node_v6 = {}; // sources of masqueraded traffic; zero: none
 volatile const __u16 cfg_snat_first = 20000, cfg_snat_last = 29999;       // source ports of the node's, host order
 volatile const __u16 cfg_reserved_first = 61000, cfg_reserved_last = 64999; // source ports of spoofed upstreams
-volatile const __u16 cfg_node_port_first = 30000, cfg_node_port_last = 32767;
 volatile const __u32 cfg_world_v4 = ID_WORLD, cfg_world_v6 = ID_WORLD; // who is behind addresses that nobody knows
 volatile const __u32 cfg_pod_connections = 16384, cfg_nobodys_connections = 65536; // seats
 

@@ -58,16 +58,21 @@ static inline int of_node(struct bpf_sock_addr *ctx)
 	return bpf_get_netns_cookie(ctx) == cfg_node_netns;
 }
 
-// The Service at the target. Processes of the node also find NodePorts at
-// their loopback addresses, which have an entry as the unspecified one.
+// The Service at the target. At its loopback addresses a process of the node
+// finds hostPorts of just that address, and NodePorts and hostPorts of every
+// address, which have an entry as the unspecified one.
 static __noinline struct frontend *target_frontend(struct bpf_sock_addr *ctx, struct target *t)
 {
 	struct frontend_key key = { .addr = t->addr, .port = t->port, .proto = t->proto, .scope = SCOPE_INTERNAL };
-	__u16 port = bpf_ntohs(t->port);
 
 	if (is_loopback(&t->addr)) {
-		if (port < cfg_node_port_first || port > cfg_node_port_last || !of_node(ctx))
+		struct frontend *f;
+
+		if (!of_node(ctx))
 			return NULL;
+		f = bpf_map_lookup_elem(&frontends, &key);
+		if (f)
+			return f;
 		key.addr.a[3] = 0;
 	}
 	return bpf_map_lookup_elem(&frontends, &key);

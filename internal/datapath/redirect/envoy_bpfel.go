@@ -237,8 +237,6 @@ const (
 	envoyVarCfgIngressV6          = "cfg_ingress_v6"
 	envoyVarCfgNobodysConnections = "cfg_nobodys_connections"
 	envoyVarCfgNodeNetns          = "cfg_node_netns"
-	envoyVarCfgNodePortFirst      = "cfg_node_port_first"
-	envoyVarCfgNodePortLast       = "cfg_node_port_last"
 	envoyVarCfgNodeV4             = "cfg_node_v4"
 	envoyVarCfgNodeV6             = "cfg_node_v6"
 	envoyVarCfgPodConnections     = "cfg_pod_connections"
@@ -340,8 +338,6 @@ type envoyVariableSpecs struct {
 	CfgIngressV6          *ebpf.VariableSpec `ebpf:"cfg_ingress_v6"`
 	CfgNobodysConnections *ebpf.VariableSpec `ebpf:"cfg_nobodys_connections"`
 	CfgNodeNetns          *ebpf.VariableSpec `ebpf:"cfg_node_netns"`
-	CfgNodePortFirst      *ebpf.VariableSpec `ebpf:"cfg_node_port_first"`
-	CfgNodePortLast       *ebpf.VariableSpec `ebpf:"cfg_node_port_last"`
 	CfgNodeV4             *ebpf.VariableSpec `ebpf:"cfg_node_v4"`
 	CfgNodeV6             *ebpf.VariableSpec `ebpf:"cfg_node_v6"`
 	CfgPodConnections     *ebpf.VariableSpec `ebpf:"cfg_pod_connections"`
@@ -434,8 +430,6 @@ type envoyVariables struct {
 	CfgIngressV6          *ebpf.Variable `ebpf:"cfg_ingress_v6"`
 	CfgNobodysConnections *ebpf.Variable `ebpf:"cfg_nobodys_connections"`
 	CfgNodeNetns          *ebpf.Variable `ebpf:"cfg_node_netns"`
-	CfgNodePortFirst      *ebpf.Variable `ebpf:"cfg_node_port_first"`
-	CfgNodePortLast       *ebpf.Variable `ebpf:"cfg_node_port_last"`
 	CfgNodeV4             *ebpf.Variable `ebpf:"cfg_node_v4"`
 	CfgNodeV6             *ebpf.Variable `ebpf:"cfg_node_v6"`
 	CfgPodConnections     *ebpf.Variable `ebpf:"cfg_pod_connections"`
