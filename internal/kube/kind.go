@@ -143,10 +143,16 @@ func readiness(conditions []corev1.NodeCondition) []corev1.NodeCondition {
 	return nil
 }
 
-// containersOf are the pod's containers, with their ports alone.
+// containersOf are the pod's containers, with their ports alone; also those that
+// begin first and stay (sidecars, KEP-753).
 func containersOf(spec corev1.PodSpec) (out []corev1.Container) {
 	for _, c := range spec.Containers {
 		out = append(out, corev1.Container{Name: c.Name, Ports: c.Ports})
+	}
+	for _, c := range spec.InitContainers {
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			out = append(out, corev1.Container{Name: c.Name, Ports: c.Ports})
+		}
 	}
 	return out
 }

@@ -107,6 +107,24 @@ func TestFeed(t *testing.T) {
 	w.until("the first is gone", func() bool { return w.nodes.Len() == 1 })
 }
 
+// Of a pod's containers their ports are kept, a sidecar's too.
+func TestPodsPorts(t *testing.T) {
+	always := corev1.ContainerRestartPolicyAlways
+	port := func(n int32) []corev1.ContainerPort { return []corev1.ContainerPort{{ContainerPort: n}} }
+	p := &corev1.Pod{Spec: corev1.PodSpec{
+		InitContainers: []corev1.Container{{Name: "first", Ports: port(1)}, {Name: "sidecar", Ports: port(2), RestartPolicy: &always}},
+		Containers:     []corev1.Container{{Name: "web", Image: "x", Ports: port(3)}},
+	}}
+	Pods.shorten(p)
+	var got []string
+	for _, c := range p.Spec.Containers {
+		got = append(got, fmt.Sprintf("%s%s %d", c.Name, c.Image, c.Ports[0].ContainerPort))
+	}
+	if !slices.Equal(got, []string{"web 3", "sidecar 2"}) {
+		t.Errorf("containers %q", got)
+	}
+}
+
 // An API server that ends and comes back is read again within a second and a
 // half of its return, whatever it asks; what has not changed makes no change.
 func TestRestart(t *testing.T) {
