@@ -465,8 +465,8 @@ func TestAgentReplacesEnvoy(t *testing.T) {
 	}
 }
 
-// TestPreStop: the hook of an Envoy without a successor drains it, and of one
-// with a successor waits for that.
+// TestPreStop: the hook of an Envoy that a successor replaces ends when that has
+// its connections; no request fails.
 func TestPreStop(t *testing.T) {
 	n, a, c, _ := agentLab(t)
 	n.apply(webConfig)
