@@ -3,7 +3,7 @@
 #   make build tools && docker build -t ghcr.io/waggle-mesh/waggle:dev .
 FROM debian:bookworm-slim
 COPY .tools/envoy /usr/bin/envoy
-COPY bin/waggle /usr/bin/waggle
+COPY bin/waggle bin/waggle-cni /usr/bin/
 RUN for name in cilium cilium-agent cilium-dbg; do ln -s waggle /usr/bin/$name; done
 LABEL org.opencontainers.image.source=https://github.com/waggle-mesh/waggle org.opencontainers.image.licenses=Apache-2.0
 ENTRYPOINT ["/usr/bin/waggle"]
