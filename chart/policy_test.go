@@ -1,6 +1,8 @@
 package chart
 
 import (
+	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -21,10 +23,11 @@ type policy struct {
 type expression struct{ Name, Expression, Message string }
 
 // judge gives what the policy says against an object, "" if nothing.
-func (p policy) judge(t *testing.T, object, old any) string {
+func (p policy) judge(t *testing.T, user string, object, old any) string {
 	t.Helper()
 	variables := map[string]any{}
-	values := map[string]any{"object": object, "oldObject": old, "variables": variables}
+	request := map[string]any{"userInfo": map[string]any{"username": user}}
+	values := map[string]any{"object": object, "oldObject": old, "variables": variables, "request": request}
 	for _, c := range p.Spec.MatchConditions {
 		if evaluate(t, c.Expression, values) != true {
 			return ""
@@ -43,7 +46,7 @@ func (p policy) judge(t *testing.T, object, old any) string {
 
 func evaluate(t *testing.T, text string, values map[string]any) any {
 	t.Helper()
-	env, err := cel.NewEnv(cel.Variable("object", cel.DynType), cel.Variable("oldObject", cel.DynType), cel.Variable("variables", cel.MapType(cel.StringType, cel.DynType)))
+	env, err := cel.NewEnv(cel.Variable("object", cel.DynType), cel.Variable("oldObject", cel.DynType), cel.Variable("request", cel.DynType), cel.Variable("variables", cel.MapType(cel.StringType, cel.DynType)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,18 +65,87 @@ func evaluate(t *testing.T, text string, values map[string]any) any {
 	return out.Value()
 }
 
-// TestEnvoyConfigPolicy: the API server refuses what it can tell, and nothing
-// that is right, nor an update that leaves the spec alone.
-func TestEnvoyConfigPolicy(t *testing.T) {
-	text, err := Waggle.ReadFile("waggle/templates/envoyconfig.yaml")
+// read reads the policy of a template, for the namespace kube-system.
+func read(t *testing.T, template string) (p policy) {
+	t.Helper()
+	text, err := Waggle.ReadFile(template)
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := regexp.MustCompile(`\{\{[^}]*\}\}`).ReplaceAllString(string(text), "")
-	var p policy
+	plain := strings.ReplaceAll(string(text), "{{ .Release.Namespace }}", "kube-system")
+	plain = regexp.MustCompile(`\{\{[^}]*\}\}`).ReplaceAllString(plain, "")
 	if err := yaml.Unmarshal([]byte(strings.Split(plain, "\n---\n")[0]), &p); err != nil {
 		t.Fatal(err)
 	}
+	return p
+}
+
+// TestGeneratedPolicy: nobody but the operator makes an object that passes for
+// the operator's, or changes what one says.
+func TestGeneratedPolicy(t *testing.T) {
+	p := read(t, "waggle/templates/admission.yaml")
+	const (
+		plain     = "{metadata: {namespace: a}, spec: {resources: [x]}}"
+		labelled  = "{metadata: {namespace: a, labels: {app: web}}, spec: {resources: [x]}}"
+		generated = "{metadata: {namespace: a, labels: {cec.waggle.io/generated-for: Gateway}}, spec: {resources: [x]}}"
+		part      = "{metadata: {namespace: a, labels: {cec.waggle.io/generated-for: Gateway, cec.waggle.io/part-of: gw}}, spec: {resources: [x]}}"
+		other     = "{metadata: {namespace: a, labels: {cec.waggle.io/generated-for: Gateway}}, spec: {resources: [y]}}"
+		annotated = "{metadata: {namespace: a, annotations: {x: y}, labels: {cec.waggle.io/generated-for: Gateway}}, spec: {resources: [x]}}"
+	)
+	const operator = "system:serviceaccount:kube-system:cilium-operator"
+	for _, test := range []struct{ name, user, object, old, want string }{
+		{"made without labels", "tenant", plain, "", ""},
+		{"made with labels of others", "tenant", labelled, "", ""},
+		{"forged", "tenant", generated, "", "operator's own"},
+		{"forged by another's operator", "system:serviceaccount:a:cilium-operator", generated, "", "operator's own"},
+		{"turned into one", "tenant", generated, labelled, "operator's own"},
+		{"made a part", "tenant", part, generated, "operator's own"},
+		{"stripped", "tenant", plain, generated, "operator's own"},
+		{"changed", "tenant", other, generated, "the operator's; change the Gateway"},
+		{"annotated", "tenant", annotated, generated, ""},
+		{"by the operator", operator, generated, "", ""},
+		{"changed by the operator", operator, other, generated, ""},
+	} {
+		if got := p.judge(t, test.user, object(t, test.object), object(t, test.old)); test.want == "" && got != "" || !strings.Contains(got, test.want) {
+			t.Errorf("%s: says %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+// TestDeployedPolicy: the plain manifests have the same policy.
+func TestDeployedPolicy(t *testing.T) {
+	text, err := os.ReadFile("../deploy/waggle-node.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for document := range strings.SplitSeq(string(text), "\n---\n") {
+		var p policy
+		if err := yaml.Unmarshal([]byte(document), &p); err == nil && strings.Contains(document, "kind: ValidatingAdmissionPolicy\n") {
+			if !reflect.DeepEqual(p, read(t, "waggle/templates/admission.yaml")) {
+				t.Errorf("deploy/waggle-node.yaml has another policy than the chart:\n%s", document)
+			}
+			return
+		}
+	}
+	t.Error("deploy/waggle-node.yaml has no policy")
+}
+
+func object(t *testing.T, text string) any {
+	t.Helper()
+	if text == "" {
+		return nil
+	}
+	var out map[string]any
+	if err := yaml.Unmarshal([]byte(text), &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestEnvoyConfigPolicy: the API server refuses what it can tell, and nothing
+// that is right, nor an update that leaves the spec alone.
+func TestEnvoyConfigPolicy(t *testing.T) {
+	p := read(t, "waggle/templates/envoyconfig.yaml")
 	if len(p.Spec.Validations) != 3 {
 		t.Fatalf("%d validations", len(p.Spec.Validations))
 	}
@@ -95,11 +167,11 @@ func TestEnvoyConfigPolicy(t *testing.T) {
 		if err := yaml.Unmarshal([]byte(test.object), &object); err != nil {
 			t.Fatal(err)
 		}
-		got := p.judge(t, object, nil)
+		got := p.judge(t, "somebody", object, nil)
 		if test.want == "" && got != "" || !strings.Contains(got, test.want) {
 			t.Errorf("%s: says %q, want %q", test.name, got, test.want)
 		}
-		if got := p.judge(t, object, object); got != "" {
+		if got := p.judge(t, "somebody", object, object); got != "" {
 			t.Errorf("%s, where the spec stays: says %q", test.name, got)
 		}
 	}
