@@ -156,6 +156,8 @@ func (w *Walk) value(v protoreflect.Value, f protoreflect.FieldDescriptor, r Ref
 		if r != "" && v.String() != "" {
 			return protoreflect.ValueOfString(w.rename(r, v.String(), at)), true
 		}
+	case f.Kind() == protoreflect.BytesKind: // Envoy formats inline_bytes and raw_value, too
+		w.text(string(v.Bytes()), at)
 	}
 	return v, false
 }
