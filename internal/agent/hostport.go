@@ -32,9 +32,10 @@ func (n *NodeGraph) hostPorts(g *flow.Graph) (*flow.Table[claim], *flow.Table[mo
 				return nil
 			}
 			e := linkOf(pod, links)
+			self, _ := flow.Get(r, n.nodes, n.settings.Node)
 			for _, c := range pod.Spec.Containers {
 				for _, p := range c.Ports {
-					for _, made := range hostPortsOf(e, pod, p) {
+					for _, made := range hostPortsOf(e, pod, p, self.Addresses) {
 						if !slices.ContainsFunc(out, func(other hostPort) bool { return other.Key() == made.Key() }) {
 							out = append(out, made)
 						}
@@ -57,26 +58,28 @@ func hasHostPorts(pod *corev1.Pod) bool {
 }
 
 // hostPortsOf are those of one port of a container, one for each family that
-// the pod has.
-func hostPortsOf(e model.PodEndpoint, pod *corev1.Pod, p corev1.ContainerPort) (out []hostPort) {
+// the pod has. A hostIP that is not the node's own is passed over: nobody
+// checks it, and a pod could take what others send elsewhere.
+func hostPortsOf(e model.PodEndpoint, pod *corev1.Pod, p corev1.ContainerPort, own []netip.Addr) (out []hostPort) {
 	protocol, ok := map[corev1.Protocol]model.L4Protocol{"": model.TCP, corev1.ProtocolTCP: model.TCP, corev1.ProtocolUDP: model.UDP}[p.Protocol]
 	if !ok || p.HostPort < 1 || p.HostPort > 65535 || p.ContainerPort < 1 || p.ContainerPort > 65535 {
 		return nil
 	}
-	// The slash tells it from a Service of the pod's name.
-	name := model.Name{Namespace: e.Pod.Namespace, Name: "pod/" + e.Pod.Name}
 	for _, a := range e.Addresses {
+		// The slash tells it from a Service of the pod's name.
+		name := model.Name{Namespace: e.Pod.Namespace, Name: "pod/" + e.Pod.Name}
 		at := netip.IPv4Unspecified()
 		if a.Is6() {
 			at = netip.IPv6Unspecified()
 		}
 		if p.HostIP != "" {
 			ip, err := netip.ParseAddr(p.HostIP)
-			if err != nil || ip.Is4() != a.Is4() && !ip.IsUnspecified() {
+			ip = ip.Unmap()
+			if err != nil || !ip.IsUnspecified() && (ip.Is4() != a.Is4() || !ip.IsLoopback() && !slices.Contains(own, ip)) {
 				continue
 			}
 			if !ip.IsUnspecified() {
-				at, name.Name = ip, name.Name+"@"+p.HostIP
+				at, name.Name = ip, name.Name+"@"+ip.String()
 			}
 		}
 		set := model.BackendSet{
