@@ -58,6 +58,16 @@ var groups = []struct {
 	{waggle.GroupVersion, waggle.AddToScheme, true},
 }
 
+// custom tells whether a group is of custom resources.
+func custom(version schema.GroupVersion) bool {
+	for _, group := range groups {
+		if group.version == version {
+			return group.custom
+		}
+	}
+	return false
+}
+
 // scheme has the types of groups, and no others: the scheme of client-go would
 // have all of Kubernetes'.
 var scheme = func() *runtime.Scheme {

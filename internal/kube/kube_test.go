@@ -161,6 +161,7 @@ func TestRestart(t *testing.T) {
 
 // A kind that is not there is off, is on when it appears, and off again.
 func TestMissingKind(t *testing.T) {
+	t.Parallel()
 	f := kubetest.New(t)
 	missing := func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.Contains(r.URL.Path, "ciliumendpoints") {
@@ -178,6 +179,44 @@ func TestMissingKind(t *testing.T) {
 	f.Refuse(missing)
 	f.Disconnect()
 	w.until("it is off", func() bool { return w.endpoints.Len() == 0 && w.feeds.Kinds()[1].Missing })
+}
+
+// Something in the API server's place that finds nothing empties no table: of
+// Kubernetes' own kinds never, of custom resources when it goes on.
+func TestWrongNotFound(t *testing.T) {
+	t.Parallel()
+	f := kubetest.New(t)
+	f.Put("/api/v1/nodes/n1", node())
+	f.Put("/apis/cilium.io/v2/namespaces/default/ciliumendpoints/web", endpoint("10.0.1.5"))
+	w := newWorld(t, connect(t, f))
+	w.until("synced", w.feeds.Synced)
+	kinds := func(is func(KindStatus) bool) func() bool {
+		return func() bool { return !slices.ContainsFunc(w.feeds.Kinds(), func(k KindStatus) bool { return !is(k) }) }
+	}
+	nothing := func(w http.ResponseWriter, _ *http.Request) bool {
+		http.Error(w, "404 page not found", http.StatusNotFound)
+		return true
+	}
+	for range 2 { // that it was so a while ago is no second time
+		f.Refuse(nothing)
+		f.Disconnect()
+		w.until("it shows", kinds(func(k KindStatus) bool { return k.Error != "" && !k.Missing }))
+		if w.nodes.Len() != 1 || w.endpoints.Len() != 1 {
+			t.Fatalf("after one answer there are %d nodes, %d endpoints", w.nodes.Len(), w.endpoints.Len())
+		}
+		f.Refuse(nil)
+		w.until("all is well", kinds(func(k KindStatus) bool { return k.Error == "" && k.Objects == 1 }))
+	}
+	began := time.Now()
+	f.Refuse(nothing)
+	f.Disconnect()
+	w.until("the custom resource is off", func() bool { return w.endpoints.Len() == 0 && w.feeds.Kinds()[1].Missing })
+	if took := time.Since(began); took < missingPause {
+		t.Errorf("believed after %s", took)
+	}
+	if k := w.feeds.Kinds()[0]; w.nodes.Len() != 1 || k.Missing || k.Error == "" {
+		t.Errorf("%d nodes, %+v", w.nodes.Len(), k)
+	}
 }
 
 func endpoint(ip string) map[string]any {

@@ -46,7 +46,10 @@ type Selection struct {
 const (
 	// The longest between two tries: with jitter at most a second.
 	longestPause = 700 * time.Millisecond
-	// Between two looks for a kind that the API server does not have.
+	// How long nothing but "not found" is to be heard of a custom resource
+	// before it is believed: a proxy before the API server, or another server
+	// in its place, says so as well. Also between two looks for a kind that is
+	// then taken for missing.
 	missingPause = 5 * time.Second
 )
 
@@ -62,6 +65,9 @@ type Source[T Object] struct {
 	state  KindStatus
 	// forbidden: the last request that failed was.
 	forbidden bool
+	// notFound is since when every answer was "not found"; zero: the last was
+	// another.
+	notFound time.Time
 }
 
 // Feed adds the feed of a kind. Run starts it.
@@ -141,6 +147,7 @@ func (s *Source[T]) watch(ctx context.Context, o metav1.ListOptions) (watch.Inte
 func (s *Source[T]) judge(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil || errors.Is(err, context.Canceled) {
 		if err == nil {
+			s.missing(nil)
 			s.note("", false)
 		}
 		return err
@@ -150,7 +157,7 @@ func (s *Source[T]) judge(ctx context.Context, err error) error {
 	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || apierrors.IsInvalid(err) {
 		return err
 	}
-	missing := apierrors.IsNotFound(err)
+	missing := s.missing(err)
 	s.mu.Lock()
 	s.forbidden = apierrors.IsForbidden(err)
 	s.mu.Unlock()
@@ -163,6 +170,22 @@ func (s *Source[T]) judge(ctx context.Context, err error) error {
 		}
 	}
 	return fmt.Errorf("read %s: %w", s.kind.resource, err)
+}
+
+// missing tells of an answer whether it settles that the API server does not
+// have the kind. The kinds of Kubernetes itself it always has: whoever does not
+// find them is not the API server.
+func (s *Source[T]) missing(err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !apierrors.IsNotFound(err) || !custom(s.kind.group) {
+		s.notFound = time.Time{}
+		return false
+	}
+	if s.notFound.IsZero() {
+		s.notFound = time.Now()
+	}
+	return time.Since(s.notFound) >= missingPause
 }
 
 // note keeps the feed's state, and says what is new about it.
