@@ -3,6 +3,7 @@ package agent
 import (
 	"maps"
 	"net/netip"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -49,7 +50,7 @@ func NewEnvoyInputs(g *flow.Graph, node NodeInputs) EnvoyInputs {
 //	                             └─▶ claims ─▶ redirects
 //
 // Of an object that is not valid any more, Served keeps what it last asked for
-// when it was.
+// when it was; of one that may not reach what it reaches for, nothing.
 type EnvoyConfigs struct {
 	Parsed *flow.Table[Config]
 	Served *flow.Table[Config]
@@ -157,7 +158,7 @@ func (a nodeLabels) equal(b nodeLabels) bool { return maps.Equal(a.labels, b.lab
 func (e *EnvoyConfigs) Settle() (again bool) {
 	for _, c := range e.changed {
 		switch {
-		case !c.HasNew:
+		case !c.HasNew, revoked(c.New):
 			e.Served.Delete(c.Key)
 			again = true
 		case len(c.New.Problems) == 0:
@@ -167,6 +168,15 @@ func (e *EnvoyConfigs) Settle() (again bool) {
 	}
 	e.changed = nil
 	return again
+}
+
+// revoked tells of an object that may not do what it asks for. That may have
+// been taken from it, by a ReferenceGrant that went or an address that is
+// another's now, and what it last asked for would go on with it.
+func revoked(c Config) bool {
+	return slices.ContainsFunc(c.Problems, func(p envoyconfig.Problem) bool {
+		return p.Reason == envoyconfig.ReasonRefused || p.Reason == envoyconfig.ReasonRefNotPermitted
+	})
 }
 
 // Inputs adds what makes resources of the objects to g.

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
@@ -82,6 +83,62 @@ func TestServedConfigs(t *testing.T) {
 		{func() { g.config(4, goodRoutes, &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}) }, 0},
 		{func() { g.node(map[string]string{"a": "b"}) }, 4},
 		{func() { g.in.Configs.Delete("ns/c") }, 0},
+	} {
+		step.do()
+		if got := g.served(); got != step.want {
+			t.Errorf("step %d: generation %d is served, want %d", i+1, got, step.want)
+		}
+	}
+}
+
+// grant lets ns name the Service "shared" of namespace other.
+func (g *configGround) grant() {
+	g.version++
+	g.in.Grants.Set(model.Object[*gatewayv1.ReferenceGrant]{Name: model.Name{Namespace: "other", Name: "g"}, Version: fmt.Sprint(g.version),
+		Value: &gatewayv1.ReferenceGrant{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "other", Name: "g"},
+			Spec: gatewayv1.ReferenceGrantSpec{
+				From: []gatewayv1.ReferenceGrantFrom{{Group: "cilium.io", Kind: "CiliumEnvoyConfig", Namespace: "ns"}},
+				To:   []gatewayv1.ReferenceGrantTo{{Kind: "Service"}},
+			},
+		}})
+}
+
+// service puts one that has an address.
+func (g *configGround) service(name, address string) {
+	g.version++
+	g.in.Services.Set(model.Object[*corev1.Service]{Name: model.Name{Namespace: "ns", Name: name}, Version: fmt.Sprint(g.version),
+		Value: &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name},
+			Spec:       corev1.ServiceSpec{ClusterIP: address, ClusterIPs: []string{address}, Ports: []corev1.ServicePort{{Port: 80}}},
+		}})
+}
+
+const (
+	othersService = `{"@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": "other/shared", "type": "EDS"}`
+	ownAddress    = `{"@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": "c", "load_assignment": {"cluster_name": "c",
+		"endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": {"address": "10.96.0.7", "port_value": 80}}}}]}]}}`
+	someFile = `{"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret", "name": "s",
+		"generic_secret": {"secret": {"filename": "/etc/passwd"}}}`
+)
+
+// TestRevokedConfigs: an object that may not reach any more what it reaches for
+// is not served, and is again when it may.
+func TestRevokedConfigs(t *testing.T) {
+	g := newConfigGround(t)
+	g.node(nil)
+	for i, step := range []struct {
+		do   func()
+		want int64
+	}{
+		{func() { g.grant(); g.config(1, othersService, nil) }, 1},
+		{func() { g.in.Grants.Delete("other/g") }, 0},
+		{func() { g.grant() }, 1},
+		{func() { g.service("web", "10.96.0.7"); g.config(2, ownAddress, nil) }, 2},
+		{func() { g.in.Services.Delete("ns/web") }, 0},
+		{func() { g.service("again", "10.96.0.7") }, 2},
+		{func() { g.config(3, badRoutes, nil) }, 2},
+		{func() { g.config(4, someFile, nil) }, 0},
 	} {
 		step.do()
 		if got := g.served(); got != step.want {
