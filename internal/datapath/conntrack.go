@@ -95,7 +95,7 @@ func (n *Node) Collect() (ConntrackCount, error) {
 
 // lifetime is conn_lifetime of bpf/conntrack.h.
 func lifetime(key nodeConnKey, c nodeConn) time.Duration {
-	ended := c.Flags&connReset != 0 || c.Flags&connFIN != 0 && c.Flags&connFINBack != 0
+	ended := c.Flags&connReset != 0 || c.Flags&connFIN != 0 && c.Flags&(connFINBack|connProxy) != 0
 	answered := c.Flags&connAnswered != 0
 	switch {
 	case key.Proto == uint8(model.TCP) && answered && !ended:

@@ -47,6 +47,19 @@ func (n *Node) AgeBackends(by time.Duration) {
 	}
 }
 
+// Listen makes a socket the proxy's listener number k, of the only generation.
+func (n *Node) Listen(k uint16, socket uintptr, family int) error {
+	const base = 10000
+	key := nodeListenerKey{Port: base + k}
+	if family == 6 {
+		key.V6 = 1
+	}
+	if err := n.objects.Listeners.Put(key, uint64(socket)); err != nil {
+		return err
+	}
+	return n.objects.Active.Put(uint32(0), nodeActive{Cur: base})
+}
+
 // CollectWhile collects, and calls meanwhile after the first entry was found to
 // be past its time.
 func (n *Node) CollectWhile(meanwhile func()) (removed int, err error) {

@@ -18,10 +18,12 @@ struct {
 
 #define SECOND 1000000000ULL
 
-// Both sides have said that they end, or one broke it off.
+// Both sides have said that they end, or one broke it off. The proxy's FIN does
+// not pass here: the client's is enough, and if the proxy still speaks then, its
+// socket is found without an entry.
 static inline int conn_ended(__u16 flags)
 {
-	return flags & CONN_RESET || (flags & CONN_FIN && flags & CONN_FIN_BACK);
+	return flags & CONN_RESET || (flags & CONN_FIN && flags & (CONN_FIN_BACK | CONN_PROXY));
 }
 
 // How long an entry without packets counts. The agent removes what is older.
@@ -122,12 +124,17 @@ static inline int conn_key_equal(const struct conn_key *a, const struct conn_key
 #define SEATS_TRIED 4
 
 // Which of several connections is closed first: one that has ended, then one
-// that was never answered, then the one that was silent the longest.
+// that was never answered, then one of the proxy's, which loses nothing but its
+// entry, then the one that was silent the longest.
 static inline __u64 conn_worth_closing(const struct conn *c, __u64 now)
 {
+	__u64 silent = conn_silent(c, now);
+
 	if (conn_ended(c->flags))
-		return 20000 * SECOND;
-	return conn_silent(c, now) + (c->flags & CONN_ANSWERED ? 1 : 10000 * SECOND);
+		return 40000 * SECOND;
+	if (!(c->flags & CONN_ANSWERED))
+		return silent + 20000 * SECOND;
+	return silent + (c->flags & CONN_PROXY ? 10000 * SECOND : 1);
 }
 
 // Gives a connection one of its owner's seats, of which few come into question.

@@ -99,8 +99,8 @@ static inline int is_multicast(const struct packet *p)
 	return p->v6 ? a[0] == 0xff : a[12] >= 224;
 }
 
-// A pod's packet that leaves the cluster takes the node's address, unless it
-// answers somebody who knows the pod's.
+// A pod's or the proxy's packet that leaves the cluster takes the node's address,
+// unless it answers somebody who knows the pod's.
 global int masquerade(struct __sk_buff *skb, struct flow *f nonnull)
 {
 	struct ipcache *to = ipcache_of(&f->p.key.dst);
@@ -126,6 +126,13 @@ global int masquerade(struct __sk_buff *skb, struct flow *f nonnull)
 	if (err)
 		return drop(skb, &f->p, &f->at, err);
 	return translate_out(skb, f, &f->c);
+}
+
+// Whether the proxy speaks for itself, from an address that nobody outside of
+// the cluster knows the way to.
+static inline int from_ingress_address(struct __sk_buff *skb, const struct packet *p)
+{
+	return (mark_of(skb) & MARK_MASK) == MARK_FROM_PROXY && identity_of(&p->key.src) == ID_INGRESS;
 }
 
 // Everything that the node sends, its pods' packets among it.
@@ -158,6 +165,8 @@ int to_uplink(struct __sk_buff *skb)
 		f->at.endpoint = f->src.id;
 		return masquerade(skb, f);
 	}
+	if (from_ingress_address(skb, &f->p))
+		return masquerade(skb, f);
 	// a process of the node answers as the Service
 	c = conn_find(&f->p.key, f->now);
 	if (c && c->flags & CONN_REPLY && c->flags & CONN_SNAT)

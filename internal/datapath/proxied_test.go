@@ -1,0 +1,175 @@
+package datapath_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waggle-mesh/waggle/internal/datapath"
+	"github.com/waggle-mesh/waggle/internal/model"
+	"github.com/waggle-mesh/waggle/test/nodes"
+)
+
+// redirect makes a Service that leads to a listener of the proxy's, which a
+// socket of the test plays: it never accepts.
+func (b bench) redirect(t *testing.T) netip.AddrPort {
+	t.Helper()
+	const k = 1
+	var l net.Listener
+	b.Nodes[0].Do(t, func() (err error) {
+		var config net.ListenConfig
+		config.SetMultipathTCP(false)
+		if l, err = config.Listen(context.Background(), "tcp", netip.AddrPortFrom(loopback(b.family), 0).String()); err != nil {
+			return err
+		}
+		raw, err := l.(*net.TCPListener).SyscallConn()
+		if err != nil {
+			return err
+		}
+		var listened error
+		err = raw.Control(func(fd uintptr) { listened = b.paths[0].Listen(k, fd, b.family) })
+		return errors.Join(err, listened)
+	})
+	t.Cleanup(func() { l.Close() })
+	at := netip.AddrPortFrom(service{host: 9}.address(96, b.family), 80)
+	set := model.BackendSet{Service: model.Name{Namespace: "test", Name: "redirected"}, Port: 80, Protocol: model.TCP, Family: model.IPv4}
+	if b.family == 6 {
+		set.Family = model.IPv6
+	}
+	b.must(b.paths[0].BackendSets().Update(context.Background(), set))
+	b.must(b.paths[0].Frontends().Update(context.Background(), model.Frontend{
+		Address: at, Protocol: model.TCP, Kind: model.ClusterIP, Service: set.Service, Port: 80, Internal: set.Key(), Redirect: "listener",
+	}))
+	if err := b.paths[0].SetListeners(map[string]uint16{"listener": k}); err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+const passed = 0 // to the node's stack, past other programs: to the proxy
+
+func (b bench) proxied(t *testing.T, what string, p ip) {
+	t.Helper()
+	if answer, _, reason := b.run(t, "from_pod", b.a.Index, p); answer != passed {
+		t.Fatalf("%s: answer %d, reason %d, want it given to the proxy", what, answer, reason)
+	}
+}
+
+// What the proxy answers passes no program: its client's FIN ends the entry.
+func TestProxiedEnd(t *testing.T) {
+	for _, b := range newLab(t, true).benches() {
+		path, client, to := b.paths[0], b.at(b.a, 40000), b.redirect(t)
+		aged := func(what string, entries, removed int) {
+			t.Helper()
+			got, err := path.Collect()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Entries != entries || got.Removed != removed {
+				t.Errorf("IPv%d, %s: %+v, want %d entries, %d removed", b.family, what, got, entries, removed)
+			}
+		}
+		age := func() {
+			t.Helper()
+			if err := path.Age(time.Minute + time.Second); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.proxied(t, "SYN", tcp(client, to, syn))
+		age()
+		aged("open", 1, 0)
+		b.proxied(t, "open", tcp(client, to, ack))
+		b.proxied(t, "the client ends", tcp(client, to, fin|ack))
+		b.proxied(t, "the last segment", tcp(client, to, ack))
+		age()
+		if answer, _, _ := b.run(t, "from_pod", b.a.Index, tcp(client, to, ack)); answer != datapath.Redirect {
+			t.Errorf("IPv%d, long after the end: answer %d, want RST", b.family, answer)
+		}
+		aged("ended", 0, 1)
+	}
+}
+
+// Connections to the proxy do not take the seats of others: the proxy's sockets
+// are found without them.
+func TestProxiedShares(t *testing.T) {
+	g := nodes.New(t)
+	n := g.Nodes[0]
+	l := &lab{Ground: g, t: t, a: n.AddPod(t, "a"), b: n.AddPod(t, "b")}
+	n.Do(t, func() (err error) {
+		l.paths[0], err = datapath.Open(datapath.Options{
+			BPFFS: n.BPFFS, Cgroup: n.Root, Uplink: "eth0", IPv4: n.Addr4, IPv6: n.Addr6, Sizes: datapath.Sizes{Conntrack: 8192},
+		})
+		return err
+	})
+	t.Cleanup(func() { l.paths[0].Close() })
+	l.must(l.paths[0].Endpoints().Update(context.Background(), endpointOf(l.a, idA)))
+	l.must(l.paths[0].Endpoints().Update(context.Background(), endpointOf(l.b, idB)))
+	b := bench{lab: l, family: 4}
+	for i := range uint16(20) {
+		b.passes(t, "a to b", b.a, tcp(b.at(b.a, 40000+i), b.at(b.b, 8080), syn))
+		b.passes(t, "b to a", b.b, tcp(b.at(b.b, 8080), b.at(b.a, 40000+i), syn|ack))
+	}
+	if err := l.paths[0].Age(10 * time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	to := b.redirect(t)
+	for i := range uint16(2000) {
+		b.proxied(t, "a to the proxy", tcp(b.at(b.a, 1000+i), to, syn))
+	}
+	var proxied, others int
+	for _, row := range rowsOf(t, l.paths[0], "conntrack") {
+		if strings.Contains(row, " proxy ") {
+			proxied++
+		} else {
+			others++
+		}
+	}
+	if most := 8192 / 16; others != 40 || proxied < most/2 || proxied > most {
+		t.Errorf("of a's 40 entries with b %d are left, of 2000 with the proxy %d, want all and at most %d", others, proxied, most)
+	}
+}
+
+// What the proxy sends to the world from its ingress address has the node's;
+// inside of the cluster it stays.
+func TestProxyIsMasqueraded(t *testing.T) {
+	const fromProxy = 0x400
+	for _, b := range newLab(t, true).benches() {
+		n := b.Nodes[0]
+		ingress := n.Ingress4
+		if b.family == 6 {
+			ingress = n.Ingress6
+		}
+		b.identity(0, netip.PrefixFrom(ingress, ingress.BitLen()), model.IdentityIngress)
+		from, world := netip.AddrPortFrom(ingress, 40000), netip.AddrPortFrom(b.Client.Addr(b.family), 80)
+		sends := func(to netip.AddrPort, flags byte) (got seen) {
+			t.Helper()
+			n.Do(t, func() error {
+				answer, frame, _, err := b.paths[0].RunProgram("to_uplink", n.Uplink, fromProxy, tcp(from, to, flags).frame())
+				if err == nil && answer != datapath.Next {
+					t.Errorf("to %s, flags %d: answer %d", to, flags, answer)
+				}
+				got = look(t, frame)
+				return err
+			})
+			return got
+		}
+		first := sends(world, syn).src
+		if first.Addr() != n.Addr(b.family) || first.Port() < 20000 || first.Port() > 29999 {
+			t.Fatalf("to the world: from %s", first)
+		}
+		answer, frame, reason := b.run(t, "from_uplink", n.Uplink, tcp(world, first, syn|ack))
+		if got := look(t, frame); answer != datapath.Next || got.dst != from || got.src != world {
+			t.Errorf("the world's answer: %s -> %s, answer %d, reason %d", got.src, got.dst, answer, reason)
+		}
+		if next := sends(world, ack).src; next != first {
+			t.Errorf("then from %s, before from %s", next, first)
+		}
+		if inside := sends(netip.AddrPortFrom(b.other, 80), syn).src; inside != from {
+			t.Errorf("to another node's pod: from %s", inside)
+		}
+	}
+}
