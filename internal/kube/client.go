@@ -54,7 +54,7 @@ var groups = []struct {
 	{discoveryv1.SchemeGroupVersion, discoveryv1.AddToScheme, false},
 	{coordinationv1.SchemeGroupVersion, coordinationv1.AddToScheme, false},
 	{ciliumv2.GroupVersion, ciliumv2.AddToScheme, true},
-	{gatewayv1.SchemeGroupVersion, gatewayv1.Install, true},
+	{gatewayGroup, gatewayv1.Install, true},
 	{waggle.GroupVersion, waggle.AddToScheme, true},
 }
 

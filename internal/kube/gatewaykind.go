@@ -1,24 +1,30 @@
 package kube
 
-import gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+import (
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// gatewayGroup is that of the Gateway API.
+var gatewayGroup = schema.GroupVersion(gatewayv1.GroupVersion)
 
 // Kinds of the Gateway API. Their annotations are read by nobody; what users
 // want of the objects that are made for them stands in the spec.
 var (
 	GatewayClasses = Kind[*gatewayv1.GatewayClass]{
-		name: "GatewayClass", group: gatewayv1.SchemeGroupVersion, resource: "gatewayclasses",
+		name: "GatewayClass", group: gatewayGroup, resource: "gatewayclasses",
 		new: func() *gatewayv1.GatewayClass { return new(gatewayv1.GatewayClass) },
 	}
 	Gateways = Kind[*gatewayv1.Gateway]{
-		name: "Gateway", group: gatewayv1.SchemeGroupVersion, resource: "gateways",
+		name: "Gateway", group: gatewayGroup, resource: "gateways",
 		new: func() *gatewayv1.Gateway { return new(gatewayv1.Gateway) },
 	}
 	HTTPRoutes = Kind[*gatewayv1.HTTPRoute]{
-		name: "HTTPRoute", group: gatewayv1.SchemeGroupVersion, resource: "httproutes",
+		name: "HTTPRoute", group: gatewayGroup, resource: "httproutes",
 		new: func() *gatewayv1.HTTPRoute { return new(gatewayv1.HTTPRoute) },
 	}
 	ReferenceGrants = Kind[*gatewayv1.ReferenceGrant]{
-		name: "ReferenceGrant", group: gatewayv1.SchemeGroupVersion, resource: "referencegrants",
+		name: "ReferenceGrant", group: gatewayGroup, resource: "referencegrants",
 		new: func() *gatewayv1.ReferenceGrant { return new(gatewayv1.ReferenceGrant) },
 	}
 )

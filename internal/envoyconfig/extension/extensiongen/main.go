@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"go/format"
 	"io"
@@ -134,7 +135,7 @@ func read(r io.Reader) ([]extension, error) {
 		all = append(all, c.Bootstrap.Node.Extensions...)
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("Envoy's dump has no extensions")
+		return nil, errors.New("no extensions are in the dump of Envoy")
 	}
 	return all, nil
 }
