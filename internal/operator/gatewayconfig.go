@@ -91,7 +91,7 @@ func (c *Cluster) main(r *flow.Reader, o Owner) []GatewayConfig {
 		for i, chain := range l.Chains {
 			certificates := slices.Clone(chain.Certificates)
 			for j, secret := range certificates {
-				certificates[j] = secretCopyName(c.settings.SecretsNamespace, secret)
+				certificates[j] = SecretCopyName(c.settings.SecretsNamespace, secret)
 			}
 			l.Chains[i].Certificates = certificates
 		}

@@ -28,9 +28,9 @@ func partName(owner model.Name, table, host, suffix string) model.Name {
 	return model.Name{Namespace: owner.Namespace, Name: name}
 }
 
-// secretCopyName is the name of the copy of a Secret in the namespace that
+// SecretCopyName is the name of the copy of a Secret in the namespace that
 // agents read.
-func secretCopyName(namespace string, secret model.Name) model.Name {
+func SecretCopyName(namespace string, secret model.Name) model.Name {
 	sum := sha256.Sum256([]byte("secret\x00" + secret.Namespace + "\x00" + secret.Name))
 	return model.Name{Namespace: namespace, Name: "cilium-sync-secret-" + hex.EncodeToString(sum[:])}
 }

@@ -32,6 +32,6 @@ func (s SecretCopy) Equal(other SecretCopy) bool { return s.Name == other.Name &
 func (c *Cluster) secretCopies(g *flow.Graph) {
 	c.Secrets = flow.Derive(g, "secret copies", c.Certificates, SecretCopy.Equal,
 		func(_ *flow.Reader, certificate model.Certificate) []SecretCopy {
-			return []SecretCopy{{secretCopyName(c.settings.SecretsNamespace, certificate.Secret), certificate}}
+			return []SecretCopy{{SecretCopyName(c.settings.SecretsNamespace, certificate.Secret), certificate}}
 		})
 }

@@ -16,9 +16,10 @@ import (
 	"github.com/waggle-mesh/waggle/internal/operator"
 )
 
-// What is made for a Gateway is found by its label, and is the Gateway's where
-// its owner reference says so. An object that somebody else has made is never
-// touched, whatever its name.
+// What is made for a Gateway is found by its label. Other controllers set the
+// same label and the same owner reference on what they make, and Cilium gives
+// it the same name, too: an object is deleted only where a mark says besides
+// that it was made here. What has another owner is never touched.
 
 // nameFromKey is the name of a row that has its object's.
 func nameFromKey(key string) model.Name {
@@ -26,11 +27,35 @@ func nameFromKey(key string) model.Name {
 	return model.Name{Namespace: namespace, Name: name}
 }
 
-// owned tells of an object whether it was made for a Gateway.
-func owned[O kube.Object](o O) bool {
-	_, ok := operator.OwnerOf(o)
-	return ok && o.GetLabels()[operator.GatewayLabel] != ""
+// owned tells of an object whether it has the label, owner and name of what is
+// made for a Gateway; of what was made here alone, with the mark.
+func owned(o metav1.Object) bool {
+	gateway, ok := operator.OwnerOf(o)
+	if !ok || o.GetLabels()[operator.GatewayLabel] == "" {
+		return false
+	}
+	name := operator.ObjectName(gateway).Name
+	_, isPart := o.(*ciliumv2.CiliumEnvoyConfig)
+	return o.GetName() == name || isPart && strings.HasPrefix(o.GetName(), name+".")
 }
+
+// The marks of Services, EndpointSlices and CiliumEnvoyConfigs.
+
+func ownService(o *corev1.Service) bool {
+	_, marked := o.Annotations[infrastructureAnnotation]
+	return marked && owned(o)
+}
+
+func ownSlice(o *discoveryv1.EndpointSlice) bool {
+	return o.Labels[discoveryv1.LabelManagedBy] == sliceMaker && owned(o)
+}
+
+func ownConfig(o *ciliumv2.CiliumEnvoyConfig) bool {
+	return o.Labels[ciliumv2.LabelGeneratedFor] == "Gateway" && owned(o)
+}
+
+// sliceMaker is who EndpointSlices say that they are managed by.
+const sliceMaker = "gateway.waggle.io"
 
 // setOwner makes an object the Gateway's.
 func setOwner(o metav1.Object, owner operator.Owner) {
@@ -39,7 +64,7 @@ func setOwner(o metav1.Object, owner operator.Owner) {
 
 func (p *process) gatewayServices() *kube.Writer[operator.GatewayService, *corev1.Service] {
 	return kube.NewWriter(p.client, p.sources.ownServices, kube.WriterOptions[operator.GatewayService, *corev1.Service]{
-		Name: nameFromKey, Fill: fillService, Ours: owned[*corev1.Service],
+		Name: nameFromKey, Fill: fillService, Ours: ownService,
 		Owns: func(row operator.GatewayService, o *corev1.Service) bool { return row.Owner.Owns(o) },
 	})
 }
@@ -96,7 +121,7 @@ func setInfrastructure(o metav1.Object, labels, annotations map[string]string) {
 
 func (p *process) gatewaySlices() *kube.Writer[operator.GatewayService, *discoveryv1.EndpointSlice] {
 	return kube.NewWriter(p.client, p.sources.ownSlices, kube.WriterOptions[operator.GatewayService, *discoveryv1.EndpointSlice]{
-		Name: nameFromKey, Fill: fillSlice, Ours: owned[*discoveryv1.EndpointSlice],
+		Name: nameFromKey, Fill: fillSlice, Ours: ownSlice,
 		Owns: func(row operator.GatewayService, o *discoveryv1.EndpointSlice) bool { return row.Owner.Owns(o) },
 	})
 }
@@ -106,7 +131,7 @@ func (p *process) gatewaySlices() *kube.Writer[operator.GatewayService, *discove
 func fillSlice(row operator.GatewayService, o *discoveryv1.EndpointSlice) {
 	setOwner(o, row.Owner)
 	o.Labels = maps.Clone(row.Labels)
-	o.Labels[discoveryv1.LabelServiceName] = row.Name.Name
+	o.Labels[discoveryv1.LabelServiceName], o.Labels[discoveryv1.LabelManagedBy] = row.Name.Name, sliceMaker
 	o.AddressType = discoveryv1.AddressTypeIPv4
 	yes, none, tcp, port := true, "", corev1.ProtocolTCP, int32(9999)
 	o.Endpoints = []discoveryv1.Endpoint{{Addresses: []string{"192.192.192.192"}, Conditions: discoveryv1.EndpointConditions{Ready: &yes}}}
@@ -115,10 +140,7 @@ func fillSlice(row operator.GatewayService, o *discoveryv1.EndpointSlice) {
 
 func (p *process) gatewayConfigs() *kube.Writer[operator.GatewayConfig, *ciliumv2.CiliumEnvoyConfig] {
 	return kube.NewWriter(p.client, p.sources.configs, kube.WriterOptions[operator.GatewayConfig, *ciliumv2.CiliumEnvoyConfig]{
-		Name: nameFromKey, Fill: fillConfig,
-		Ours: func(o *ciliumv2.CiliumEnvoyConfig) bool {
-			return o.Labels[ciliumv2.LabelGeneratedFor] == "Gateway" && owned(o)
-		},
+		Name: nameFromKey, Fill: fillConfig, Ours: ownConfig,
 		Owns: func(row operator.GatewayConfig, o *ciliumv2.CiliumEnvoyConfig) bool { return row.Owner.Owns(o) },
 	})
 }
@@ -131,15 +153,24 @@ func fillConfig(row operator.GatewayConfig, o *ciliumv2.CiliumEnvoyConfig) {
 	}
 }
 
+// copyAnnotation names the Secret of a copy, and marks the copy as made here:
+// Cilium gives its copies the same names and labels.
+const copyAnnotation = "gateway.waggle.io/copy-of"
+
 func (p *process) secretCopies() *kube.Writer[operator.SecretCopy, *corev1.Secret] {
-	ours := func(o *corev1.Secret) bool { return o.Labels[operator.SecretNamespaceLabel] != "" }
 	return kube.NewWriter(p.client, p.sources.ownSecrets, kube.WriterOptions[operator.SecretCopy, *corev1.Secret]{
-		Name: nameFromKey, Fill: fillSecret, Ours: ours,
-		Owns: func(_ operator.SecretCopy, o *corev1.Secret) bool { return ours(o) },
+		Name: nameFromKey, Fill: fillSecret,
+		Ours: func(o *corev1.Secret) bool {
+			return o.Name == operator.SecretCopyName(o.Namespace, nameFromKey(o.Annotations[copyAnnotation])).Name
+		},
+		Owns: func(_ operator.SecretCopy, o *corev1.Secret) bool {
+			return o.Labels[operator.SecretNamespaceLabel] != ""
+		},
 	})
 }
 
 func fillSecret(row operator.SecretCopy, o *corev1.Secret) {
 	o.Labels, o.Type = row.Labels(), corev1.SecretTypeTLS
+	metav1.SetMetaDataAnnotation(&o.ObjectMeta, copyAnnotation, row.Of.Secret.String())
 	o.Data = map[string][]byte{corev1.TLSCertKey: row.Of.Chain, corev1.TLSPrivateKeyKey: row.Of.PrivateKey}
 }

@@ -25,9 +25,10 @@ import (
 var update = flag.Bool("update", false, "rewrite what the scripts expect")
 
 // TestScripts plays the steps of each file in testdata/script to an operator:
-// once as they stand, once with the objects of each step in reverse, and once
-// with an API server that refuses one write in ten. After each step the cluster
-// becomes what the file says. The files of an archive, in order:
+// once as they stand, once with the objects of each step in reverse, once with
+// an API server that refuses one write in ten, and once to an operator that
+// finds those of the first step there when it begins. After each step the
+// cluster becomes what the file says. The files of an archive, in order:
 //
 //	NAME.yaml   objects to put, or to remove where they are annotated "remove"
 //	expect      what is in the cluster then
@@ -37,7 +38,7 @@ func TestScripts(t *testing.T) {
 		t.Fatalf("no scripts: %v", err)
 	}
 	for _, file := range files {
-		for _, way := range []string{"in order", "in reverse", "with failures"} {
+		for _, way := range []string{"in order", "in reverse", "with failures", "begun later"} {
 			t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar")+"/"+way, func(t *testing.T) {
 				t.Parallel()
 				play(t, file, way)
@@ -55,10 +56,15 @@ func play(t *testing.T, file, way string) {
 	if way == "with failures" {
 		api.Refuse(oneInTen())
 	}
-	start(t, api, nil)
+	if way != "begun later" {
+		start(t, api, nil)
+	}
 	for i, f := range archive.Files {
 		if f.Name != "expect" {
 			apply(t, api, f.Data, way == "in reverse")
+			if i == 0 && way == "begun later" {
+				start(t, api, nil)
+			}
 			continue
 		}
 		if *update && way == "in order" {
@@ -102,7 +108,8 @@ var collections = map[string]string{
 	"GatewayClass": "/apis/gateway.networking.k8s.io/v1/gatewayclasses", "Gateway": "/apis/gateway.networking.k8s.io/v1/gateways",
 	"HTTPRoute": "/apis/gateway.networking.k8s.io/v1/httproutes", "ReferenceGrant": "/apis/gateway.networking.k8s.io/v1/referencegrants",
 	"Service": "/api/v1/services", "Secret": "/api/v1/secrets", "Namespace": "/api/v1/namespaces", "Node": "/api/v1/nodes",
-	"EnvoyNode": "/apis/waggle.io/v1alpha1/envoynodes", "CiliumEnvoyConfig": "/apis/cilium.io/v2/ciliumenvoyconfigs",
+	"EndpointSlice": "/apis/discovery.k8s.io/v1/endpointslices",
+	"EnvoyNode":     "/apis/waggle.io/v1alpha1/envoynodes", "CiliumEnvoyConfig": "/apis/cilium.io/v2/ciliumenvoyconfigs",
 }
 
 // pathOf is where an object is filed.
