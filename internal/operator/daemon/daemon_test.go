@@ -166,7 +166,8 @@ func TestMissingKind(t *testing.T) {
 	until(t, "the kind is on", func() bool { return routes().Synced && !routes().Missing })
 }
 
-// settled puts a Gateway with routes and waits until all is said of them.
+// settled puts a Gateway with routes and waits until all is made and said of
+// them.
 func settled(t *testing.T, api *kubetest.Server, routes int) {
 	t.Helper()
 	apply(t, api, []byte(`kind: GatewayClass
@@ -187,7 +188,9 @@ spec: {parentRefs: [{name: web}], hostnames: [h%d.example.com]}
 `, i, i), false)
 	}
 	until(t, "everything is said", func() bool {
-		return strings.Contains(cluster(api), fmt.Sprintf("%d routes", routes)) && strings.Count(cluster(api), "by io.cilium") == routes
+		all := cluster(api)
+		return strings.Contains(all, fmt.Sprintf("%d routes", routes)) && strings.Count(all, "by io.cilium") == routes &&
+			strings.Count(all, ", host h") == routes
 	})
 }
 
