@@ -40,6 +40,8 @@ func TestSameSettings(t *testing.T) {
 		{"bootstrap", []string{
 			// Waggle's comes from its control plane.
 			`+ node.cluster = "waggle"`,
+			// For listeners of CiliumEnvoyConfigs within Envoy.
+			`+ bootstrap_extensions.0.name = "envoy.bootstrap.internal_listener"`,
 			`+ node.id = "node"`,
 		}, withoutResources(hand(t, false)), withoutResources(bootstrap(t, render.Bootstrap(render.BootstrapOptions{NodeID: "node", AdminSocket: "dir/same.sock"})))},
 		{"listener", []string{
@@ -90,7 +92,7 @@ func TestSameSettings(t *testing.T) {
 // clusterDifference is that Waggle's endpoints come separately.
 func clusterDifference(p model.BackendProtocol) []string {
 	return []string{
-		`+ eds_cluster_config.service_name = "default|backend|80"`,
+		`+ eds_cluster_config.service_name = "default/backend:80"`,
 		fmt.Sprintf(`+ name = "default|backend|80|%s"`, p),
 		`- name = "backend"`,
 		`+ type = "EDS"`,
