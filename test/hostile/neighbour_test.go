@@ -1,6 +1,7 @@
 package hostile
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -24,7 +25,13 @@ func TestNeighbour(t *testing.T) {
 func testNeighbour(t *testing.T, tables agent.RouteTables) {
 	m := startMesh(t, tables)
 	occupy(t, fmt.Sprintf("%s2:%d", m.network, m.offset+4321))
-	pid := m.status().Envoy.PID
+	pid := 0
+	m.eventually("Envoy is said to run", func() error { // which is a moment after it answers
+		if pid = m.status().Envoy.PID; pid == 0 {
+			return errors.New("no process")
+		}
+		return nil
+	})
 	visits := m.visit()
 	cases := readCases(t)
 
