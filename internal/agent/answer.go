@@ -88,6 +88,18 @@ func (e *EnvoyConfigs) Answer(before EnvoyAnswer, resources []xds.Status, settle
 	return out
 }
 
+// Behind tells whether an object that is no part has a newer generation than
+// the answer speaks of.
+func (e *EnvoyConfigs) Behind(a EnvoyAnswer) bool {
+	answered := map[model.Name]int64{}
+	for _, c := range a.Configs {
+		answered[model.Name{Namespace: c.Namespace, Name: c.Name}] = c.Generation
+	}
+	return slices.ContainsFunc(e.Served.All(), func(c Config) bool {
+		return !c.Part && answered[c.Object.Name] != c.Generation
+	})
+}
+
 // Wholes counts the objects that are no parts of others.
 func (e *EnvoyConfigs) Wholes() (n int) {
 	for _, c := range e.Served.All() {

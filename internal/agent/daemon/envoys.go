@@ -135,6 +135,10 @@ func (e *envoys) answer() (again bool) {
 		e.answering.Reset(answersEvery)
 		return false
 	}
+	if e.configs.Behind(now) { // look again, whoever tells
+		e.unsure = true
+		e.answering.Reset(answersEvery)
+	}
 	e.answers.Set(now)
 	return true
 }
