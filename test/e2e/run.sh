@@ -30,6 +30,10 @@ up() {
 }
 
 if "$SANDBOX" env >/dev/null 2>&1; then
+	if [ "$PROXY" = waggle ] && ! "$SANDBOX" kubectl -n kube-system get daemonset/cilium >/dev/null; then
+		echo "the cluster $SANDBOX_NAME is not on Waggle: sandbox -name $SANDBOX_NAME down, or PROXY=nftables" >&2
+		exit 1
+	fi
 	tests
 	exit
 fi
