@@ -173,7 +173,8 @@ func env(_ context.Context, o *options, _ []string) (int, error) {
 	if len(cluster.Running(p.Dir)) == 0 { // the machine was restarted, or all was killed
 		return 0, fmt.Errorf("nothing runs of the sandbox in %s: bring it up again or take it down", p.Dir)
 	}
-	fmt.Printf("export KUBECONFIG=%s SANDBOX_NAME=%s SANDBOX_DIR=%s SANDBOX_CACHE=%s\n", p.Kubeconfig(), p.Name, p.Dir, p.Cache)
+	fmt.Printf("export KUBECONFIG=%s SANDBOX_NAME=%s SANDBOX_DIR=%s SANDBOX_CACHE=%s SANDBOX_LB_CIDRS=%s\n",
+		p.Kubeconfig(), p.Name, p.Dir, p.Cache, plan.Join(p.LBCIDRs))
 	return 0, nil
 }
 
