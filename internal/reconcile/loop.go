@@ -49,6 +49,11 @@ const (
 	lastBackoff  = 30 * time.Second
 )
 
+// againEvery is how much time is between two tries of one row that Again asks
+// for: somebody who keeps changing what we made is not fought for every
+// request that the world can bear.
+const againEvery = time.Second
+
 // A Loop brings an Output up to date with a table.
 type Loop[T flow.Row, R any] struct {
 	output  Output[T, R]
@@ -58,8 +63,10 @@ type Loop[T flow.Row, R any] struct {
 
 	mu     sync.Mutex
 	last   map[string]time.Time // when a row was made so, where there is a spacing
+	again  map[string]time.Time // when a row was tried for Again, in the last againEvery
 	synced bool
 	todo   map[string]task[T]
+	trying string // the key of the row that is being made so
 	wake   chan struct{}
 	passed chan struct{}
 }
@@ -71,13 +78,15 @@ type task[T flow.Row] struct {
 	tries   int
 	due     time.Time     // zero: now
 	space   time.Duration // that must have passed since it was made so
+	again   bool          // nobody but Again has asked
 	version uint64        // to tell whether it changed while it was worked on
 }
 
 // New makes a Loop, which does nothing before Run. outcome is called from
 // Run's goroutine after each try.
 func New[T flow.Row, R any](output Output[T, R], log *slog.Logger, outcome func(Outcome[R])) *Loop[T, R] {
-	return &Loop[T, R]{output: output, log: log, outcome: outcome, todo: map[string]task[T]{}, wake: make(chan struct{}, 1), passed: make(chan struct{})}
+	return &Loop[T, R]{output: output, log: log, outcome: outcome, todo: map[string]task[T]{}, again: map[string]time.Time{},
+		wake: make(chan struct{}, 1), passed: make(chan struct{})}
 }
 
 // Space has the Loop wait where a row changes soon after the last time it was
@@ -107,13 +116,33 @@ func (l *Loop[T, R]) Changed(changes []flow.Change[T]) {
 		had, waits := l.todo[c.Key]
 		t := task[T]{row: c.New, deleted: !c.HasNew, version: had.version + 1}
 		if l.spacing != nil && c.HadOld && c.HasNew {
-			if t.space = l.spacing(c.Old, c.New); waits {
+			if t.space = l.spacing(c.Old, c.New); waits && !had.again {
 				t.space = min(t.space, had.space) // what waits already may be urgent
 			}
 		}
 		l.todo[c.Key] = t
 	}
 	l.mu.Unlock()
+	l.poke()
+}
+
+// Again has a row of the table be made so once more: the world may have
+// changed, whoever did it. Where it is as it should be, an Output does nothing.
+// What was refused is tried again when that is due.
+func (l *Loop[T, R]) Again(row T) {
+	key := row.Key()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t, waits := l.todo[key]
+	if waits && key != l.trying { // which saw the world as it was before
+		return
+	}
+	if !waits {
+		t = task[T]{row: row}
+	}
+	t.due, t.again = l.again[key].Add(againEvery), true
+	t.version++
+	l.todo[key] = t
 	l.poke()
 }
 
@@ -198,6 +227,7 @@ func (l *Loop[T, R]) due() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
+	maps.DeleteFunc(l.again, func(_ string, tried time.Time) bool { return now.Sub(tried) >= againEvery })
 	var keys, gone []string
 	for _, key := range slices.Sorted(maps.Keys(l.todo)) {
 		switch t := l.todo[key]; {
@@ -215,10 +245,14 @@ func (l *Loop[T, R]) due() []string {
 func (l *Loop[T, R]) try(ctx context.Context, key string) {
 	l.mu.Lock()
 	t, ok := l.todo[key]
-	l.mu.Unlock()
 	if !ok {
+		l.mu.Unlock()
 		return
 	}
+	if l.trying = key; t.again {
+		l.again[key] = time.Now()
+	}
+	l.mu.Unlock()
 	out := Outcome[R]{RowKey: key, Deleted: t.deleted}
 	if t.deleted {
 		out.Err = l.output.Delete(ctx, key)
@@ -227,6 +261,7 @@ func (l *Loop[T, R]) try(ctx context.Context, key string) {
 	}
 
 	l.mu.Lock()
+	l.trying = ""
 	if out.Err == nil {
 		l.done(key, t.deleted)
 	}

@@ -338,3 +338,81 @@ func TestSpaceWhileWritten(t *testing.T) {
 		}
 	})
 }
+
+// TestAgain: what somebody else changes is mended at once; one who insists is
+// answered once a second; and a row is tried once more if the world changed
+// while it was being tried.
+func TestAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{rows: map[string]string{}}
+		var loop *Loop[row, int]
+		table, commit := run(t, w, func(l *Loop[row, int]) { loop = l })
+		a := row{"a", "1"}
+		table.Set(a)
+		commit(time.Second)
+		w.rows["a"] = "another's"
+		loop.Again(a)
+		commit(0)
+		if w.rows["a"] != "1" {
+			t.Errorf("mended at once: %v", w.rows)
+		}
+		w.calls = nil
+		for range 30 {
+			w.rows["a"] = "another's"
+			loop.Again(a)
+			commit(100 * time.Millisecond)
+		}
+		if len(w.calls) < 2 || len(w.calls) > 4 {
+			t.Errorf("%d tries in 3 s against one who insists", len(w.calls))
+		}
+		commit(time.Minute)
+		w.calls = nil
+		w.refuse = func(string) error {
+			w.refuse = nil
+			loop.Again(a)
+			return nil
+		}
+		loop.Again(a)
+		commit(2 * time.Second)
+		if len(w.calls) != 2 {
+			t.Errorf("the world changed during a try: %v", w.calls)
+		}
+	})
+}
+
+// TestAgainIsNotUrgent: what somebody else does hurries no change that can
+// wait, and no row that was refused.
+func TestAgainIsNotUrgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{rows: map[string]string{}}
+		var loop *Loop[row, int]
+		table, commit := run(t, w, func(l *Loop[row, int]) {
+			loop = l
+			l.Space(func(_, _ row) time.Duration { return 2 * time.Second })
+		})
+		table.Set(row{"a", "0"})
+		commit(10 * time.Second)
+		table.Set(row{"a", "1"})
+		commit(0)
+		loop.Again(row{"a", "1"})
+		commit(0)
+		loop.Again(row{"a", "1"})
+		table.Set(row{"a", "2"})
+		commit(1500 * time.Millisecond)
+		loop.Again(row{"a", "2"})
+		commit(0)
+		if w.rows["a"] != "1" {
+			t.Errorf("what can wait is written at once: %v", w.calls)
+		}
+		w.refuse = func(string) error { return errors.New("no") }
+		commit(10 * time.Second)
+		w.calls = nil
+		for range 1000 {
+			loop.Again(row{"a", "2"})
+			commit(time.Millisecond)
+		}
+		if len(w.calls) > 2 {
+			t.Errorf("%d tries in a second of what was refused for long", len(w.calls))
+		}
+	})
+}
