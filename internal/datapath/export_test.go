@@ -95,3 +95,17 @@ func (n *Node) RunProgram(name string, index int, mark uint32, packet []byte) (i
 	}
 	return int32(answer), options.DataOut, after[2], nil
 }
+
+// Break has nothing be written to a map of Services until mend.
+func (n *Node) Break(t *testing.T, name string) (mend func()) {
+	t.Helper()
+	at := map[string]**ebpf.Map{"frontends": &n.objects.Frontends, "vips": &n.objects.Vips}[name]
+	whole := *at
+	closed, err := whole.Clone()
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	*at = closed
+	return func() { *at = whole }
+}

@@ -26,6 +26,7 @@ func (f Frontends) Update(_ context.Context, row model.Frontend) (struct{}, erro
 }
 
 func (s *services) write(row model.Frontend) error {
+	delete(s.led, row.Key())
 	entries, err := s.entriesFrom(row)
 	if err != nil {
 		return err
@@ -44,6 +45,9 @@ func (s *services) write(row model.Frontend) error {
 		}
 	}
 	s.rows[row.Key()] = row
+	if row.Redirect != "" {
+		s.led[row.Key()] = s.listeners[row.Redirect]
+	}
 	return nil
 }
 
@@ -51,12 +55,13 @@ func (s *services) write(row model.Frontend) error {
 func (f Frontends) Delete(_ context.Context, key string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	delete(f.rows, key)
+	delete(f.led, key)
 	for _, entry := range slices.Clone(f.byRow[key]) {
 		if err := f.drop(entry); err != nil {
 			return err
 		}
 	}
-	delete(f.rows, key)
 	return nil
 }
 

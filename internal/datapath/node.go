@@ -122,6 +122,7 @@ func nodeSpec(options Options) (*ebpf.CollectionSpec, error) {
 			spec.Maps[name].MaxEntries = size
 		}
 	}
+	spec.Maps["vips"].MaxEntries = spec.Maps["frontends"].MaxEntries
 	spec.Maps["seats"].MaxEntries = max(spec.Maps["conntrack"].MaxEntries/2, 1)
 	for _, name := range rowMaps {
 		spec.Maps[name].Pinning = ebpf.PinByName

@@ -41,25 +41,32 @@ func (n *Node) Identities() Identities { return Identities{n} }
 
 // SetListeners tells the logical numbers of the Envoy listeners that are live,
 // by the names that Frontends and Verdicts use. Frontends that name another are
-// rejected, connections whose verdict names another are dropped.
+// rejected, connections whose verdict names another are dropped. After an error
+// maps may still lead to listeners that are not named any more; the next call
+// tries that again.
 func (n *Node) SetListeners(numbers map[string]uint16) error {
 	s, p := n.services, n.policies
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	old := s.listeners
 	s.listeners, p.listeners = maps.Clone(numbers), maps.Clone(numbers)
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(s.rows)) {
-		if row := s.rows[key]; row.Redirect != "" && old[row.Redirect] != numbers[row.Redirect] {
+		if row := s.rows[key]; row.Redirect != "" && !leads(s.led, key, numbers[row.Redirect]) {
 			errs = append(errs, s.write(row))
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(p.rows)) {
-		if row := p.rows[key]; row.Listener != "" && old[row.Listener] != numbers[row.Listener] {
+		if row := p.rows[key]; row.Listener != "" && !leads(p.led, key, numbers[row.Listener]) {
 			errs = append(errs, p.writeVerdict(row))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// leads tells whether the map is known to have a number for a row.
+func leads(led map[string]uint16, row string, number uint16) bool {
+	have, ok := led[row]
+	return ok && have == number
 }

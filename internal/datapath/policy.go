@@ -22,6 +22,7 @@ type policies struct {
 	rows      map[string]model.Verdict  // that were written
 	pods      map[string]model.PodEndpoint
 	listeners map[string]uint16
+	led       map[string]uint16 // the number that the map has for a row with a listener, where that is known
 	revision  uint32
 	stale     map[uint32]bool // endpoints whose verdicts changed, but not yet their revision
 }
@@ -43,7 +44,7 @@ type Identities struct{ node *Node }
 func readPolicies(n *Node, named *names.Table) (*policies, error) {
 	p := &policies{
 		node: n, names: named, endpoints: map[nodeAddr]nodeEndpoint{}, verdicts: map[string]verdict{},
-		rows: map[string]model.Verdict{}, pods: map[string]model.PodEndpoint{}, stale: map[uint32]bool{},
+		rows: map[string]model.Verdict{}, led: map[string]uint16{}, pods: map[string]model.PodEndpoint{}, stale: map[uint32]bool{},
 	}
 	var addr nodeAddr
 	var endpoint nodeEndpoint
@@ -185,6 +186,7 @@ func (v Verdicts) Update(_ context.Context, row model.Verdict) (struct{}, error)
 }
 
 func (p *policies) writeVerdict(row model.Verdict) error {
+	delete(p.led, row.Key())
 	rule, err := p.names.Of(names.Rule, row.Rule)
 	if err != nil {
 		return err
@@ -198,22 +200,33 @@ func (p *policies) writeVerdict(row model.Verdict) error {
 		value.Proxy = p.listeners[row.Listener] // 0: nobody listens, which drops
 	}
 	p.rows[row.Key()] = row
-	old, was := p.verdicts[row.Key()]
-	if was && old.value == value {
-		return p.bump(key.Endpoint)
+	if err := p.putVerdict(row.Key(), verdict{key, value}); err != nil {
+		return err
 	}
-	p.stale[key.Endpoint] = true
-	if err := put(p.node.objects.Policy, key, value); err != nil {
-		return fmt.Errorf("write verdict of endpoint %d: %w", row.Endpoint, err)
+	if row.Listener != "" {
+		p.led[row.Key()] = p.listeners[row.Listener]
 	}
-	p.verdicts[row.Key()] = verdict{key, value}
-	p.names.Hold(rule)
+	return nil
+}
+
+// putVerdict writes a row's entry and gives the endpoint its revision.
+func (p *policies) putVerdict(row string, now verdict) error {
+	old, was := p.verdicts[row]
+	if was && old.value == now.value {
+		return p.bump(now.key.Endpoint)
+	}
+	p.stale[now.key.Endpoint] = true
+	if err := put(p.node.objects.Policy, now.key, now.value); err != nil {
+		return fmt.Errorf("write verdict of endpoint %d: %w", now.key.Endpoint, err)
+	}
+	p.verdicts[row] = now
+	p.names.Hold(now.value.Rule)
 	if was {
 		if err := p.names.Release(old.value.Rule); err != nil {
 			return err
 		}
 	}
-	return p.bump(key.Endpoint)
+	return p.bump(now.key.Endpoint)
 }
 
 // bump gives an endpoint a new revision, if its verdicts changed since it got
@@ -253,6 +266,7 @@ func (v Verdicts) Delete(_ context.Context, key string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.rows, key)
+	delete(v.led, key)
 	if err := v.removeVerdict(key); err != nil {
 		return err
 	}

@@ -26,7 +26,9 @@ type services struct {
 	refs      map[uint32]int
 	rows      map[string]model.Frontend // that were written
 	listeners map[string]uint16         // logical numbers of the live ones
-	vips      map[nodeAddr]uint32       // frontends at an address, as in the map
+	led       map[string]uint16         // the number that the map has for a row with a redirect, where that is known
+	ports     map[nodeAddr]int          // entries at an address that is a Service's alone
+	vips      map[nodeAddr]uint32       // the same, as in the map
 	gone      map[nodeBackend]time.Time // UDP backends whose sockets are yet to be disconnected
 }
 
@@ -34,7 +36,7 @@ func readServices(n *Node, named *names.Table) (*services, error) {
 	s := &services{
 		node: n, names: named, sets: map[uint32][]nodeBackend{}, setKeys: map[uint32]string{},
 		entries: map[nodeFrontendKey]nodeFrontend{}, byRow: map[string][]nodeFrontendKey{}, refs: map[uint32]int{},
-		rows: map[string]model.Frontend{}, vips: map[nodeAddr]uint32{}, gone: map[nodeBackend]time.Time{},
+		rows: map[string]model.Frontend{}, led: map[string]uint16{}, ports: map[nodeAddr]int{}, vips: map[nodeAddr]uint32{}, gone: map[nodeBackend]time.Time{},
 	}
 	var key nodeFrontendKey
 	var value nodeFrontend
@@ -56,11 +58,8 @@ func readServices(n *Node, named *names.Table) (*services, error) {
 
 // readVIPs makes the map of addresses agree with the frontends.
 func (s *services) readVIPs() error {
-	counts := map[nodeAddr]uint32{}
 	for key, value := range s.entries {
-		if isVIP(value) {
-			counts[key.Addr]++
-		}
+		s.ports[key.Addr] += vipPorts(value)
 	}
 	var addr nodeAddr
 	var vip nodeVip
@@ -72,11 +71,11 @@ func (s *services) readVIPs() error {
 		return fmt.Errorf("read addresses of Services: %w", err)
 	}
 	for addr := range s.vips {
-		if err := s.writeVIP(addr, counts[addr]); err != nil {
+		if err := s.writeVIP(addr, s.ports[addr]); err != nil {
 			return err
 		}
 	}
-	for addr, count := range counts {
+	for addr, count := range s.ports {
 		if err := s.writeVIP(addr, count); err != nil {
 			return err
 		}
@@ -84,32 +83,30 @@ func (s *services) readVIPs() error {
 	return nil
 }
 
-// isVIP tells whether a frontend's address is the Service's alone.
-func isVIP(value nodeFrontend) bool { return value.Flags&(frontendClusterIP|frontendLoadBalancer) != 0 }
-
-func (s *services) countVIP(key nodeFrontendKey, value nodeFrontend, more int) error {
-	if !isVIP(value) {
-		return nil
+// vipPorts is 1 for a frontend whose address is the Service's alone, else 0.
+func vipPorts(value nodeFrontend) int {
+	if value.Flags&(frontendClusterIP|frontendLoadBalancer) != 0 {
+		return 1
 	}
-	return s.writeVIP(key.Addr, uint32(int(s.vips[key.Addr])+more))
+	return 0
 }
 
 // writeVIP makes the programs know how many frontends an address has; none: it
 // is no Service's.
-func (s *services) writeVIP(addr nodeAddr, count uint32) error {
-	if s.vips[addr] == count {
+func (s *services) writeVIP(addr nodeAddr, count int) error {
+	if s.vips[addr] == uint32(count) {
 		return nil
 	}
 	var err error
 	if count == 0 {
 		err = remove(s.node.objects.Vips, addr)
 	} else {
-		err = put(s.node.objects.Vips, addr, nodeVip{Ports: count})
+		err = put(s.node.objects.Vips, addr, nodeVip{Ports: uint32(count)})
 	}
 	if err != nil {
 		return fmt.Errorf("write the Service's address %s: %w", addr.addr(), err)
 	}
-	s.vips[addr] = count
+	s.vips[addr] = uint32(count)
 	if count == 0 {
 		delete(s.vips, addr)
 	}
@@ -137,29 +134,34 @@ func (s *services) readSets() error {
 	return nil
 }
 
-// put writes an entry of frontends and keeps count of what it refers to.
+// put writes an entry of frontends and keeps count of what it refers to. After
+// an error nothing is counted: it is as if there had been no try.
 func (s *services) put(key nodeFrontendKey, value nodeFrontend) error {
 	old, was := s.entries[key]
 	if was && old == value {
 		return nil
 	}
+	more := vipPorts(value) - vipPorts(old) // no entry has no flags
+	if more > 0 {                           // a new address may have no room
+		if err := s.writeVIP(key.Addr, s.ports[key.Addr]+more); err != nil {
+			return err
+		}
+	}
 	if err := put(s.node.objects.Frontends, key, value); err != nil {
-		return fmt.Errorf("write frontend %s: %w", key, err)
+		return errors.Join(fmt.Errorf("write frontend %s: %w", key, err), s.writeVIP(key.Addr, s.ports[key.Addr]))
 	}
 	s.entries[key] = value
 	s.refs[value.Set]++
 	s.names.Hold(value.Id)
-	if err := s.countVIP(key, value, 1); err != nil {
-		return err
-	}
 	if was {
 		s.forget(key, old)
 	}
 	s.byRow[rowKey(key, value)] = append(s.byRow[rowKey(key, value)], key)
+	err := s.countPorts(key.Addr, more)
 	if was {
-		return s.release(key, old)
+		err = errors.Join(err, s.release(old))
 	}
-	return nil
+	return err
 }
 
 func (s *services) drop(key nodeFrontendKey) error {
@@ -172,7 +174,15 @@ func (s *services) drop(key nodeFrontendKey) error {
 	}
 	delete(s.entries, key)
 	s.forget(key, old)
-	return s.release(key, old)
+	return errors.Join(s.countPorts(key.Addr, -vipPorts(old)), s.release(old))
+}
+
+// countPorts takes note of how many frontends more an address has.
+func (s *services) countPorts(addr nodeAddr, more int) error {
+	if s.ports[addr] += more; s.ports[addr] == 0 {
+		delete(s.ports, addr)
+	}
+	return s.writeVIP(addr, s.ports[addr])
 }
 
 func (s *services) forget(key nodeFrontendKey, value nodeFrontend) {
@@ -185,21 +195,16 @@ func (s *services) forget(key nodeFrontendKey, value nodeFrontend) {
 
 // release takes back an entry's references: to the Service's name, and to the
 // set, which goes with the last one if it has no row any more.
-func (s *services) release(key nodeFrontendKey, old nodeFrontend) error {
-	err := errors.Join(s.names.Release(old.Id), s.countVIP(key, old, -1))
-	if err != nil {
+func (s *services) release(old nodeFrontend) error {
+	err := s.names.Release(old.Id)
+	if s.refs[old.Set]--; s.refs[old.Set] > 0 {
 		return err
 	}
-	set := old.Set
-	s.refs[set]--
-	if s.refs[set] > 0 {
-		return nil
+	delete(s.refs, old.Set)
+	if _, wanted := s.setKeys[old.Set]; wanted {
+		return err
 	}
-	delete(s.refs, set)
-	if _, wanted := s.setKeys[set]; wanted {
-		return nil
-	}
-	return s.removeSet(set)
+	return errors.Join(err, s.removeSet(old.Set))
 }
 
 // removeSet takes a set out of the maps: its count, then its slots.
