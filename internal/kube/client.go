@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
+	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -28,8 +29,13 @@ import (
 // Options say how to reach the API server. The zero Options are those of a
 // pod: the Service "kubernetes" and the pod's service account.
 type Options struct {
-	// Kubeconfig is a file; empty: the pod's service account.
+	// Kubeconfig is a file; empty: the pod's service account, or with User
+	// what kubectl takes.
 	Kubeconfig string
+	// Context is of the kubeconfig; empty: its current one.
+	Context string
+	// User asks as whoever runs the program, and not as a pod.
+	User bool
 	// Host and Port are of the API server itself, for a time when Services
 	// do not work yet. Empty and 0: those of the environment or kubeconfig.
 	Host string
@@ -51,6 +57,7 @@ var groups = []struct {
 	custom  bool // of custom resources, which are JSON alone
 }{
 	{corev1.SchemeGroupVersion, corev1.AddToScheme, false},
+	{appsv1.SchemeGroupVersion, appsv1.AddToScheme, false},
 	{discoveryv1.SchemeGroupVersion, discoveryv1.AddToScheme, false},
 	{coordinationv1.SchemeGroupVersion, coordinationv1.AddToScheme, false},
 	{ciliumv2.GroupVersion, ciliumv2.AddToScheme, true},
@@ -118,10 +125,14 @@ func configOf(o Options) (*rest.Config, error) {
 		server = "https://" + net.JoinHostPort(o.Host, strconv.Itoa(int(cmp.Or(o.Port, 6443))))
 	}
 	switch {
-	case o.Kubeconfig != "":
-		config, err := clientcmd.BuildConfigFromFlags(server, o.Kubeconfig)
+	case o.Kubeconfig != "" || o.User:
+		rules := clientcmd.NewDefaultClientConfigLoadingRules()
+		rules.ExplicitPath = o.Kubeconfig
+		overrides := &clientcmd.ConfigOverrides{CurrentContext: o.Context}
+		overrides.ClusterInfo.Server = server
+		config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
 		if err != nil {
-			return nil, fmt.Errorf("read kubeconfig %s: %w", o.Kubeconfig, err)
+			return nil, fmt.Errorf("read kubeconfig %s: %w", cmp.Or(o.Kubeconfig, "that kubectl would take"), err)
 		}
 		return config, nil
 	case server != "":

@@ -7,7 +7,9 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
@@ -51,6 +53,21 @@ func Get[T Object](ctx context.Context, c *Client, k Kind[T], name model.Name) (
 	out := k.new()
 	err := k.request(c.groups[k.group].Get(), name).Do(ctx).Into(out)
 	return out, k.judge("get", name, err)
+}
+
+// List reads all objects of a kind, whole; of namespace, unless it is empty.
+func List[T Object](ctx context.Context, c *Client, k Kind[T], namespace string, o metav1.ListOptions) ([]T, error) {
+	name := model.Name{Namespace: namespace}
+	list, err := k.request(c.groups[k.group].Get(), name).VersionedParams(&o, metav1.ParameterCodec).Do(ctx).Get()
+	if err != nil {
+		return nil, k.judge("list", name, err)
+	}
+	var all []T
+	err = meta.EachListItem(list, func(o runtime.Object) error {
+		all = append(all, o.(T))
+		return nil
+	})
+	return all, k.judge("list", name, err)
 }
 
 // Create makes an object.

@@ -1,0 +1,187 @@
+//go:build !noinstall
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waggle-mesh/waggle/chart"
+	"github.com/waggle-mesh/waggle/internal/install"
+	"github.com/waggle-mesh/waggle/internal/kube"
+	"github.com/waggle-mesh/waggle/internal/survey"
+)
+
+// installCommands change what is installed in a cluster.
+func installCommands() []*cobra.Command {
+	return []*cobra.Command{installCommand(), upgradeCommand()}
+}
+
+// installFlags are those of install, upgrade and uninstall.
+type installFlags struct {
+	install.Options
+	wait, dryRun bool
+	level        string
+}
+
+func (o *installFlags) add(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "`file` that says how to reach the cluster (default: as kubectl finds it)")
+	f.StringVar(&o.Context, "context", "", "`name` of the kubeconfig's context")
+	f.StringVarP(&o.Namespace, "namespace", "n", "kube-system", "`namespace` of Waggle's own")
+	f.StringVar(&o.Release, "release", "waggle", "Helm's `name` for what is installed")
+	f.DurationVar(&o.Timeout, "timeout", 10*time.Minute, "how long to wait at most")
+	f.StringVar(&o.level, "log-level", "warn", "of Helm: debug, info, warn or error")
+}
+
+func (o *installFlags) addValues(c *cobra.Command) {
+	f := c.Flags()
+	f.StringArrayVarP(&o.Values.Files, "values", "f", nil, "`file` with values")
+	f.StringArrayVar(&o.Values.Set, "set", nil, "values, as `key=value`,…")
+	f.StringArrayVar(&o.Values.SetString, "set-string", nil, "values that are text, as `key=value`,…")
+	f.BoolVar(&o.wait, "wait", true, "wait until all of it is ready")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print the objects and change nothing")
+}
+
+func installCommand() *cobra.Command {
+	var o installFlags
+	c := &cobra.Command{
+		Use:   "install",
+		Short: "Install Waggle in a cluster",
+		Long: `Installs the Helm chart that this program carries, and waits until agents, Envoys and
+operators are ready. Values have the names and defaults of Cilium's chart; what of
+Cilium's Waggle does not have is refused. Helm can go on with the release, too.
+
+Where k8sServiceHost is not given, and the cluster has one API server, it is that
+one's address. A cluster in which Cilium runs is refused.
+
+Exit codes: 0 all is ready; 2 it is not, for the reason it gives.`,
+		Example: `  waggle install --set gatewayAPI.enabled=true
+  waggle install -f values.yaml --set k8sServiceHost=10.0.0.1
+  waggle install --dry-run`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return o.change(c, "installed", (*install.Release).Install)
+		},
+	}
+	o.add(c)
+	o.addValues(c)
+	return c
+}
+
+func upgradeCommand() *cobra.Command {
+	var o installFlags
+	var orInstall bool
+	c := &cobra.Command{
+		Use:   "upgrade",
+		Short: "Upgrade Waggle in a cluster, or give it other values",
+		Long: `Upgrades what is installed to the Helm chart that this program carries, and waits
+until all is ready. Values that are not given stay as they are. Agents, Envoys and
+operators are replaced one after the other; connections and requests go on.
+
+Exit codes: 0 all is ready; 2 it is not, for the reason it gives.`,
+		Example: `  waggle upgrade --set envoyConfig.enabled=true
+  waggle upgrade --install -f values.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return o.change(c, "upgraded", func(r *install.Release, ctx context.Context, chart *install.Chart) error {
+				there, err := r.Exists()
+				if err == nil && !there && orInstall {
+					return r.Install(ctx, chart)
+				}
+				return errors.Join(err, r.Upgrade(ctx, chart))
+			})
+		},
+	}
+	o.add(c)
+	o.addValues(c)
+	c.Flags().BoolVarP(&orInstall, "install", "i", false, "install it, if it is not there")
+	return c
+}
+
+// change installs or upgrades.
+func (o *installFlags) change(c *cobra.Command, done string, do func(*install.Release, context.Context, *install.Chart) error) error {
+	ctx, _ := interrupts(c.Context())
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	client, err := o.connect(ctx, c)
+	if err != nil {
+		return err
+	}
+	if o.dryRun {
+		o.DryRun = c.OutOrStdout()
+	}
+	waggle, err := install.Load(chart.Waggle, "waggle")
+	if err != nil {
+		return err
+	}
+	r, err := install.Open(o.Options)
+	if err != nil {
+		return err
+	}
+	if err := do(r, ctx, waggle); err != nil || o.dryRun {
+		return err
+	}
+	if o.wait {
+		if err := awaitWorkloads(ctx, c.OutOrStdout(), client, o.Namespace); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(c.OutOrStdout(), "Waggle is %s.\n", done)
+	return nil
+}
+
+// connect reaches the cluster, if it is one to install in, and finds the
+// values that it settles.
+func (o *installFlags) connect(ctx context.Context, c *cobra.Command) (*kube.Client, error) {
+	log, err := logger(c, o.level)
+	if err != nil {
+		return nil, err
+	}
+	o.Log = log
+	client, err := kube.Connect(kube.Options{Kubeconfig: o.Kubeconfig, Context: o.Context, UserAgent: "waggle/" + version, User: true}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	if err := survey.RefuseCilium(ctx, client, o.Namespace); err != nil {
+		return nil, err
+	}
+	server, err := survey.APIServer(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	if server.IsValid() {
+		o.Values.Found = map[string]any{"k8sServiceHost": server.Addr().String(), "k8sServicePort": fmt.Sprint(server.Port())}
+	}
+	return client, nil
+}
+
+// awaitWorkloads prints how the workloads come up until they are.
+func awaitWorkloads(ctx context.Context, out io.Writer, client *kube.Client, namespace string) error {
+	told := map[string]string{}
+	for {
+		all, err := survey.Workloads(ctx, client, namespace)
+		complete := err == nil && len(all) > 0
+		for _, w := range all {
+			complete = complete && w.Complete()
+			if line := w.String(); told[w.Name] != line {
+				fmt.Fprintln(out, line)
+				told[w.Name] = line
+			}
+		}
+		if complete {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("wait for Waggle's workloads: %w (see `waggle status` and `kubectl -n %s get pods`)", context.Cause(ctx), namespace), err)
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
