@@ -42,8 +42,7 @@ generate: tools ## everything that is generated; compiles the BPF programs (clan
 
 .PHONY: golden
 golden: tools ## rewrite the expected results; commit only what you understand
-	go test ./internal/gateway ./internal/render ./internal/manifest ./internal/standalone ./internal/envoyconfig -update
-	go test ./test/standalone -run Output -update
+	go test $$(git grep -l waggle/internal/golden '*_test.go' | xargs dirname | sort -u | sed 's,^,./,') -update
 
 .PHONY: bench-routes
 bench-routes: tools build ## routes at scale: start, edits, memory, no failed request

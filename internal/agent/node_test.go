@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,10 +13,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
-	"golang.org/x/tools/txtar"
-
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/golden"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -26,13 +23,7 @@ import (
 // the pods of node n1, rows what must come of them. The same must come of them
 // one at a time in any order, and nothing be left when they are gone.
 func TestNode(t *testing.T) {
-	files, err := filepath.Glob("testdata/node/*.txtar")
-	if err != nil || len(files) < 8 {
-		t.Fatalf("%d goldens, %v", len(files), err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { nodeGolden(t, file) })
-	}
+	golden.Run(t, "testdata/node/*.txtar", nodeGolden)
 }
 
 // ground is a graph and its inputs.
@@ -69,16 +60,8 @@ func (g *ground) commit() {
 // An action puts an input into a graph, or takes it out.
 type action struct{ put, remove func(*ground) }
 
-func nodeGolden(t *testing.T, file string) {
-	archive, err := txtar.ParseFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sections := map[string]string{}
-	for _, f := range archive.Files {
-		sections[f.Name] = string(f.Data)
-	}
-	actions := append(objectActions(t, sections["in.yaml"]), linkActions(t, sections["links"])...)
+func nodeGolden(t *testing.T, c *golden.Case) {
+	actions := append(objectActions(t, c.Section("in.yaml")), linkActions(t, c.Section("links"))...)
 	at := func() *ground {
 		g := newGround(t)
 		for _, a := range actions {
@@ -107,14 +90,7 @@ func nodeGolden(t *testing.T, file string) {
 			t.Fatalf("left when all is gone:\n%s", left)
 		}
 	}
-	if os.Getenv("UPDATE") != "" {
-		archive.Files[len(archive.Files)-1].Data = []byte(got)
-		if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	} else if got != sections["rows"] {
-		t.Errorf("rows are\n%s\nwant\n%s\n(UPDATE=1 rewrites them)", got, sections["rows"])
-	}
+	c.Expect("rows", got)
 }
 
 func objectActions(t *testing.T, text string) (out []action) {

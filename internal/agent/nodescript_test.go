@@ -2,7 +2,6 @@ package agent
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -18,10 +17,9 @@ import (
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/golden"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
-
-var update = flag.Bool("update", false, "rewrite what the scripts expect")
 
 // TestNodeScripts runs the scripts in testdata/nodescript over the node's graph
 // and a world that is played: kernel and API server, which gives identities,
@@ -38,7 +36,7 @@ func TestNodeScripts(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			testscript.Run(t, testscript.Params{
 				Dir:           filepath.Join("testdata", "nodescript"),
-				UpdateScripts: *update && way.name == "in order",
+				UpdateScripts: *golden.Update && way.name == "in order",
 				Setup: func(env *testscript.Env) error {
 					env.Values["script"] = newNodeScript(t, way)
 					return nil

@@ -1,18 +1,13 @@
 package envoyconfig
 
 import (
-	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"golang.org/x/tools/txtar"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -21,41 +16,18 @@ import (
 	"sigs.k8s.io/yaml"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/internal/golden"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
-
-var update = flag.Bool("update", false, "rewrite the goldens in testdata")
 
 // TestGolden parses the objects in each testdata/*.txtar: in.yaml has objects
 // and Services, status and envoy are what must come of them.
 func TestGolden(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) < 10 {
-		t.Fatalf("%d goldens, %v", len(files), err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			w := read(t, section(archive, "in.yaml"))
-			got := map[string]string{}
-			got["status"], got["envoy"] = w.run(t)
-			for _, name := range []string{"status", "envoy"} {
-				if *update {
-					setSection(archive, name, got[name])
-				} else if want := section(archive, name); got[name] != want {
-					t.Errorf("%s is\n%s\nwant\n%s\n(go test -update rewrites it)", name, got[name], want)
-				}
-			}
-			if *update {
-				if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-		})
-	}
+	golden.Run(t, "testdata/*.txtar", func(t *testing.T, c *golden.Case) {
+		status, envoy := read(t, c.Section("in.yaml")).run(t)
+		c.Expect("status", status)
+		c.Expect("envoy", envoy)
+	})
 }
 
 // cluster is what a test's manifest has.
@@ -240,26 +212,5 @@ func leaveOut(x any) {
 		for _, value := range x {
 			leaveOut(value)
 		}
-	}
-}
-
-func section(a *txtar.Archive, name string) string {
-	for _, f := range a.Files {
-		if text := bytes.TrimSpace(f.Data); f.Name == name && len(text) > 0 {
-			return string(text) + "\n"
-		}
-	}
-	return ""
-}
-
-func setSection(a *txtar.Archive, name, text string) {
-	for i := range a.Files {
-		if a.Files[i].Name == name {
-			a.Files[i].Data = []byte(text)
-			return
-		}
-	}
-	if text != "" {
-		a.Files = append(a.Files, txtar.File{Name: name, Data: []byte(text)})
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/internal/golden"
 	"github.com/waggle-mesh/waggle/test/hostile/objects"
 )
 
@@ -87,13 +87,7 @@ func TestHostile(t *testing.T) {
 				t.Errorf("%s: %q has resources", file, h.Name)
 			}
 		}
-		if *update {
-			if err := os.WriteFile(file+".want", []byte(got.String()), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		} else if want, _ := os.ReadFile(file + ".want"); string(want) != got.String() {
-			t.Errorf("%s:\n%s\nwant\n%s\n(go test -update rewrites it)", file, got.String(), want)
-		}
+		golden.File(t, file+".want", got.String())
 	}
 	if number < 100 {
 		t.Errorf("only %d objects", number)

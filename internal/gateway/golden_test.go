@@ -1,91 +1,40 @@
 package gateway
 
 import (
-	"bytes"
-	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"golang.org/x/tools/txtar"
-
+	"github.com/waggle-mesh/waggle/internal/golden"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
-
-var update = flag.Bool("update", false, "rewrite the goldens in testdata")
 
 // TestGolden translates each testdata/*.txtar: in.yaml gives the objects,
 // facts what else is so, model and status what must come of it. However the
 // objects are ordered, the same must.
 func TestGolden(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) < 60 {
-		t.Fatalf("%d goldens, %v", len(files), err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { golden(t, file) })
-	}
-}
-
-func golden(t *testing.T, file string) {
-	archive, err := txtar.ParseFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	in := parse(t, section(archive, "in.yaml"))
-	var facts testFacts
-	facts.read(t, in, section(archive, "facts"))
-	model, status := facts.run(in)
-	checkGenerations(t, in, facts)
-	checkKeys(t, translate(in))
-	for seed := range uint64(5) {
-		random := rand.New(rand.NewPCG(seed, 0))
-		m, s := facts.run(in.shuffled(random.Shuffle))
-		if m != model || s != status {
-			t.Fatalf("in another order:\n%s%s\nwas:\n%s%s", m, s, model, status)
-		}
-	}
-	if *update {
-		setSection(archive, "model", model)
-		setSection(archive, "status", status)
-		if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	for name, got := range map[string]string{"model": model, "status": status} {
-		if want := section(archive, name); got != want {
-			t.Errorf("%s is\n%s\nwant\n%s\n(go test -update rewrites it)", name, got, want)
-		}
-	}
-}
-
-func section(a *txtar.Archive, name string) string {
-	for _, f := range a.Files {
-		if f.Name == name {
-			if text := bytes.TrimSpace(f.Data); len(text) > 0 {
-				return string(text) + "\n"
+	golden.Run(t, "testdata/*.txtar", func(t *testing.T, c *golden.Case) {
+		in := parse(t, c.Section("in.yaml"))
+		var facts testFacts
+		facts.read(t, in, c.Section("facts"))
+		model, status := facts.run(in)
+		checkGenerations(t, in, facts)
+		checkKeys(t, translate(in))
+		for seed := range uint64(5) {
+			random := rand.New(rand.NewPCG(seed, 0))
+			m, s := facts.run(in.shuffled(random.Shuffle))
+			if m != model || s != status {
+				t.Fatalf("in another order:\n%s%s\nwas:\n%s%s", m, s, model, status)
 			}
 		}
-	}
-	return ""
-}
-
-func setSection(a *txtar.Archive, name, text string) {
-	for i := range a.Files {
-		if a.Files[i].Name == name {
-			a.Files[i].Data = []byte(text)
-			return
-		}
-	}
-	a.Files = append(a.Files, txtar.File{Name: name, Data: []byte(text)})
+		c.Expect("model", model)
+		c.Expect("status", status)
+	})
 }
 
 // testFacts are what the section facts of a golden says, a fact a line:

@@ -1,18 +1,16 @@
 package gateway
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
-	"golang.org/x/tools/txtar"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/randfill"
 	"sigs.k8s.io/yaml"
 
 	"github.com/waggle-mesh/waggle/internal/gateway/field"
+	"github.com/waggle-mesh/waggle/internal/golden"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -54,13 +52,8 @@ func TestSurvivesAnything(t *testing.T) {
 // FuzzHTTPRoute reads a manifest's spec the way a lenient decoder would. Of
 // objects with one name the first counts, as it does wherever they come from.
 func FuzzHTTPRoute(f *testing.F) {
-	files, _ := filepath.Glob("testdata/HTTPRoute*.txtar")
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(section(txtar.Parse(text), "in.yaml"))
+	for _, c := range golden.Cases(f, "testdata/HTTPRoute*.txtar") {
+		f.Add(c.Section("in.yaml"))
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		in := parse(t, "")

@@ -1,23 +1,20 @@
 package manifest
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/rogpeppe/go-internal/txtar"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/golden"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
-
-var update = flag.Bool("update", false, "rewrite what the cases expect")
 
 // world is a feed with tables for all kinds.
 type world struct {
@@ -99,51 +96,18 @@ func (w *world) apply(t *testing.T, batch Batch) {
 // TestLoad reads the files of each case in testdata/load: the file "rows"
 // lists what reaches the tables, the file "problems" what is told of the rest.
 func TestLoad(t *testing.T) {
-	cases, err := filepath.Glob("testdata/load/*.txtar")
-	if err != nil || len(cases) == 0 {
-		t.Fatalf("no cases: %v", err)
-	}
-	for _, path := range cases {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) { loadCase(t, path) })
-	}
-}
-
-func loadCase(t *testing.T, path string) {
-	archive, err := txtar.ParseFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Chdir(t.TempDir())
-	for _, f := range archive.Files {
-		if f.Name != "rows" && f.Name != "problems" {
-			write(t, f.Name, string(f.Data))
+	golden.Run(t, "testdata/load/*.txtar", func(t *testing.T, c *golden.Case) {
+		t.Chdir(t.TempDir())
+		for _, name := range c.Sections() {
+			if name != "rows" && name != "problems" {
+				write(t, name, c.Section(name))
+			}
 		}
-	}
-	w := newWorld()
-	w.load(t, ".")
-	got := map[string]string{"rows": lines(w.rows()), "problems": lines(w.problems())}
-	for i, f := range archive.Files {
-		text, expected := got[f.Name]
-		if !expected {
-			continue
-		}
-		if *update {
-			archive.Files[i].Data = []byte(text)
-		} else if text != string(f.Data) {
-			t.Errorf("%s:\n%swant:\n%s", f.Name, text, f.Data)
-		}
-		delete(got, f.Name)
-	}
-	if len(got) > 0 {
-		t.Errorf("the case does not say what to expect of %v", got)
-	}
-	if *update {
-		write(t, filepath.Join(here, path), string(txtar.Format(archive)))
-	}
+		w := newWorld()
+		w.load(t, ".")
+		c.Expect("rows", lines(w.rows()))
+		c.Expect("problems", lines(w.problems()))
+	})
 }
 
 // problems lists the problems as they are printed.

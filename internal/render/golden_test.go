@@ -1,25 +1,19 @@
 package render_test
 
 import (
-	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/rogpeppe/go-internal/txtar"
 	"google.golang.org/protobuf/encoding/protojson"
 	"sigs.k8s.io/yaml"
 
+	"github.com/waggle-mesh/waggle/internal/golden"
 	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/render"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // goldenAddress is where the listeners of golden files answer.
 var goldenAddress = netip.MustParseAddr("127.0.0.1")
@@ -28,37 +22,19 @@ var goldenAddress = netip.MustParseAddr("127.0.0.1")
 // what the file says Envoy gets. A file's first part is named for the kind
 // of row.
 func TestGolden(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no golden files: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			in := archive.Files[0]
-			got := renderGolden(t, in)
-			if *update {
-				archive.Files = []txtar.File{in, {Name: "envoy.yaml", Data: got}}
-				if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if len(archive.Files) != 2 || !bytes.Equal(archive.Files[1].Data, got) {
-				t.Errorf("rendered is not what %s says (go test -run TestGolden -update):\n%s", file, got)
-			}
-			if again := renderGolden(t, in); !bytes.Equal(again, got) {
-				t.Error("the same row renders differently the second time")
-			}
-		})
-	}
+	golden.Run(t, "testdata/*.txtar", func(t *testing.T, c *golden.Case) {
+		kind := c.Sections()[0]
+		in := c.Section(kind)
+		got := renderGolden(t, kind, in)
+		c.Expect("envoy.yaml", got)
+		if renderGolden(t, kind, in) != got {
+			t.Error("the same row renders differently the second time")
+		}
+	})
 }
 
-func renderGolden(t *testing.T, in txtar.File) []byte {
-	switch in.Name {
+func renderGolden(t *testing.T, kind, in string) string {
+	switch kind {
 	case "virtualhost.yaml":
 		h := render.VirtualHost(decode[model.VirtualHost](t, in))
 		return show(t, render.RouteConfiguration(h.Table, []render.Host{h}))
@@ -82,25 +58,25 @@ func renderGolden(t *testing.T, in txtar.File) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return text
+		return string(text)
 	}
-	t.Fatalf("no kind of row is called %s", in.Name)
-	return nil
+	t.Fatalf("no kind of row is called %s", kind)
+	return ""
 }
 
 // decode reads a row; its keys are the names of Go fields.
-func decode[T any](t *testing.T, in txtar.File) (row T) {
+func decode[T any](t *testing.T, in string) (row T) {
 	t.Helper()
-	if err := yaml.UnmarshalStrict(in.Data, &row); err != nil {
+	if err := yaml.UnmarshalStrict([]byte(in), &row); err != nil {
 		t.Fatal(err)
 	}
 	return row
 }
 
 // show writes resources as YAML under their names and owners.
-func show(t *testing.T, resources ...model.Resource) []byte {
+func show(t *testing.T, resources ...model.Resource) string {
 	t.Helper()
-	var out bytes.Buffer
+	var out strings.Builder
 	for _, r := range resources {
 		validate(t, r)
 		fmt.Fprintf(&out, "# %s %s\n", r.Type[strings.LastIndex(string(r.Type), ".")+1:], r.Name)
@@ -121,7 +97,7 @@ func show(t *testing.T, resources ...model.Resource) []byte {
 		}
 		out.Write(text)
 	}
-	return out.Bytes()
+	return out.String()
 }
 
 // withoutRepetition shortens what every golden would repeat: the source of

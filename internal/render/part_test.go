@@ -6,15 +6,14 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/rogpeppe/go-internal/txtar"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/waggle-mesh/waggle/internal/golden"
 	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/render"
 )
@@ -77,21 +76,18 @@ func same(t *testing.T, a, b render.Host) {
 // TestPartsOfGoldens: what comes of the parts of a host is what comes of the
 // host itself, and their clusters are those of its backends.
 func TestPartsOfGoldens(t *testing.T) {
-	files, _ := filepath.Glob("testdata/*.txtar")
 	hosts := 0
-	for _, file := range files {
-		archive, err := txtar.ParseFile(file)
-		if err != nil {
-			t.Fatal(err)
+	for _, c := range golden.Cases(t, "testdata/*.txtar") {
+		kind := c.Sections()[0]
+		if kind != "virtualhost.yaml" && kind != "scoped.yaml" {
+			continue
 		}
-		if in := archive.Files[0]; in.Name == "virtualhost.yaml" || in.Name == "scoped.yaml" {
-			hosts++
-			v := inOrder(decode[model.VirtualHost](t, in))
-			parts := stored(v)
-			same(t, render.VirtualHost(v), render.HostOf(fragments(t, v.Table, parts)))
-			for _, p := range parts {
-				clusters(t, p)
-			}
+		hosts++
+		v := inOrder(decode[model.VirtualHost](t, c.Section(kind)))
+		parts := stored(v)
+		same(t, render.VirtualHost(v), render.HostOf(fragments(t, v.Table, parts)))
+		for _, p := range parts {
+			clusters(t, p)
 		}
 	}
 	if hosts < 10 {

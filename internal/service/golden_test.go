@@ -1,11 +1,7 @@
 package service
 
 import (
-	"bytes"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,52 +10,27 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"sigs.k8s.io/yaml"
 
-	"golang.org/x/tools/txtar"
-
+	"github.com/waggle-mesh/waggle/internal/golden"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
-
-var update = flag.Bool("update", false, "rewrite the goldens in testdata")
 
 // TestGolden translates each testdata/*.txtar as on node n1: in.yaml has a
 // Service and its EndpointSlices, model what must come of them, unsupported
 // what has no effect. The order of slices and endpoints must not matter.
 func TestGolden(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) < 15 {
-		t.Fatalf("%d goldens, %v", len(files), err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { golden(t, file) })
-	}
-}
-
-func golden(t *testing.T, file string) {
-	archive, err := txtar.ParseFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	owner, endpointSlices := objects(t, section(archive, "in.yaml"))
-	got := map[string]string{"model": translate(owner, endpointSlices), "unsupported": lines(Unsupported(owner))}
-	slices.Reverse(endpointSlices)
-	for _, s := range endpointSlices {
-		slices.Reverse(s.Endpoints)
-	}
-	if again := translate(owner, endpointSlices); again != got["model"] {
-		t.Errorf("in another order:\n%s\nwas:\n%s", again, got["model"])
-	}
-	for _, name := range []string{"model", "unsupported"} {
-		if *update {
-			setSection(archive, name, got[name])
-		} else if want := section(archive, name); got[name] != want {
-			t.Errorf("%s is\n%s\nwant\n%s\n(go test -update rewrites it)", name, got[name], want)
+	golden.Run(t, "testdata/*.txtar", func(t *testing.T, c *golden.Case) {
+		owner, endpointSlices := objects(t, c.Section("in.yaml"))
+		got := translate(owner, endpointSlices)
+		slices.Reverse(endpointSlices)
+		for _, s := range endpointSlices {
+			slices.Reverse(s.Endpoints)
 		}
-	}
-	if *update {
-		if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
-			t.Fatal(err)
+		if again := translate(owner, endpointSlices); again != got {
+			t.Errorf("in another order:\n%s\nwas:\n%s", again, got)
 		}
-	}
+		c.Expect("model", got)
+		c.Expect("unsupported", lines(Unsupported(owner)))
+	})
 }
 
 func objects(t *testing.T, text string) (*corev1.Service, []*discoveryv1.EndpointSlice) {
@@ -126,25 +97,4 @@ func lines(all []string) string {
 		return ""
 	}
 	return strings.Join(all, "\n") + "\n"
-}
-
-func section(a *txtar.Archive, name string) string {
-	for _, f := range a.Files {
-		if text := bytes.TrimSpace(f.Data); f.Name == name && len(text) > 0 {
-			return string(text) + "\n"
-		}
-	}
-	return ""
-}
-
-func setSection(a *txtar.Archive, name, text string) {
-	for i := range a.Files {
-		if a.Files[i].Name == name {
-			a.Files[i].Data = []byte(text)
-			return
-		}
-	}
-	if text != "" {
-		a.Files = append(a.Files, txtar.File{Name: name, Data: []byte(text)})
-	}
 }

@@ -3,7 +3,6 @@ package standalone
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"math/rand"
@@ -18,12 +17,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/waggle-mesh/waggle/internal/agent"
+	"github.com/waggle-mesh/waggle/internal/golden"
 	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/operator"
 	"github.com/waggle-mesh/waggle/internal/reconcile"
 )
-
-var update = flag.Bool("update", false, "rewrite what the scripts expect")
 
 // TestScripts runs the scripts in testdata/script over the whole graph, with
 // the real addresses and an Envoy that is played: once as they stand, once
@@ -41,7 +39,7 @@ func TestScripts(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			testscript.Run(t, testscript.Params{
 				Dir:           filepath.Join("testdata", "script"),
-				UpdateScripts: *update && way.name == "in order",
+				UpdateScripts: *golden.Update && way.name == "in order",
 				Setup: func(env *testscript.Env) error {
 					s, err := newScript(env.WorkDir, way)
 					if err == nil {

@@ -2,35 +2,14 @@ package standalone_test
 
 import (
 	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/waggle-mesh/waggle/internal/golden"
 )
-
-var update = flag.Bool("update", false, "rewrite the expected output")
-
-// golden compares with a file in testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s is not as expected (-update rewrites it); got:\n%s", file, got)
-	}
-}
 
 // TestHelp: every command has help with an example.
 func TestHelp(t *testing.T) {
@@ -91,9 +70,9 @@ func TestAnalyzeExitCodes(t *testing.T) {
 func TestAnalyzeOutput(t *testing.T) {
 	t.Parallel()
 	table, asJSON, asYAML := run(t, "analyze", "testdata/bad"), run(t, "analyze", "testdata/bad", "-o", "json"), run(t, "analyze", "testdata/bad", "-o", "yaml")
-	golden(t, "analyze-bad.txt", table.stdout)
-	golden(t, "analyze-bad.json", asJSON.stdout)
-	golden(t, "analyze-good.txt", run(t, "analyze", "testdata/good").stdout)
+	golden.File(t, "testdata/analyze-bad.txt", table.stdout)
+	golden.File(t, "testdata/analyze-bad.json", asJSON.stdout)
+	golden.File(t, "testdata/analyze-good.txt", run(t, "analyze", "testdata/good").stdout)
 	for _, o := range []outcome{table, asJSON, asYAML} {
 		if o.code != 1 || o.stderr != "" {
 			t.Errorf("exit code %d, %s", o.code, o.stderr)
@@ -148,7 +127,7 @@ func TestStatusOutput(t *testing.T) {
 	text = regexp.MustCompile(`since [0-9: -]+`).ReplaceAllString(text, "since TIME")
 	text = regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(text, "BACKEND")
 	text = regexp.MustCompile(` +`).ReplaceAllString(text, " ")
-	golden(t, "status.txt", text)
+	golden.File(t, "testdata/status.txt", text)
 
 	m.remove("route-broken")
 	m.remove("wrong")

@@ -1,7 +1,6 @@
 package allow
 
 import (
-	"flag"
 	"os"
 	"slices"
 	"strings"
@@ -11,9 +10,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/waggle-mesh/waggle/internal/envoyconfig/extension"
+	"github.com/waggle-mesh/waggle/internal/golden"
 )
-
-var update = flag.Bool("update", false, "add what is new to list.txt as undecided, and take out what is gone")
 
 // roots are the resources, and what stands in an Any without being an
 // extension of Envoy's: actions of matchers.
@@ -88,7 +86,7 @@ func TestList(t *testing.T) {
 			}
 		}
 	}
-	if *update {
+	if *golden.Update {
 		if err := os.WriteFile("list.txt", []byte(print(want)), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -120,6 +118,9 @@ func print(all map[protoreflect.FullName]*entry) string {
 		for i := range fields.Len() {
 			field := fields.Get(i).Name()
 			line += " " + string(field)
+			if most := e.fields[field].most; most != "" {
+				line += "<" + string(most)
+			}
 			if r := e.fields[field].reference; r != "" {
 				line += "@" + string(r)
 			}

@@ -1,71 +1,45 @@
 package loadbalancer
 
 import (
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/tools/txtar"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/internal/golden"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
-
-var update = flag.Bool("update", false, "rewrite the goldens in testdata")
 
 // TestGolden allocates for the objects of each testdata/*.txtar, which are
 // a second older from one to the next. Whatever the order in which they are
 // given, the same comes of it; and where the Services have what they were
 // given, nothing changes.
 func TestGolden(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) < 15 {
-		t.Fatalf("%d goldens, %v", len(files), err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { golden(t, file) })
-	}
-}
-
-func golden(t *testing.T, file string) {
-	archive, err := txtar.ParseFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pools, services := parse(t, string(archive.Files[0].Data))
-	got := allocate(pools, services)
-	for seed := range uint64(5) {
-		random := rand.New(rand.NewPCG(seed, 0))
-		random.Shuffle(len(pools), func(i, j int) { pools[i], pools[j] = pools[j], pools[i] })
-		random.Shuffle(len(services), func(i, j int) { services[i], services[j] = services[j], services[i] })
+	golden.Run(t, "testdata/*.txtar", func(t *testing.T, c *golden.Case) {
+		pools, services := parse(t, c.Section("in.yaml"))
+		got := allocate(pools, services)
+		for seed := range uint64(5) {
+			random := rand.New(rand.NewPCG(seed, 0))
+			random.Shuffle(len(pools), func(i, j int) { pools[i], pools[j] = pools[j], pools[i] })
+			random.Shuffle(len(services), func(i, j int) { services[i], services[j] = services[j], services[i] })
+			if again := allocate(pools, services); again != got {
+				t.Fatalf("in another order:\n%s\nwas:\n%s", again, got)
+			}
+		}
+		assign(pools, services)
 		if again := allocate(pools, services); again != got {
-			t.Fatalf("in another order:\n%s\nwas:\n%s", again, got)
+			t.Errorf("once the Services have it:\n%s\nwas:\n%s", again, got)
 		}
-	}
-	assign(pools, services)
-	if again := allocate(pools, services); again != got {
-		t.Errorf("once the Services have it:\n%s\nwas:\n%s", again, got)
-	}
-	if *update {
-		archive.Files = []txtar.File{archive.Files[0], {Name: "result", Data: []byte(got)}}
-		if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if len(archive.Files) < 2 || string(archive.Files[1].Data) != got {
-		t.Errorf("got:\n%s\nwant:\n%s", got, archive.Files[len(archive.Files)-1].Data)
-	}
+		c.Expect("result", got)
+	})
 }
 
 func parse(t testing.TB, in string) (pools []Pool, services []*corev1.Service) {

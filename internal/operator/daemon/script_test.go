@@ -3,7 +3,6 @@ package daemon
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -19,10 +18,9 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 	"sigs.k8s.io/yaml"
 
+	"github.com/waggle-mesh/waggle/internal/golden"
 	"github.com/waggle-mesh/waggle/internal/kube/kubetest"
 )
-
-var update = flag.Bool("update", false, "rewrite what the scripts expect")
 
 // TestScripts plays the steps of each file in testdata/script to an operator:
 // once as they stand, once with the objects of each step in reverse, once with
@@ -67,7 +65,7 @@ func play(t *testing.T, file, way string) {
 			}
 			continue
 		}
-		if *update && way == "in order" {
+		if *golden.Update && way == "in order" {
 			time.Sleep(4 * time.Second)
 			archive.Files[i].Data = []byte(cluster(api))
 			continue
@@ -81,7 +79,7 @@ func play(t *testing.T, file, way string) {
 			t.Fatalf("after %s the cluster is not as it says there, but:\n%s", archive.Files[max(0, i-1)].Name, got)
 		}
 	}
-	if *update && way == "in order" {
+	if *golden.Update && way == "in order" {
 		if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
 			t.Fatal(err)
 		}
