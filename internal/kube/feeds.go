@@ -17,6 +17,8 @@ type Feeds struct {
 
 	mu    sync.Mutex
 	queue []func()
+
+	touched []func() // for Committed; the graph's owner's
 }
 
 // feed is what Feeds needs to know of one Source.
@@ -68,6 +70,15 @@ func (f *Feeds) Apply() {
 	for _, change := range queue {
 		change()
 	}
+}
+
+// Committed looks at the rows of what Apply has brought, see Keep; the graph's
+// owner calls it when the graph has been committed.
+func (f *Feeds) Committed() {
+	for _, look := range f.touched {
+		look()
+	}
+	f.touched = nil
 }
 
 // Synced tells whether Apply has brought every kind's objects.

@@ -17,7 +17,9 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/model"
+	"github.com/waggle-mesh/waggle/internal/reconcile"
 )
 
 // Table is what a feed writes to: a flow.Table.
@@ -62,6 +64,9 @@ type Source[T Object] struct {
 	feeds  *Feeds
 	mu     sync.Mutex
 	newest map[string]T // by the row's key
+	// latest is the newest version that has been told of, of any object.
+	latest string
+	kept   []func(model.Name) // by Keep
 	state  KindStatus
 	// forbidden: the last request that failed was.
 	forbidden bool
@@ -232,16 +237,17 @@ func (s *Source[T]) Update(o any) error { return s.Add(o) }
 
 // Delete is the reflector's: an object is gone.
 func (s *Source[T]) Delete(o any) error {
-	key := nameOf(o.(T)).String()
+	name := nameOf(o.(T))
 	s.mu.Lock()
-	delete(s.newest, key)
+	delete(s.newest, name.String())
+	s.told(o.(T).GetResourceVersion())
 	s.mu.Unlock()
-	s.feeds.push(func() { s.table.Delete(key) })
+	s.feeds.push(s.gone(name))
 	return nil
 }
 
 // Replace is the reflector's: these and no others are there.
-func (s *Source[T]) Replace(all []any, _ string) error {
+func (s *Source[T]) Replace(all []any, version string) error {
 	var changes []func()
 	there := map[string]bool{}
 	for _, o := range all {
@@ -251,12 +257,13 @@ func (s *Source[T]) Replace(all []any, _ string) error {
 		}
 	}
 	s.mu.Lock()
-	for key := range s.newest {
+	for key, o := range s.newest {
 		if !there[key] {
 			delete(s.newest, key)
-			changes = append(changes, func() { s.table.Delete(key) })
+			changes = append(changes, s.gone(nameOf(o)))
 		}
 	}
+	s.told(version)
 	s.mu.Unlock()
 	s.feeds.push(append(changes, s.synced)...)
 	return nil
@@ -282,5 +289,51 @@ func (s *Source[T]) set(o T) func() {
 	}
 	s.kind.shorten(o)
 	s.newest[name.String()] = o
-	return func() { s.table.Set(model.Object[T]{Name: name, Version: version, Value: o}) }
+	s.told(version)
+	return func() {
+		s.table.Set(model.Object[T]{Name: name, Version: version, Value: o})
+		s.touch(name)
+	}
+}
+
+// gone is what is to be done about an object that is not there any more.
+func (s *Source[T]) gone(name model.Name) func() {
+	return func() {
+		s.table.Delete(name.String())
+		s.touch(name)
+	}
+}
+
+// told takes note of a version, with the lock held.
+func (s *Source[T]) told(version string) {
+	if s.latest == "" || olderVersion(s.latest, version) {
+		s.latest = version
+	}
+}
+
+// knows tells whether what was so at a version has been told of: an object
+// that was written then and is not in Newest is gone.
+func (s *Source[T]) knows(version string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.latest != "" && !olderVersion(s.latest, version)
+}
+
+// touch has rows that are kept be looked at after the next commit; the graph's
+// owner calls it.
+func (s *Source[T]) touch(name model.Name) {
+	for _, look := range s.kept {
+		s.feeds.touched = append(s.feeds.touched, func() { look(name) })
+	}
+}
+
+// Keep has loop make the row of an object so again whenever somebody changes
+// or deletes the object, ourselves included: what users do to it does not last.
+// key is the row's, by the object's name. It is called before Feeds.Run.
+func Keep[R flow.Row, Out any, O Object](s *Source[O], table *flow.Table[R], loop *reconcile.Loop[R, Out], key func(model.Name) string) {
+	s.kept = append(s.kept, func(name model.Name) {
+		if row, ok := table.Get(key(name)); ok {
+			loop.Again(row)
+		}
+	})
 }

@@ -115,7 +115,7 @@ func (w *Writer[R, O]) remember(name model.Name, o O) {
 	}
 	maps.DeleteFunc(w.written, func(_ string, written O) bool {
 		seen, ok := w.source.Newest(nameOf(written))
-		return ok && !older(seen, written)
+		return ok && !older(seen, written) || !ok && w.source.knows(written.GetResourceVersion())
 	})
 }
 
@@ -123,17 +123,21 @@ func (w *Writer[R, O]) remember(name model.Name, o O) {
 func (w *Writer[R, O]) known(name model.Name) (O, bool) {
 	seen, ok := w.source.Newest(name)
 	written, wrote := w.written[name.String()]
-	if !wrote || ok && !older(seen, written) {
+	if !wrote || ok && !older(seen, written) || !ok && w.source.knows(written.GetResourceVersion()) {
 		delete(w.written, name.String())
 		return seen, ok
 	}
 	return written, true
 }
 
-// older compares the versions of an object, which are numbers (KEP-5504).
 func older[O Object](a, b O) bool {
-	va, errA := strconv.ParseUint(a.GetResourceVersion(), 10, 64)
-	vb, errB := strconv.ParseUint(b.GetResourceVersion(), 10, 64)
+	return olderVersion(a.GetResourceVersion(), b.GetResourceVersion())
+}
+
+// olderVersion compares versions, which are numbers (KEP-5504).
+func olderVersion(a, b string) bool {
+	va, errA := strconv.ParseUint(a, 10, 64)
+	vb, errB := strconv.ParseUint(b, 10, 64)
 	return errA == nil && errB == nil && va < vb
 }
 

@@ -216,6 +216,7 @@ func (a *node) own() {
 	for {
 		a.feeds.Apply()
 		a.commit()
+		a.feeds.Committed()
 		switch {
 		case synced:
 			a.envoys.commit()

@@ -108,3 +108,19 @@ func loseAnswers(server *kubetest.Server) func(http.ResponseWriter, *http.Reques
 		return true
 	}
 }
+
+// TestEndpointPutBack: a pod's CiliumEndpoint that somebody deletes is made
+// again.
+func TestEndpointPutBack(t *testing.T) {
+	g := newGround(t)
+	const endpoint = "/apis/cilium.io/v2/namespaces/default/ciliumendpoints/web"
+	g.node(both)
+	g.start(g.settings).ready()
+	if _, err := g.pod("web"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		g.until("its endpoint is there", func(*Status) bool { return g.Get(endpoint) != nil })
+		g.Remove(endpoint)
+	}
+}

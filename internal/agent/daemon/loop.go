@@ -50,7 +50,7 @@ func (l *loops) begin(ctx context.Context) {
 
 // add ties a table to an Output. The graph's owner calls outcome, if it is not
 // nil, after each try.
-func add[T flow.Row, R any](a *node, name string, table *flow.Table[T], output reconcile.Output[T, R], outcome func(reconcile.Outcome[R])) {
+func add[T flow.Row, R any](a *node, name string, table *flow.Table[T], output reconcile.Output[T, R], outcome func(reconcile.Outcome[R])) *reconcile.Loop[T, R] {
 	failed := map[string]string{}
 	loop := reconcile.New(output, a.log.With("output", name), func(o reconcile.Outcome[R]) {
 		word := "success"
@@ -70,4 +70,5 @@ func add[T flow.Row, R any](a *node, name string, table *flow.Table[T], output r
 	})
 	table.OnChange(loop.Changed)
 	a.loops.all = append(a.loops.all, looped{name, loop.Synced, loop.Run, loop.Passed(), failed})
+	return loop
 }

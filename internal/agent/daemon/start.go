@@ -151,10 +151,12 @@ func (a *node) pipeline() error {
 	add(a, "verdicts", a.graph.Verdicts, a.datapath.Verdicts(), taken.written)
 	add(a, "routes", a.graph.Routes, a.link.Routes(), nil)
 	add(a, "CiliumIdentities", a.graph.Requests, identities{client: a.client, source: a.sources.identities}, nil)
-	add(a, "CiliumEndpoints", a.graph.EndpointObjects, endpointObjects(a.client, a.sources.endpoints, a.self), nil)
+	endpoints := add(a, "CiliumEndpoints", a.graph.EndpointObjects, endpointObjects(a.client, a.sources.endpoints, a.self), nil)
+	kube.Keep(a.sources.endpoints, a.graph.EndpointObjects, endpoints, model.Name.String)
 	add(a, "node annotations", a.graph.Annotations, annotations{client: a.client}, nil)
 	if a.options.L7Proxy {
-		add(a, "EnvoyNode", a.envoys.answers, envoyNodes(a.client, a.sources.envoys, a.self), nil)
+		answers := add(a, "EnvoyNode", a.envoys.answers, envoyNodes(a.client, a.sources.envoys, a.self), nil)
+		kube.Keep(a.sources.envoys, a.envoys.answers, answers, model.Name.String)
 	}
 	add(a, "warnings", a.graph.Unsupported, warnings{client: a.client}, nil)
 	return nil

@@ -162,7 +162,9 @@ func (s *Server) store(path string, object Object) Object {
 
 // remove needs the lock.
 func (s *Server) remove(path string) {
-	s.log = append(s.log, change{"DELETED", path, s.there[path]})
+	last := copyOf(s.there[path])
+	s.log = append(s.log, change{"DELETED", path, last})
+	Meta(last)["resourceVersion"] = strconv.Itoa(len(s.log))
 	delete(s.there, path)
 	s.cond.Broadcast()
 }

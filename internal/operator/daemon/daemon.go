@@ -124,6 +124,7 @@ func (p *process) own() {
 	for synced := false; ; {
 		p.feeds.Apply()
 		clock.Reset(time.Until(p.commit()))
+		p.feeds.Committed()
 		if p.loops.check(); !synced && p.read() {
 			synced = true
 			close(p.synced)

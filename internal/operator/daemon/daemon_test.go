@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -224,4 +225,57 @@ func TestCost(t *testing.T) {
 	if got := slices.DeleteFunc(writes(api), func(r string) bool { return strings.Contains(r, "ciliumidentities") }); len(got) > 0 {
 		t.Errorf("an operator that begins writes %q", got)
 	}
+}
+
+// TestPutBack: what users do to the objects that were made, and to statuses, is
+// put right without anything else having to happen.
+func TestPutBack(t *testing.T) {
+	api := kubetest.New(t)
+	start(t, api, nil)
+	settled(t, api, 1)
+	all := cluster(api)
+	until(t, "nothing is written any more", func() bool {
+		time.Sleep(50 * time.Millisecond)
+		return len(api.Asked()) == 0
+	})
+	made := func() (paths []string) {
+		for _, path := range api.Paths("/") {
+			if strings.Contains(path, "cilium-gateway-web") {
+				paths = append(paths, path)
+			}
+		}
+		return paths
+	}
+	paths := made()
+	if len(paths) != 5 { // Service, EndpointSlice, main object, two parts
+		t.Fatalf("made are %q", paths)
+	}
+	for _, path := range paths {
+		api.Remove(path)
+		until(t, path+" is there again", func() bool { return cluster(api) == all })
+		spoilt := jsonCopy(t, api.Get(path))
+		spoilt["spec"], spoilt["endpoints"] = kubetest.Object{}, []any{}
+		api.Put(path, spoilt)
+		until(t, path+" is as it was", func() bool { return cluster(api) == all })
+	}
+	for _, path := range []string{"/gateways/web", "/httproutes/r0"} {
+		path = "/apis/gateway.networking.k8s.io/v1/namespaces/shop" + path
+		forged := jsonCopy(t, api.Get(path))
+		delete(forged, "status")
+		api.Put(path, forged)
+		until(t, "the status of "+path+" is as it was", func() bool { return cluster(api) == all })
+	}
+}
+
+// jsonCopy is an object that may be changed.
+func jsonCopy(t *testing.T, o kubetest.Object) (out kubetest.Object) {
+	t.Helper()
+	text, err := json.Marshal(o)
+	if err == nil {
+		err = json.Unmarshal(text, &out)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }

@@ -7,6 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/kube"
+	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/reconcile"
 )
 
@@ -105,4 +107,21 @@ func add[T flow.Row, R any](p *process, name string, table *flow.Table[T], outpu
 	g := p.loops.groups[len(p.loops.groups)-1]
 	g.loops = append(g.loops, looped{name, loop.Synced, loop.Run, loop.Passed(), failed})
 	return loop
+}
+
+// addKept is add for rows whose objects source reads: what somebody else does
+// to an object is put right. key is the row's, by the object's name.
+func addKept[T flow.Row, R any, O kube.Object](
+	p *process, name string, table *flow.Table[T], output reconcile.Output[T, R], source *kube.Source[O], key func(model.Name) string,
+) *reconcile.Loop[T, R] {
+	loop := add(p, name, table, output)
+	kube.Keep(source, table, loop, key)
+	return loop
+}
+
+// addStatus is addKept for the statuses of users' objects.
+func addStatus[T flow.Row, O kube.Object](p *process, name string, table *flow.Table[T], kind kube.Kind[O], source *kube.Source[O], fill func(T, O)) *reconcile.Loop[T, struct{}] {
+	return addKept(p, name, table, statusWriter(p, source, fill), source, func(object model.Name) string {
+		return model.Ref{Kind: kind.Name(), Name: object}.Key()
+	})
 }

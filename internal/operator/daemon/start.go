@@ -9,6 +9,7 @@ import (
 	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/gateway"
 	"github.com/waggle-mesh/waggle/internal/kube"
+	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/operator"
 )
 
@@ -100,14 +101,15 @@ func (p *process) pipeline() {
 func (p *process) writeGateways() {
 	s := &p.sources
 	p.loops.group("Gateways", s.classes, s.gateways, s.routes, s.grants, s.services, s.secrets, s.namespaces, s.configs, s.ownServices, s.ownSlices, s.ownSecrets)
-	add(p, "copies of Secrets", p.graph.Secrets, p.secretCopies())
-	add(p, "Services", p.graph.Services, p.gatewayServices())
-	add(p, "EndpointSlices", p.graph.Services, p.gatewaySlices())
-	add(p, "CiliumEnvoyConfigs", p.graph.Configs, p.gatewayConfigs())
+	objects := model.Name.String
+	addKept(p, "copies of Secrets", p.graph.Secrets, p.secretCopies(), s.ownSecrets, objects)
+	addKept(p, "Services", p.graph.Services, p.gatewayServices(), s.ownServices, objects)
+	addKept(p, "EndpointSlices", p.graph.Services, p.gatewaySlices(), s.ownSlices, objects)
+	addKept(p, "CiliumEnvoyConfigs", p.graph.Configs, p.gatewayConfigs(), s.configs, objects)
 	p.loops.group("statuses of Gateways", s.classes, s.gateways, s.routes, s.grants, s.services, s.secrets, s.namespaces, s.configs, s.nodes, s.envoyNodes)
-	add(p, "statuses of GatewayClasses", p.graph.ClassStatuses, statusWriter(p, s.classes, fillClassStatus))
-	add(p, "statuses of Gateways", p.graph.GatewayStatuses, statusWriter(p, s.gateways, fillGatewayStatus)).Space(spacing)
-	add(p, "statuses of HTTPRoutes", p.graph.RouteStatuses, statusWriter(p, s.routes, fillRouteStatus))
+	addStatus(p, "statuses of GatewayClasses", p.graph.ClassStatuses, kube.GatewayClasses, s.classes, fillClassStatus)
+	addStatus(p, "statuses of Gateways", p.graph.GatewayStatuses, kube.Gateways, s.gateways, fillGatewayStatus).Space(spacing)
+	addStatus(p, "statuses of HTTPRoutes", p.graph.RouteStatuses, kube.HTTPRoutes, s.routes, fillRouteStatus)
 }
 
 // loadBalancer gives Services addresses from pools.
@@ -116,8 +118,9 @@ func (p *process) loadBalancer() {
 		Services: p.in.Services, Pools: p.pools, Classless: p.options.DefaultLBServiceIPAM == "lbipam",
 	})
 	p.loops.group("addresses", p.sources.services, p.sources.pools)
-	add(p, "addresses of Services", addresses.Assignments, serviceAddresses{p.client, p.sources.services})
-	add(p, "statuses of pools", addresses.Uses, poolStatuses{p.client, p.sources.pools})
+	s := &p.sources
+	addKept(p, "addresses of Services", addresses.Assignments, serviceAddresses{p.client, s.services}, s.services, model.Name.String)
+	addKept(p, "statuses of pools", addresses.Uses, poolStatuses{p.client, s.pools}, s.pools, model.Name.String)
 }
 
 // judgeEnvoyConfigs writes what is said of users' CiliumEnvoyConfigs.
@@ -128,12 +131,12 @@ func (p *process) judgeEnvoyConfigs() {
 		needs = append(needs, s.grants)
 	}
 	p.loops.group("CiliumEnvoyConfigs", needs...)
-	add(p, "statuses of CiliumEnvoyConfigs", p.graph.EnvoyConfigs.Statuses, statusWriter(p, s.configs,
+	addStatus(p, "statuses of CiliumEnvoyConfigs", p.graph.EnvoyConfigs.Statuses, kube.EnvoyConfigs, s.configs,
 		func(row operator.EnvoyConfigStatus, o *ciliumv2.CiliumEnvoyConfig) {
 			fillEnvoyConfigStatus(row, &o.Status)
-		}))
-	add(p, "statuses of CiliumClusterwideEnvoyConfigs", p.graph.EnvoyConfigs.ClusterwideStatuses, statusWriter(p, s.clusterwide,
+		})
+	addStatus(p, "statuses of CiliumClusterwideEnvoyConfigs", p.graph.EnvoyConfigs.ClusterwideStatuses, kube.ClusterwideEnvoyConfigs, s.clusterwide,
 		func(row operator.EnvoyConfigStatus, o *ciliumv2.CiliumClusterwideEnvoyConfig) {
 			fillEnvoyConfigStatus(row, &o.Status)
-		}))
+		})
 }
