@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/waggle-mesh/waggle/internal/agent"
@@ -35,8 +33,8 @@ type envoys struct {
 	numbers   map[string]uint16 // of wanted listeners
 	known     map[string]uint16 // of live listeners, as the data path knows them
 	named     map[string]string // listeners by the frontends, as the maps have them
-	going     map[string]bool   // live listeners that are wanted no more
-	held      map[string]model.ResourceKey
+	going     *departures
+	untold    bool // the data path does not know yet what is in known
 	published bool
 	answers   *flow.Table[agent.EnvoyAnswer]
 	unsure    bool      // Envoy may have said something since the last look
@@ -62,7 +60,7 @@ const (
 func newEnvoys(a *node, configs *agent.EnvoyConfigs, graph *agent.ProxyGraph) (*envoys, error) {
 	e := &envoys{
 		a: a, proxy: a.proxy, configs: configs, graph: graph, live: a.in.Live, numbers: map[string]uint16{}, known: a.proxy.Known(),
-		named: map[string]string{}, going: map[string]bool{}, held: map[string]model.ResourceKey{}, lookAgain: time.NewTimer(0),
+		named: map[string]string{}, going: newDepartures(), lookAgain: time.NewTimer(0),
 		answers: flow.NewTable(&a.tables, "envoy answers", agent.EnvoyAnswer.Equal), answering: time.NewTimer(0),
 	}
 	// What an earlier agent had is taken to be there until the feeds say
@@ -77,20 +75,17 @@ func newEnvoys(a *node, configs *agent.EnvoyConfigs, graph *agent.ProxyGraph) (*
 // commit is called when the graph has been committed and every feed has
 // synced. It commits again as often as what it does changes the graph.
 func (e *envoys) commit() {
+	if e.untold {
+		e.tellDatapath()
+	}
 	for e.configs.Settle() || e.number() || e.graph.Settle() || e.look() || e.letGo() {
 		e.a.commit()
 	}
 	changed, removed := e.graph.Changes()
-	for _, r := range changed {
-		delete(e.held, r.Key())
-	}
-	for _, key := range removed {
-		e.held[key.Key()] = key
-	}
-	var gone []model.ResourceKey
-	if len(e.going) == 0 { // all together: a listener that is left needs its routes
-		gone = slices.SortedFunc(maps.Values(e.held), func(a, b model.ResourceKey) int { return strings.Compare(a.Key(), b.Key()) })
-		clear(e.held)
+	e.going.changed(changed, removed)
+	gone, late := e.going.leave(time.Now())
+	for _, listener := range late {
+		e.a.log.Warn("Envoy loses a listener that connections may still be led to", "listener", listener)
 	}
 	if len(changed)+len(gone) > 0 {
 		e.proxy.Update(changed, gone)
@@ -161,12 +156,16 @@ func (e *envoys) number() (again bool) {
 	}
 	wanted := len(names)
 	for name := range e.known {
-		if _, ok := e.graph.Wanted.Get(name); !ok {
-			e.going[name] = true
+		_, wanted := e.graph.Wanted.Get(name)
+		_, going := e.going.listeners[name]
+		switch {
+		case !wanted:
+			e.going.begin(name, time.Now())
 			e.live.Delete(name)
 			names = append(names, name)
-		} else {
-			delete(e.going, name)
+		case going: // look finds out whether Envoy still has it
+			e.going.end(name)
+			delete(e.known, name)
 		}
 	}
 	given, err := e.proxy.Number(names)
@@ -229,33 +228,48 @@ func (e *envoys) waiting() (n int) {
 }
 
 // letGo forgets listeners that nothing in the maps is led to any more but what
-// is then rejected.
+// is then rejected. A listener keeps its number until the maps have that.
 func (e *envoys) letGo() bool {
-	before := len(e.going)
-	for frontend, listener := range e.named {
-		if !e.going[listener] {
-			continue
-		}
-		if row, ok := e.a.graph.Frontends.Get(frontend); !ok || row.Redirect != listener {
-			return false // it is about to be written
-		}
-	}
-	for name := range e.going {
-		delete(e.known, name)
-	}
-	clear(e.going)
-	if before == 0 {
+	if len(e.going.listeners) == 0 {
 		return false
 	}
-	e.tellDatapath()
+	led := map[string]bool{}
+	for frontend, listener := range e.named {
+		if row, ok := e.a.graph.Frontends.Get(frontend); !ok || row.Redirect != listener {
+			led[listener] = true // it is about to be written
+		}
+	}
+	left := maps.Clone(e.known)
+	for name := range e.going.listeners {
+		if !led[name] {
+			delete(left, name)
+		}
+	}
+	if len(left) == len(e.known) || !e.tell(left) {
+		return false
+	}
+	for name := range e.known {
+		if left[name] == 0 {
+			e.going.end(name)
+		}
+	}
+	e.known = left
 	e.renumber = true // their numbers are free
 	return true
 }
 
-func (e *envoys) tellDatapath() {
-	if err := e.a.datapath.SetListeners(e.known); err != nil {
+// tellDatapath has the maps lead to the listeners that are known.
+func (e *envoys) tellDatapath() { e.untold = !e.tell(e.known) }
+
+// tell has the maps lead to listeners. What fails is tried again with the next
+// commit.
+func (e *envoys) tell(listeners map[string]uint16) bool {
+	err := e.a.datapath.SetListeners(listeners)
+	if err != nil {
 		e.a.log.Error("tell the data path of Envoy's listeners", "error", err)
+		e.untold = true
 	}
+	return err == nil
 }
 
 // frontendMap is the Output of Frontends. Its result is the listener that the
@@ -286,9 +300,14 @@ func (e *envoys) frontendWritten(o reconcile.Outcome[string]) {
 func (e *envoys) hurry() { e.busy = time.Now().Add(busyFor) }
 
 func (e *envoys) schedule() {
+	held := e.going.wait(time.Now())
 	switch {
-	case e.waiting() == 0 && !e.renumber:
+	case e.untold:
+		e.lookAgain.Reset(looksSeldom)
+	case e.waiting() == 0 && !e.renumber && held == 0:
 		e.lookAgain.Stop()
+	case e.waiting() == 0 && !e.renumber:
+		e.lookAgain.Reset(held)
 	case time.Now().Before(e.busy):
 		e.lookAgain.Reset(looksOften)
 	default:
