@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/waggle-mesh/waggle/internal/datapath/pin"
@@ -133,23 +132,14 @@ func (n *Node) replacePods(uplink int, cgroup uint64) error {
 }
 
 func (n *Node) attachDevice(h hook, index int) error {
-	err := pin.Attach(n.pin(h.name, uint64(index)), h.program, func(program *ebpf.Program) (link.Link, error) {
-		return link.AttachTCX(link.TCXOptions{Interface: index, Program: program, Attach: h.attach})
-	})
-	if errors.Is(err, ebpf.ErrNotSupported) {
-		return fmt.Errorf("attach %s to device %d: the kernel has no tcx (CONFIG_NET_XGRESS): %w", h.name, index, err)
-	}
-	if err != nil {
+	if err := pin.AttachDevice(n.pin(h.name, uint64(index)), index, h.program, h.attach); err != nil {
 		return fmt.Errorf("attach %s to device %d: %w", h.name, index, err)
 	}
 	return nil
 }
 
 func (n *Node) attachCgroup(h hook, inode uint64) error {
-	err := pin.Attach(n.pin(h.name, inode), h.program, func(program *ebpf.Program) (link.Link, error) {
-		return link.AttachCgroup(link.CgroupOptions{Path: n.options.Cgroup, Attach: h.attach, Program: program})
-	})
-	if err != nil {
+	if err := pin.AttachCgroup(n.pin(h.name, inode), n.options.Cgroup, h.program, h.attach); err != nil {
 		return fmt.Errorf("attach %s to cgroup %s: %w", h.name, n.options.Cgroup, err)
 	}
 	return nil

@@ -1,12 +1,9 @@
 package datapath
 
 import (
-	"errors"
 	"math/bits"
 	"net/netip"
 	"unsafe"
-
-	"github.com/cilium/ebpf"
 )
 
 // The generated types are the maps' keys and values; here is how they are
@@ -71,12 +68,4 @@ func (k nodeIpcacheKey) prefix() netip.Prefix {
 		return netip.PrefixFrom(addr, int(k.Prefix)-96)
 	}
 	return netip.PrefixFrom(netip.AddrFrom16(addr.As16()), int(k.Prefix))
-}
-
-// remove deletes an entry that may be missing.
-func remove(m *ebpf.Map, key any) error {
-	if err := m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return err
-	}
-	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/waggle-mesh/waggle/internal/datapath/entry"
 	"github.com/waggle-mesh/waggle/internal/datapath/names"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
@@ -136,7 +137,7 @@ func (p *policies) write(value nodeEndpoint, addrs map[nodeAddr]bool) error {
 		return err
 	}
 	for addr := range addrs {
-		if err := put(p.node.objects.Endpoints, addr, value); err != nil {
+		if err := entry.Put(p.node.objects.Endpoints, addr, value); err != nil {
 			return fmt.Errorf("write endpoint %d at %s: %w", value.Id, addr.addr(), err)
 		}
 		p.endpoints[addr] = value
@@ -145,7 +146,7 @@ func (p *policies) write(value nodeEndpoint, addrs map[nodeAddr]bool) error {
 }
 
 func (p *policies) remove(addr nodeAddr) error {
-	if err := remove(p.node.objects.Endpoints, addr); err != nil {
+	if err := entry.Remove(p.node.objects.Endpoints, addr); err != nil {
 		return fmt.Errorf("remove endpoint at %s: %w", addr.addr(), err)
 	}
 	delete(p.endpoints, addr)
@@ -216,7 +217,7 @@ func (p *policies) putVerdict(row string, now verdict) error {
 		return p.bump(now.key.Endpoint)
 	}
 	p.stale[now.key.Endpoint] = true
-	if err := put(p.node.objects.Policy, now.key, now.value); err != nil {
+	if err := entry.Put(p.node.objects.Policy, now.key, now.value); err != nil {
 		return fmt.Errorf("write verdict of endpoint %d: %w", now.key.Endpoint, err)
 	}
 	p.verdicts[row] = now
@@ -252,7 +253,7 @@ func (p *policies) bump(id uint32) error {
 	}
 	value.Revision = revision
 	for addr := range addrs {
-		if err := put(p.node.objects.Endpoints, addr, value); err != nil {
+		if err := entry.Put(p.node.objects.Endpoints, addr, value); err != nil {
 			return fmt.Errorf("write revision of endpoint %d: %w", id, err)
 		}
 		p.endpoints[addr] = value
@@ -283,7 +284,7 @@ func (p *policies) removeVerdict(row string) error {
 	if !ok {
 		return nil
 	}
-	if err := remove(p.node.objects.Policy, old.key); err != nil {
+	if err := entry.Remove(p.node.objects.Policy, old.key); err != nil {
 		return fmt.Errorf("remove verdict of endpoint %d: %w", old.key.Endpoint, err)
 	}
 	p.stale[old.key.Endpoint] = true
@@ -322,7 +323,7 @@ func (i Identities) Update(_ context.Context, row model.IPIdentity) (struct{}, e
 	if row.Cluster {
 		value.Flags |= ipcacheCluster
 	}
-	if err := put(i.node.objects.Ipcache, prefixFrom(row.Prefix), value); err != nil {
+	if err := entry.Put(i.node.objects.Ipcache, prefixFrom(row.Prefix), value); err != nil {
 		return struct{}{}, fmt.Errorf("write identity of %s: %w", row.Prefix, err)
 	}
 	i.node.mu.Lock()
@@ -339,7 +340,7 @@ func (i Identities) Delete(_ context.Context, key string) error {
 	if !ok {
 		return nil
 	}
-	if err := remove(i.node.objects.Ipcache, prefix); err != nil {
+	if err := entry.Remove(i.node.objects.Ipcache, prefix); err != nil {
 		return fmt.Errorf("remove identity of %s: %w", key, err)
 	}
 	delete(i.node.prefixes, key)

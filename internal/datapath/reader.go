@@ -9,6 +9,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/waggle-mesh/waggle/internal/datapath/entry"
 	"github.com/waggle-mesh/waggle/internal/datapath/kernel"
 	"github.com/waggle-mesh/waggle/internal/datapath/pin"
 )
@@ -101,7 +102,7 @@ func (r *Reader) Maps() ([]MapInfo, error) {
 		slices.Sort(info.Aliases)
 		switch m.Type() {
 		case ebpf.Hash, ebpf.LRUHash, ebpf.LPMTrie:
-			n, err := countKeys(m)
+			n, err := entry.Count(m)
 			if err != nil {
 				return nil, fmt.Errorf("count map %s: %w", name, err)
 			}
@@ -111,27 +112,4 @@ func (r *Reader) Maps() ([]MapInfo, error) {
 	}
 	slices.SortFunc(infos, func(a, b MapInfo) int { return strings.Compare(a.Name, b.Name) })
 	return infos, nil
-}
-
-// countKeys walks the keys. A map that changes meanwhile may lead the walk back
-// to its beginning; so it ends at the map's size.
-func countKeys(m *ebpf.Map) (int, error) {
-	key, next := []byte(nil), make([]byte, m.KeySize())
-	n := 0
-	for ; n < int(m.MaxEntries()); n++ {
-		var err error
-		if key == nil {
-			err = m.NextKey(nil, next)
-		} else {
-			err = m.NextKey(key, next)
-		}
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			return n, nil
-		}
-		if err != nil {
-			return n, err
-		}
-		key = append(key[:0], next...)
-	}
-	return n, nil
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/waggle-mesh/waggle/internal/datapath/entry"
 	"github.com/waggle-mesh/waggle/internal/datapath/names"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
@@ -99,9 +100,9 @@ func (s *services) writeVIP(addr nodeAddr, count int) error {
 	}
 	var err error
 	if count == 0 {
-		err = remove(s.node.objects.Vips, addr)
+		err = entry.Remove(s.node.objects.Vips, addr)
 	} else {
-		err = put(s.node.objects.Vips, addr, nodeVip{Ports: uint32(count)})
+		err = entry.Put(s.node.objects.Vips, addr, nodeVip{Ports: uint32(count)})
 	}
 	if err != nil {
 		return fmt.Errorf("write the Service's address %s: %w", addr.addr(), err)
@@ -147,7 +148,7 @@ func (s *services) put(key nodeFrontendKey, value nodeFrontend) error {
 			return err
 		}
 	}
-	if err := put(s.node.objects.Frontends, key, value); err != nil {
+	if err := entry.Put(s.node.objects.Frontends, key, value); err != nil {
 		return errors.Join(fmt.Errorf("write frontend %s: %w", key, err), s.writeVIP(key.Addr, s.ports[key.Addr]))
 	}
 	s.entries[key] = value
@@ -169,7 +170,7 @@ func (s *services) drop(key nodeFrontendKey) error {
 	if !was {
 		return nil
 	}
-	if err := remove(s.node.objects.Frontends, key); err != nil {
+	if err := entry.Remove(s.node.objects.Frontends, key); err != nil {
 		return fmt.Errorf("remove frontend %s: %w", key, err)
 	}
 	delete(s.entries, key)
@@ -213,7 +214,7 @@ func (s *services) removeSet(number uint32) error {
 	if !ok {
 		return nil
 	}
-	if err := remove(s.node.objects.Sets, number); err != nil {
+	if err := entry.Remove(s.node.objects.Sets, number); err != nil {
 		return fmt.Errorf("remove set %d: %w", number, err)
 	}
 	if err := s.removeSlots(number, 0, len(slots)); err != nil {
@@ -228,7 +229,7 @@ func (s *services) removeSet(number uint32) error {
 
 func (s *services) removeSlots(set uint32, from, to int) error {
 	for slot := from; slot < to; slot++ {
-		if err := remove(s.node.objects.Backends, nodeSlotKey{Set: set, Slot: uint32(slot)}); err != nil {
+		if err := entry.Remove(s.node.objects.Backends, nodeSlotKey{Set: set, Slot: uint32(slot)}); err != nil {
 			return fmt.Errorf("remove backend %d of set %d: %w", slot, set, err)
 		}
 	}
@@ -245,12 +246,12 @@ func (s *services) writeSet(number uint32, backends []nodeBackend) error {
 		if slot < len(old) && old[slot] == b {
 			continue
 		}
-		if err := put(s.node.objects.Backends, nodeSlotKey{Set: number, Slot: uint32(slot)}, b); err != nil {
+		if err := entry.Put(s.node.objects.Backends, nodeSlotKey{Set: number, Slot: uint32(slot)}, b); err != nil {
 			return fmt.Errorf("write backend %s of set %d: %w", b, number, err)
 		}
 	}
 	if !was || len(old) != len(slots) {
-		if err := put(s.node.objects.Sets, number, nodeSet{Count: uint32(len(slots))}); err != nil {
+		if err := entry.Put(s.node.objects.Sets, number, nodeSet{Count: uint32(len(slots))}); err != nil {
 			return fmt.Errorf("write set %d: %w", number, err)
 		}
 	}

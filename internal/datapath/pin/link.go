@@ -28,6 +28,25 @@ func Attach(path string, program *ebpf.Program, attach func(*ebpf.Program) (link
 	return nil
 }
 
+// AttachDevice is Attach for a tcx hook of a device, by its index in this
+// thread's network namespace.
+func AttachDevice(path string, index int, program *ebpf.Program, at ebpf.AttachType) error {
+	err := Attach(path, program, func(program *ebpf.Program) (link.Link, error) {
+		return link.AttachTCX(link.TCXOptions{Interface: index, Program: program, Attach: at})
+	})
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		return fmt.Errorf("the kernel has no tcx (CONFIG_NET_XGRESS): %w", err)
+	}
+	return err
+}
+
+// AttachCgroup is Attach for a hook of the cgroup in a folder.
+func AttachCgroup(path, folder string, program *ebpf.Program, at ebpf.AttachType) error {
+	return Attach(path, program, func(program *ebpf.Program) (link.Link, error) {
+		return link.AttachCgroup(link.CgroupOptions{Path: folder, Attach: at, Program: program})
+	})
+}
+
 // Replace puts a program in the place of what a pinned link holds. done is
 // false if there is no such link, or its target is gone.
 func Replace(path string, program *ebpf.Program) (done bool, err error) {

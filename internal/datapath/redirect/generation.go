@@ -13,6 +13,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/waggle-mesh/waggle/internal/datapath/pin"
 )
 
 // Programs on an Envoy's cgroup. Their links' pins are named
@@ -119,11 +121,8 @@ func (p *Proxy) serve(g Generation, path string) error {
 	}
 	defer c.Close()
 	for name, at := range generationPrograms {
-		err := p.attach(g.pin(name), c.Programs[name], func(prog *ebpf.Program) (link.Link, error) {
-			return link.AttachCgroup(link.CgroupOptions{Path: path, Attach: at, Program: prog})
-		})
-		if err != nil {
-			return err
+		if err := pin.AttachCgroup(filepath.Join(p.node.LinkPins, g.pin(name)), path, c.Programs[name], at); err != nil {
+			return fmt.Errorf("attach %s: %w", name, err)
 		}
 	}
 	return nil

@@ -99,7 +99,7 @@ func (p *Proxy) Start() error {
 		return err
 	}
 	defer c.Close()
-	err = p.attach("pick_listener", c.Programs["pick_listener"], func(prog *ebpf.Program) (link.Link, error) {
+	err = pin.Attach(filepath.Join(p.node.LinkPins, "pick_listener"), c.Programs["pick_listener"], func(prog *ebpf.Program) (link.Link, error) {
 		ns, err := os.Open("/proc/thread-self/ns/net")
 		if err != nil {
 			return nil, err
@@ -108,7 +108,7 @@ func (p *Proxy) Start() error {
 		return link.AttachNetNs(int(ns.Fd()), prog)
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("attach pick_listener: %w", err)
 	}
 	if err := p.accelerate(); err != nil {
 		return err
@@ -178,12 +178,4 @@ func addr16(a netip.Addr) [16]byte {
 		return [16]byte{}
 	}
 	return a.As16()
-}
-
-// attach replaces the program of a pinned link, or makes the link.
-func (p *Proxy) attach(name string, prog *ebpf.Program, attach func(*ebpf.Program) (link.Link, error)) error {
-	if err := pin.Attach(filepath.Join(p.node.LinkPins, name), prog, attach); err != nil {
-		return fmt.Errorf("attach %s: %w", name, err)
-	}
-	return nil
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+
+	"github.com/waggle-mesh/waggle/internal/datapath/pin"
 )
 
 // sockmapLink is the pin of what enters sockets into the map.
@@ -35,7 +37,9 @@ func (p *Proxy) accelerate() error {
 	if err != nil {
 		return fmt.Errorf("attach stream_send to its sockets: %w", err)
 	}
-	return p.attach(sockmapLink, c.Programs["stream_opened"], func(prog *ebpf.Program) (link.Link, error) {
-		return link.AttachCgroup(link.CgroupOptions{Path: p.node.Cgroup, Attach: ebpf.AttachCGroupSockOps, Program: prog})
-	})
+	err = pin.AttachCgroup(filepath.Join(p.node.LinkPins, sockmapLink), p.node.Cgroup, c.Programs["stream_opened"], ebpf.AttachCGroupSockOps)
+	if err != nil {
+		return fmt.Errorf("attach stream_opened: %w", err)
+	}
+	return nil
 }
