@@ -2,7 +2,6 @@ package agent
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 
 	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
@@ -34,58 +33,95 @@ const (
 
 // Answer sums up what a node's Envoy has said. settled tells whether what leads
 // connections to a listener is as it should be. Of an object that Envoy has not
-// answered yet in full, what it had answered before stays.
+// answered yet in full, what it had answered before stays; one whose rejections
+// there is no room for is not answered.
 func (e *EnvoyConfigs) Answer(before EnvoyAnswer, resources []xds.Status, settled func(listener string) bool) EnvoyAnswer {
-	pending := map[model.Ref]bool{}
-	out := EnvoyAnswer{Node: before.Node}
 	served := map[model.Ref]Config{}
 	for _, c := range e.Served.All() {
 		served[c.Object] = c
 	}
+	var all []rejection
+	pending := map[model.Ref]bool{}
 	for _, r := range resources {
 		for _, owner := range r.Owners {
 			switch {
 			case r.State == model.Pending && r.Wanted:
 				pending[owner] = true
 			case r.State == model.Rejected:
-				out.Rejected = append(out.Rejected, rejectedResource(owner, served[owner].Generation, r))
+				all = append(all, rejection{owner: owner, RejectedResource: rejectedResource(owner, served[owner].Generation, r)})
 			}
 		}
 	}
+	chosen, untold := fairly(all)
+	out := EnvoyAnswer{Node: before.Node, Rejected: chosen, More: int32(len(all) - len(chosen))}
 	for _, c := range served {
-		if c.Part && pending[c.Object] {
-			pending[c.Whole] = true
-		}
 		for _, claim := range c.Claims {
 			if !settled(claim.Listener) {
 				pending[c.Object] = true
 			}
+		}
+		if c.Part {
+			pending[c.Whole] = pending[c.Whole] || pending[c.Object]
+			untold[c.Whole] = untold[c.Whole] || untold[c.Object]
 		}
 	}
 	answered := map[model.Name]int64{}
 	for _, a := range before.Configs {
 		answered[model.Name{Namespace: a.Namespace, Name: a.Name}] = a.Generation
 	}
-	for _, ref := range slices.SortedFunc(maps.Keys(served), model.Ref.Compare) {
-		c := served[ref]
+	for ref, c := range served {
 		generation := answered[ref.Name]
 		if !pending[ref] {
 			generation = c.Generation
 		}
-		if generation != 0 && !c.Part {
+		if generation != 0 && !c.Part && !untold[ref] {
 			out.Configs = append(out.Configs, waggle.AnsweredConfig{Namespace: ref.Namespace, Name: ref.Name.Name, Generation: generation})
 		}
 	}
 	slices.SortFunc(out.Configs, func(a, b waggle.AnsweredConfig) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	slices.SortFunc(out.Rejected, func(a, b waggle.RejectedResource) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Resource, b.Resource))
-	})
-	if more := len(out.Rejected) - mostRejected; more > 0 {
-		out.Rejected, out.More = out.Rejected[:mostRejected], int32(more)
-	}
 	return out
+}
+
+// rejection is a rejected resource, and when it has its turn to be told of.
+type rejection struct {
+	owner       model.Ref
+	round, turn int
+	waggle.RejectedResource
+}
+
+func (r rejection) compare(other rejection) int {
+	return cmp.Or(cmp.Compare(r.Namespace, other.Namespace), cmp.Compare(r.Name, other.Name), cmp.Compare(r.Type, other.Type), cmp.Compare(r.Resource, other.Resource))
+}
+
+// fairly chooses the rejections that there is room for: of each object one
+// before any other of it, and of each namespace one object before any other.
+// untold are the objects that none was chosen of.
+func fairly(all []rejection) (chosen []waggle.RejectedResource, untold map[model.Ref]bool) {
+	slices.SortFunc(all, rejection.compare)
+	rounds, turns := map[model.Ref]int{}, map[string]int{}
+	for i, r := range all {
+		if all[i].round = rounds[r.owner]; all[i].round == 0 {
+			all[i].turn = turns[r.Namespace]
+			turns[r.Namespace]++
+		}
+		rounds[r.owner]++
+	}
+	slices.SortStableFunc(all, func(a, b rejection) int { return cmp.Or(cmp.Compare(a.round, b.round), cmp.Compare(a.turn, b.turn)) })
+	room := min(len(all), mostRejected)
+	untold = map[model.Ref]bool{}
+	for _, r := range all[room:] {
+		if r.round == 0 {
+			untold[r.owner] = true
+		}
+	}
+	all = all[:room]
+	slices.SortFunc(all, rejection.compare)
+	for _, r := range all {
+		chosen = append(chosen, r.RejectedResource)
+	}
+	return chosen, untold
 }
 
 // Behind tells whether an object that is no part has a newer generation than

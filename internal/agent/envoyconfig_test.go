@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -47,14 +48,25 @@ func (g *configGround) node(labels map[string]string) {
 	}})
 }
 
-// config puts an object with one resource.
+// config puts the object that most tests are about, with one resource.
 func (g *configGround) config(generation int64, resource string, selector *metav1.LabelSelector) {
+	g.put("ns", "c", ciliumv2.CiliumEnvoyConfig{ObjectMeta: metav1.ObjectMeta{Generation: generation}, Spec: ciliumv2.CiliumEnvoyConfigSpec{
+		Resources: []ciliumv2.EnvoyResource{{JSON: []byte(resource)}}, NodeSelector: selector}})
+}
+
+func (g *configGround) put(namespace, name string, o ciliumv2.CiliumEnvoyConfig) {
 	g.version++
-	g.in.Configs.Set(model.Object[*ciliumv2.CiliumEnvoyConfig]{Name: model.Name{Namespace: "ns", Name: "c"}, Version: fmt.Sprint(g.version),
-		Value: &ciliumv2.CiliumEnvoyConfig{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "c", Generation: generation},
-			Spec:       ciliumv2.CiliumEnvoyConfigSpec{Resources: []ciliumv2.EnvoyResource{{JSON: []byte(resource)}}, NodeSelector: selector},
-		}})
+	o.Namespace, o.Name = namespace, name
+	g.in.Configs.Set(model.Object[*ciliumv2.CiliumEnvoyConfig]{Name: model.Name{Namespace: namespace, Name: name}, Version: fmt.Sprint(g.version), Value: &o})
+}
+
+// part puts an object of the operator's: part of another, or whole.
+func (g *configGround) part(name, of string) {
+	labels := map[string]string{ciliumv2.LabelGeneratedFor: "Gateway"}
+	if of != "" {
+		labels[ciliumv2.LabelPartOf] = of
+	}
+	g.put("ns", name, ciliumv2.CiliumEnvoyConfig{ObjectMeta: metav1.ObjectMeta{Generation: 1, Labels: labels}})
 }
 
 const (
@@ -177,5 +189,103 @@ func TestAnswer(t *testing.T) {
 	}
 	if want := (waggle.RejectedResource{Namespace: "ns", Name: "c", Generation: 5, Type: string(model.RouteConfiguration), Resource: "ns/c/r", Message: "no"}); answer.Rejected[0] != want {
 		t.Errorf("rejected is %+v", answer.Rejected[0])
+	}
+}
+
+// TestManyRejections: where there is no room for all, each namespace and each
+// object has its turn, and an object of which nothing is told is not answered.
+func TestManyRejections(t *testing.T) {
+	g := newConfigGround(t)
+	g.node(nil)
+	var said []xds.Status
+	reject := func(namespace, name string, resources int) {
+		g.put(namespace, name, ciliumv2.CiliumEnvoyConfig{ObjectMeta: metav1.ObjectMeta{Generation: 7}})
+		for i := range resources {
+			said = append(said, xds.Status{
+				ResourceKey: model.ResourceKey{Type: model.Cluster, Name: fmt.Sprint(namespace, name, i)}, State: model.Rejected, Wanted: true,
+				Owners: []model.Ref{{Kind: "CiliumEnvoyConfig", Name: model.Name{Namespace: namespace, Name: name}}},
+			})
+		}
+	}
+	reject("a", "many", 60)
+	for i := range 60 {
+		reject("b", fmt.Sprint("c", i), 1)
+	}
+	reject("z", "last", 2)
+	g.commit()
+	before := EnvoyAnswer{Node: "n1", Configs: []waggle.AnsweredConfig{{Namespace: "b", Name: "c9", Generation: 7}}}
+	answer := g.configs.Answer(before, said, func(string) bool { return true })
+	told := map[string]int{}
+	for _, r := range answer.Rejected {
+		told[r.Namespace+"/"+r.Name]++
+	}
+	if len(answer.Rejected) != 50 || answer.More != 72 || told["a/many"] != 1 || told["z/last"] != 1 {
+		t.Errorf("%d more than those of %v", answer.More, told)
+	}
+	for _, c := range answer.Configs {
+		if told[c.Namespace+"/"+c.Name] == 0 {
+			t.Errorf("%v is answered, and nobody learns what Envoy has against it", c)
+		}
+	}
+	if len(answer.Configs) != len(told) {
+		t.Errorf("%d are answered, %d rejected", len(answer.Configs), len(told))
+	}
+}
+
+// TestPartOfManyRejections: of an object with a part that Envoy rejects, and of
+// which there is no room to tell, nothing is said.
+func TestPartOfManyRejections(t *testing.T) {
+	g := newConfigGround(t)
+	g.node(nil)
+	g.part("gw", "")
+	g.part("gw.1", "gw")
+	g.commit()
+	var said []xds.Status
+	for i := range 51 {
+		said = append(said, xds.Status{
+			ResourceKey: model.ResourceKey{Type: model.Cluster, Name: fmt.Sprint(i)}, State: model.Rejected,
+			Owners: []model.Ref{{Kind: "CiliumEnvoyConfig", Name: model.Name{Namespace: fmt.Sprint("a", i), Name: "c"}}},
+		})
+	}
+	answers := func() int {
+		return len(g.configs.Answer(EnvoyAnswer{Node: "n1"}, said, func(string) bool { return true }).Configs)
+	}
+	if answers() != 1 {
+		t.Fatal("what Envoy has nothing against is not answered")
+	}
+	said[50].Owners[0] = model.Ref{Kind: "CiliumEnvoyConfig", Name: model.Name{Namespace: "ns", Name: "gw.1"}}
+	if answers() != 0 {
+		t.Error("it is answered")
+	}
+}
+
+// TestBehind: an answer is looked at again until it speaks of the newest
+// generation of every object; that of a part nobody asks for.
+func TestBehind(t *testing.T) {
+	g := newConfigGround(t)
+	g.node(nil)
+	g.config(5, goodRoutes, nil)
+	g.part("gw", "")
+	g.part("gw.1", "gw")
+	g.commit()
+	answer := func(names string, generation int64) (a EnvoyAnswer) {
+		for _, name := range strings.Fields(names) {
+			a.Configs = append(a.Configs, waggle.AnsweredConfig{Namespace: "ns", Name: name, Generation: generation})
+			generation = 1
+		}
+		return a
+	}
+	for i, c := range []struct {
+		answer EnvoyAnswer
+		behind bool
+	}{
+		{answer("", 0), true},
+		{answer("c", 5), true},
+		{answer("c gw", 4), true},
+		{answer("c gw", 5), false},
+	} {
+		if got := g.configs.Behind(c.answer); got != c.behind {
+			t.Errorf("answer %d is behind: %t", i+1, got)
+		}
 	}
 }

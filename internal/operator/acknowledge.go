@@ -52,10 +52,11 @@ func (x rejected) resource() model.ResourceKey {
 // voices is what the Envoys of all nodes that count have said.
 type voices struct {
 	nodes    *flow.Index[serving]
-	places   *flow.Index[place]    // the same nodes, which change less often than what they say
-	answers  *flow.Index[answered] // by CiliumEnvoyConfig
-	refusals *flow.Index[rejected] // by resource
-	objected *flow.Index[rejected] // by CiliumEnvoyConfig
+	places   *flow.Index[place]       // all nodes that are Ready
+	answers  *flow.Index[answered]    // by CiliumEnvoyConfig
+	refusals *flow.Index[rejected]    // by resource
+	objected *flow.Index[rejected]    // by CiliumEnvoyConfig
+	silent   *flow.Table[flow.KeyRow] // nodes that have more rejections than they can tell of
 }
 
 // listen takes apart what nodes say, so that a word of one node about one
@@ -83,9 +84,17 @@ func (c *Cluster) listen(g *flow.Graph) voices {
 			}
 			return out
 		})
+	silent := flow.Derive(g, "nodes with more rejections", ready, flow.Equal[flow.KeyRow],
+		func(_ *flow.Reader, s serving) []flow.KeyRow {
+			if s.said.MoreRejected == 0 {
+				return nil
+			}
+			return []flow.KeyRow{flow.KeyRow(s.node)}
+		})
 	return voices{
+		silent:   silent,
 		nodes:    flow.NewIndex(ready, func(serving) []string { return []string{anyKey} }),
-		places:   c.places(g, ready),
+		places:   c.places(g),
 		answers:  flow.NewIndex(answers, func(a answered) []string { return []string{a.config} }),
 		refusals: flow.NewIndex(refusals, func(x rejected) []string { return []string{x.resource().Key()} }),
 		objected: flow.NewIndex(refusals, func(x rejected) []string { return []string{x.config()} }),

@@ -114,10 +114,16 @@ func TestEnvoyConfigStatus(t *testing.T) {
 	w.expect("Programmed=Unknown Pending: 1 of 2 nodes use it; waiting for n1")
 	w.node("n1", true, 1, "")
 	w.expect("Programmed=True Programmed: 2 of 2 nodes use it")
+	w.node("n4", true, 1, "")
+	w.in.EnvoyNodes.Delete("n4")
+	w.expect("Programmed=True Programmed: 2 of 2 nodes use it; no Envoy is known on n4")
+	w.in.Nodes.Delete("n4")
 	w.node("n2", true, 1, "cannot bind")
 	w.expect("Programmed=False Rejected: cannot bind (node n2)", "n2 rejects Listener default/a/l: cannot bind")
 	w.config("a", 2, nil)
 	w.expect("Programmed=Unknown Pending: 0 of 2 nodes use it; waiting for n1, n2")
+	w.in.EnvoyNodes.Set(model.Object[*waggle.EnvoyNode]{Name: model.Name{Name: "n2"}, Version: w.next(), Value: &waggle.EnvoyNode{MoreRejected: 1}})
+	w.expect("Programmed=Unknown Pending: 0 of 2 nodes use it; waiting for n1, n2; Envoy on n2 rejects more than there is room to tell of, this object perhaps")
 	w.config("a", 3, func(o *ciliumv2.CiliumEnvoyConfig) {
 		o.Spec.NodeSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"name": "n1"}}
 	})

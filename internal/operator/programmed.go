@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -15,44 +16,54 @@ import (
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
-// place is a node whose word counts, with its labels.
+// place is a node that is Ready, with its labels.
 type place struct {
 	node   string
 	labels map[string]string
+	serves bool // it has an Envoy, whose word counts
 }
 
 func (p place) Key() string { return p.node }
 
 func (p place) equal(other place) bool {
-	return p.node == other.node && maps.Equal(p.labels, other.labels)
+	return p.node == other.node && p.serves == other.serves && maps.Equal(p.labels, other.labels)
 }
 
-// places are the nodes whose word counts.
-func (c *Cluster) places(g *flow.Graph, ready *flow.Table[serving]) *flow.Index[place] {
-	table := flow.Derive(g, "places", ready, place.equal, func(r *flow.Reader, s serving) []place {
-		node, _ := flow.Get(r, c.in.Nodes, s.node)
-		return []place{{s.node, node.Value.Labels}}
+// places are the nodes that are Ready.
+func (c *Cluster) places(g *flow.Graph) *flow.Index[place] {
+	table := flow.Derive(g, "places", c.in.Nodes, place.equal, func(r *flow.Reader, node model.Object[*corev1.Node]) []place {
+		if !isReady(node.Value) {
+			return nil
+		}
+		_, serves := flow.Get(r, c.in.EnvoyNodes, node.Name.Name)
+		return []place{{node.Name.Name, node.Value.Labels, serves}}
 	})
 	return flow.NewIndex(table, func(place) []string { return []string{anyKey} })
 }
 
-// selected are the nodes where an object with such a selector counts.
-func (v *voices) selected(r *flow.Reader, selector *metav1.LabelSelector) (nodes []string) {
+// selected are the nodes where an object with such a selector counts, and
+// those that it would count on if they had an Envoy.
+func (v *voices) selected(r *flow.Reader, selector *metav1.LabelSelector) (nodes, without []string) {
 	matches := labels.Everything()
 	if selector != nil {
 		s, err := metav1.LabelSelectorAsSelector(selector)
 		if err != nil {
-			return nil
+			return nil, nil
 		}
 		matches = s
 	}
 	for _, p := range flow.Select(r, v.places, anyKey) {
-		if matches.Matches(labels.Set(p.labels)) {
+		switch {
+		case !matches.Matches(labels.Set(p.labels)):
+		case p.serves:
 			nodes = append(nodes, p.node)
+		default:
+			without = append(without, p.node)
 		}
 	}
 	slices.Sort(nodes)
-	return nodes
+	slices.Sort(without)
+	return nodes, without
 }
 
 // programmed says whether the Envoys of all nodes use a user's object.
@@ -64,7 +75,7 @@ func (v *voices) programmed(r *flow.Reader, j judged) (model.Condition, []cilium
 		return c, nil
 	}
 	name := j.Object.Name.String()
-	nodes := v.selected(r, j.selector)
+	nodes, without := v.selected(r, j.selector)
 	if refusals := v.against(r, name, j.generation, nodes); len(refusals) > 0 {
 		c.Reason, c.Message = "Rejected", refusal(refusals)
 		return c, rejections(refusals)
@@ -84,6 +95,13 @@ func (v *voices) programmed(r *flow.Reader, j judged) (model.Condition, []cilium
 	default:
 		c.Status, c.Reason, c.Good = "True", "Programmed", true
 		c.Message = fmt.Sprintf("%d of %d nodes use it", len(nodes), len(nodes))
+	}
+	if len(without) > 0 {
+		c.Message += "; no Envoy is known on " + few(without)
+	}
+	silent := func(node string) bool { _, ok := flow.Get(r, v.silent, node); return ok }
+	if i := slices.IndexFunc(waiting, silent); i >= 0 {
+		c.Message += fmt.Sprintf("; Envoy on %s rejects more than there is room to tell of, this object perhaps", waiting[i])
 	}
 	return c, nil
 }
