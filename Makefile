@@ -82,7 +82,7 @@ cni-storm: ## 2,000 pods come and go while plugins and agents are killed (root)
 
 .PHONY: image
 image: tools ## a container image at bin/waggle-image.tar, without a container engine; TAG names it
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/static/ ./cmd/waggle ./cmd/waggle-cni
+	CGO_ENABLED=0 go build -trimpath -tags noinstall -ldflags '$(LDFLAGS)' -o bin/static/ ./cmd/waggle ./cmd/waggle-cni
 	go run -C tools/image . -waggle $(CURDIR)/bin/static/waggle -plugin $(CURDIR)/bin/static/waggle-cni -envoy $(CURDIR)/.tools/envoy -o $(CURDIR)/bin/waggle-image.tar $(if $(TAG),-tag $(TAG))
 
 .PHONY: clean

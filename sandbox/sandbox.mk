@@ -1,5 +1,8 @@
 # Targets of the sandbox and of the tests that need a cluster. The root Makefile includes this.
 #
+#   make up                    a cluster with Waggle and an application behind a Gateway; NODES, FLAGS
+#                              as below, VALUES='--set envoy.enabled=false'
+#   make down
 #   make sandbox-up            a cluster to play with; NODES=3 FLAGS='-gateway-api standard'
 #   make sandbox-down
 #   make e2e                   end-to-end tests, on Waggle alone, or PROXY=nftables: those that
@@ -16,10 +19,16 @@ NODES ?= 2
 PROXY ?= waggle
 comma := ,
 
-.PHONY: sandbox sandbox-up sandbox-down e2e e2e-node-long conformance e2e-services
+.PHONY: up down sandbox sandbox-up sandbox-down e2e e2e-node-long conformance e2e-services
 
 sandbox:
 	@go build -C $(SANDBOX_FOLDER) -o bin/sandbox .
+
+up: NODES = 3
+up: sandbox ## a cluster of three nodes with Waggle, and a Gateway to try
+	@SANDBOX=$(abspath $(SANDBOX_FOLDER)/bin/sandbox) VALUES='$(VALUES)' $(SANDBOX_FOLDER)/../test/e2e/up.sh -nodes $(NODES) $(FLAGS)
+
+down: sandbox-down ## end it; nothing stays
 
 sandbox-up: sandbox
 	$(SANDBOX_FOLDER)/bin/sandbox up -nodes $(NODES) $(FLAGS)

@@ -67,7 +67,7 @@ Exit codes: 0 all is ready; 2 it is not, for the reason it gives.`,
   waggle install --dry-run`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return o.change(c, "installed", (*install.Release).Install)
+			return o.change(c, (*install.Release).Install)
 		},
 	}
 	o.add(c)
@@ -90,7 +90,7 @@ Exit codes: 0 all is ready; 2 it is not, for the reason it gives.`,
   waggle upgrade --install -f values.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return o.change(c, "upgraded", func(r *install.Release, ctx context.Context, chart *install.Chart) error {
+			return o.change(c, func(r *install.Release, ctx context.Context, chart *install.Chart) error {
 				there, err := r.Exists()
 				if err == nil && !there && orInstall {
 					return r.Install(ctx, chart)
@@ -106,7 +106,7 @@ Exit codes: 0 all is ready; 2 it is not, for the reason it gives.`,
 }
 
 // change installs or upgrades.
-func (o *installFlags) change(c *cobra.Command, done string, do func(*install.Release, context.Context, *install.Chart) error) error {
+func (o *installFlags) change(c *cobra.Command, do func(*install.Release, context.Context, *install.Chart) error) error {
 	ctx, _ := interrupts(c.Context())
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
@@ -128,13 +128,10 @@ func (o *installFlags) change(c *cobra.Command, done string, do func(*install.Re
 	if err := do(r, ctx, waggle); err != nil || o.dryRun {
 		return err
 	}
-	if o.wait {
-		if err := awaitWorkloads(ctx, c.OutOrStdout(), client, o.Namespace); err != nil {
-			return err
-		}
+	if !o.wait {
+		return nil
 	}
-	fmt.Fprintf(c.OutOrStdout(), "Waggle is %s.\n", done)
-	return nil
+	return awaitWorkloads(ctx, c.OutOrStdout(), client, o.Namespace)
 }
 
 // connect reaches the cluster, if it is one to install in, and finds the

@@ -48,6 +48,7 @@ func commands() []command {
 		{"start-apiserver", "", "its end; waits until it is ready", 0, startAPIServer},
 		{"load-image", "[-pull] REF[,REF...] FILE...", "make an image; FILE is SRC, DEST=SRC or DEST@LINKTARGET, the first is the entrypoint", 2, loadImage},
 		{"load-program", "[-pull] REF[,REF...] PROGRAM", "make an image of a program of this machine with its shared libraries", 2, loadProgram},
+		{"load-archive", "FILE", "load an image that \"docker save\" or the like has written", 1, loadArchive},
 		{"build", "[-images SET,...]", "fill the cache (up does it when needed)", 0, build},
 		{"clean", "", "empty the cache", 0, clean},
 		{"members", "", "names of the members", 0, members},

@@ -28,6 +28,14 @@ func loadProgram(ctx context.Context, o *options, args []string) (int, error) {
 	})
 }
 
+func loadArchive(_ context.Context, o *options, args []string) (int, error) {
+	refs, digest, err := image.Load(filepath.Join(o.cache, "images"), args[0])
+	for _, r := range refs {
+		fmt.Println(image.Normal(r), digest)
+	}
+	return 0, err
+}
+
 // load makes an image and, with -pull, has every running node pull it, which
 // pods with imagePullPolicy Never need.
 func (o *options) load(ctx context.Context, args []string, files func([]string) ([]image.File, error)) (int, error) {

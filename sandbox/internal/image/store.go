@@ -62,10 +62,8 @@ type descriptor struct {
 // Write builds the image and puts it under its references. It returns the
 // digest of its manifest; the same content gives the same digest.
 func (i Image) Write(store string) (string, error) {
-	for _, d := range []string{"blobs", "refs"} {
-		if err := os.MkdirAll(filepath.Join(store, d), 0o755); err != nil {
-			return "", err
-		}
+	if err := prepare(store); err != nil {
+		return "", err
 	}
 	layer, diffID, err := i.writeLayer(store)
 	if err != nil {
@@ -83,13 +81,23 @@ func (i Image) Write(store string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	manifest, err := putJSON(store, manifestType, m{
-		"schemaVersion": 2, "mediaType": manifestType, "config": config, "layers": []descriptor{layer},
+	return putManifest(store, i.Refs, config, []descriptor{layer})
+}
+
+// prepare makes the folders of a store that may be new.
+func prepare(store string) error {
+	return errors.Join(os.MkdirAll(filepath.Join(store, "blobs"), 0o755), os.MkdirAll(filepath.Join(store, "refs"), 0o755))
+}
+
+// putManifest names an image by references, and returns its digest.
+func putManifest(store string, refs []string, config descriptor, layers []descriptor) (string, error) {
+	manifest, err := putJSON(store, manifestType, map[string]any{
+		"schemaVersion": 2, "mediaType": manifestType, "config": config, "layers": layers,
 	})
 	if err != nil {
 		return "", err
 	}
-	for _, r := range i.Refs {
+	for _, r := range refs {
 		if err := writeAtomic(refFile(store, Normal(r)), []byte(manifest.Digest)); err != nil {
 			return "", err
 		}
