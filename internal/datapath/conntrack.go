@@ -77,12 +77,8 @@ func (n *Node) removeConnection(key nodeConnKey, f func(nodeConnKey, nodeConn) b
 
 // Collect removes connections that have been silent for their time, and
 // counts. The programs do not use such entries; to remove them spares living
-// ones when the table fills up. It disconnects UDP sockets from backends that
-// have left a while ago, too.
+// ones when the table fills up.
 func (n *Node) Collect() (ConntrackCount, error) {
-	if err := n.services.disconnect(); err != nil {
-		return ConntrackCount{}, err
-	}
 	now, err := kernel.Monotonic()
 	if err != nil {
 		return ConntrackCount{}, err

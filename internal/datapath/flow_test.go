@@ -222,7 +222,8 @@ for _ in sys.stdin:
 `
 
 // A socket that is connected to a UDP backend learns that it serves no more, in
-// a pod and on the node; those of others stay.
+// a pod and on the node; those of others stay. An agent that starts after the
+// backend has left knows it, too.
 func TestConnectedDatagrams(t *testing.T) {
 	l := newLab(t, true)
 	one := service{host: 1, nodePort: 30081, backends: []nodes.Machine{l.b.Machine}}
@@ -230,6 +231,7 @@ func TestConnectedDatagrams(t *testing.T) {
 	l.serve(one)
 	l.serve(two)
 	for _, m := range []*nodes.Machine{&l.a.Machine, &l.Nodes[0].Machine} {
+		isRestarted := m != &l.a.Machine
 		var out bytes.Buffer
 		script := exec.Command("python3", "-c", connectedScript, one.address(96, 4).String(), one.address(96, 6).String(), two.address(96, 4).String())
 		in, err := script.StdinPipe()
@@ -255,16 +257,22 @@ func TestConnectedDatagrams(t *testing.T) {
 		says("connected", "b,b,b")
 		one.backends = []nodes.Machine{l.d.Machine}
 		l.serve(one)
-		collect := func() {
+		forget := func() {
 			t.Helper()
-			if _, err := l.paths[0].Collect(); err != nil {
+			if err := l.paths[0].ForgetBackends(); err != nil {
 				t.Error(err)
 			}
 		}
-		collect()
+		l.paths[0].AgeBackends(-time.Minute)
+		forget()
 		says("while answers may be late", "b,b,b")
-		l.paths[0].AgeBackends(time.Minute)
-		collect()
+		if isRestarted {
+			l.paths[0].Close()
+			l.paths[0] = openNode(t, l.Nodes[0], l.Nodes[0].Root)
+		} else {
+			l.paths[0].AgeBackends(2 * time.Minute)
+		}
+		forget()
 		says("when b has left", "Destination address required,Destination address required,b")
 		in.Close()
 		script.Wait()

@@ -31,6 +31,7 @@ type services struct {
 	ports     map[nodeAddr]int          // entries at an address that is a Service's alone
 	vips      map[nodeAddr]uint32       // the same, as in the map
 	gone      map[nodeBackend]time.Time // UDP backends whose sockets are yet to be disconnected
+	looked    bool                      // at all sockets, since the start
 }
 
 func readServices(n *Node, named *names.Table) (*services, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -55,8 +56,10 @@ func readSockets(pin string) ([]nodeConnectedSocket, error) {
 	return unsafe.Slice((*nodeConnectedSocket)(unsafe.Pointer(&text[0])), len(text)/int(unsafe.Sizeof(nodeConnectedSocket{}))), nil
 }
 
-// lateAnswers is how long sockets stay connected to a backend that has left.
-const lateAnswers = 5 * time.Second
+// lateAnswers is how long sockets stay connected to a backend that has left:
+// long enough for an answer that is on its way, and short, because a pod that
+// ends serves for some seconds more at best.
+const lateAnswers = time.Second
 
 // backendsGone has the next datagrams of conversations with backends that serve
 // no more find others, and remembers to disconnect the sockets of such.
@@ -69,40 +72,76 @@ func (s *services) backendsGone(gone []nodeBackend) error {
 	return s.node.forgetBackends(gone)
 }
 
-// disconnect ends the sockets that are connected to backends that have left,
-// but not those of a Service that still has them. What fails is tried again.
-func (s *services) disconnect() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var due []nodeBackend
-	for b, since := range s.gone {
-		if time.Since(since) > lateAnswers {
-			due = append(due, b)
-		}
-	}
-	if len(due) == 0 || s.node.options.Disconnect == nil {
+// ForgetBackends ends what goes on with UDP backends that left a second ago or
+// more: sockets that are connected to them, but for those of a Service that has
+// them still, and connections that a program opened when they were just leaving.
+// The first call looks at all sockets, because an earlier agent may have ended
+// before it did. To be called every second; it costs nothing when none has left.
+// What fails is tried again by the next call.
+func (n *Node) ForgetBackends() error {
+	s := n.services
+	due, all := s.due()
+	if len(due) == 0 && !all {
 		return nil
 	}
-	sockets, err := readSockets(s.node.socketList())
-	if err != nil {
-		return err
+	err := n.forgetBackends(slices.Collect(maps.Keys(due)))
+	if n.options.Disconnect != nil {
+		sockets, listErr := readSockets(n.socketList())
+		err = errors.Join(err, listErr)
+		if cookies := s.astray(sockets, due, all); len(cookies) > 0 {
+			_, destroyErr := n.options.Disconnect(cookies)
+			err = errors.Join(err, destroyErr)
+		}
 	}
+	if err != nil {
+		return fmt.Errorf("end conversations with UDP backends that have left: %w", err)
+	}
+	s.forgotten(due)
+	return nil
+}
+
+// due are the backends that left long enough ago, with the time; all tells that
+// every socket is to be looked at.
+func (s *services) due() (due map[nodeBackend]time.Time, all bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	due = map[nodeBackend]time.Time{}
+	for b, since := range s.gone {
+		if time.Since(since) > lateAnswers {
+			due[b] = since
+		}
+	}
+	return due, !s.looked
+}
+
+// astray are the cookies of sockets, by network namespace, that are connected to
+// a backend that is due, or to any, of a Service that has it no more.
+func (s *services) astray(sockets []nodeConnectedSocket, due map[nodeBackend]time.Time, all bool) map[uint64][]uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	cookies := map[uint64][]uint64{}
 	for _, c := range sockets {
 		b := nodeBackend{Addr: c.With.Backend, Port: c.With.BackendPort, Proto: c.With.Proto}
-		if slices.Contains(due, b) && !among(s.backendsAt(c.With), b) {
+		_, isDue := due[b]
+		_, left := s.gone[b]
+		if (isDue || all && !left) && !among(s.backendsAt(c.With), b) {
 			cookies[c.Netns] = append(cookies[c.Netns], c.Cookie)
 		}
 	}
-	if len(cookies) > 0 {
-		if _, err := s.node.options.Disconnect(cookies); err != nil {
-			return err
+	return cookies
+}
+
+// forgotten notes that nothing goes on any more with those that were due, unless
+// they came back and left again.
+func (s *services) forgotten(due map[nodeBackend]time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looked = true
+	for b, since := range due {
+		if s.gone[b] == since {
+			delete(s.gone, b)
 		}
 	}
-	for _, b := range due {
-		delete(s.gone, b)
-	}
-	return nil
 }
 
 // backendsAt are those behind the address that a socket was connected to. A

@@ -269,21 +269,27 @@ func (a *node) commit() {
 	}
 }
 
-// collectEvery is how often connections that ended are removed.
-const collectEvery = 30 * time.Second
-
-// collect removes connections that ended.
+// collect removes connections that ended, and ends those with UDP backends that
+// have left.
 func (a *node) collect(ctx context.Context) {
-	tick := time.NewTicker(collectEvery)
-	defer tick.Stop()
+	ended, left := time.NewTicker(30*time.Second), time.NewTicker(time.Second)
+	defer ended.Stop()
+	defer left.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
-		}
-		if _, err := a.datapath.Collect(); err != nil {
-			a.log.Warn("collect connections that ended", "error", err)
+		case <-ended.C:
+			if _, err := a.datapath.Collect(); err != nil {
+				a.log.Warn("collect connections that ended", "error", err)
+			}
+		case <-left.C:
+			again := time.Second
+			if err := a.datapath.ForgetBackends(); err != nil {
+				a.log.Warn(err.Error())
+				again = 30 * time.Second
+			}
+			left.Reset(again)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -15,12 +16,15 @@ type exchange struct {
 	conn net.Conn
 }
 
+// ended are the errors of a socket that was connected and is not any more.
+var ended = []error{syscall.ECONNREFUSED, syscall.ECONNABORTED, syscall.EDESTADDRREQ}
+
 // once makes a request. A kept socket whose other end is no more is opened
 // again, as an HTTP client does with a connection.
 func (e *exchange) once(r *Result) error {
 	kept := e.conn != nil
 	err := e.ask(r)
-	if kept && (errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNABORTED)) {
+	if kept && slices.ContainsFunc(ended, func(end error) bool { return errors.Is(err, end) }) {
 		e.conn.Close()
 		e.conn = nil
 		return e.ask(r)
