@@ -3,6 +3,7 @@ package datapath_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -107,6 +108,81 @@ func TestShares(t *testing.T) {
 	}
 	if most := 2*8192/16 + 2; left[6] != 40 || left[17] < 500 || left[17] > most { // two are of a's datagram
 		t.Errorf("of a's 40 entries %d are left, of b's %d, want all and at most %d", left[6], left[17], most)
+	}
+}
+
+// A pod that has many conversations in datagrams keeps its idle sessions: what
+// is closed for others was silent for most of its time, and is counted.
+func TestSharesOfOnePod(t *testing.T) {
+	g := nodes.New(t)
+	n := g.Nodes[0]
+	l := &lab{Ground: g, t: t, a: n.AddPod(t, "a"), b: n.AddPod(t, "b")}
+	n.Do(t, func() (err error) {
+		l.paths[0], err = datapath.Open(datapath.Options{
+			BPFFS: n.BPFFS, Cgroup: n.Root, Uplink: "eth0", IPv4: n.Addr4, IPv6: n.Addr6, Sizes: datapath.Sizes{Conntrack: 8192},
+		})
+		return err
+	})
+	t.Cleanup(func() { l.paths[0].Close() })
+	l.must(l.paths[0].Endpoints().Update(context.Background(), endpointOf(l.a, idA)))
+	l.must(l.paths[0].Endpoints().Update(context.Background(), endpointOf(l.b, idB)))
+	b := bench{lab: l, family: 4}
+	opens := func(n int, first uint16, ask, answer func(port uint16) ip) {
+		t.Helper()
+		g.Nodes[0].Do(t, func() error {
+			for port := first; port < first+uint16(n); port++ {
+				_, _, _, err1 := l.paths[0].RunProgram("from_pod", b.b.Index, 0, ask(port).frame())
+				_, _, _, err2 := l.paths[0].RunProgram("from_pod", b.a.Index, 0, answer(port).frame())
+				if err := errors.Join(err1, err2); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	age := func(by time.Duration) {
+		t.Helper()
+		if err := l.paths[0].Age(by); err != nil {
+			t.Fatal(err)
+		}
+	}
+	session := func(port uint16) ip { return tcp(b.at(b.b, port), b.at(b.a, 8080), syn) }
+	accept := func(port uint16) ip { return tcp(b.at(b.a, 8080), b.at(b.b, port), syn|ack) }
+	query := func(port uint16) ip { return udp(b.at(b.b, port), b.at(b.a, 53), []byte("x")) }
+	reply := func(port uint16) ip { return udp(b.at(b.a, 53), b.at(b.b, port), []byte("x")) }
+	closed := func() (packets uint64) {
+		counters, err := l.paths[0].Reader().Counters()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range counters {
+			if c.Reason == datapath.ClosedForAnother {
+				packets += c.Packets
+			}
+		}
+		return packets
+	}
+	sessions := func() (n int) {
+		for _, row := range rowsOf(t, l.paths[0], "conntrack") {
+			if strings.HasPrefix(row, "TCP") {
+				n++
+			}
+		}
+		return n
+	}
+	opens(40, 40000, session, accept) // of 512 seats
+	age(100 * time.Second)
+	opens(250, 10000, query, reply)
+	if got := closed(); got != 0 {
+		t.Errorf("%d living connections were closed though there is room for half as many more", got)
+	}
+	age(100 * time.Second)
+	opens(280, 20000, query, reply)
+	if got := sessions(); got != 80 {
+		t.Errorf("%d of 80 entries of idle sessions are left", got)
+	}
+	if closed() == 0 {
+		t.Error("nobody is told that living connections were closed")
 	}
 }
 

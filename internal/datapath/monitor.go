@@ -19,7 +19,7 @@ import (
 // Event is what the programs tell about a packet.
 type Event struct {
 	Time                time.Duration // since the machine's start
-	Type                string        // "drop", "trace"
+	Type                string        // "drop", "trace", "close"
 	Reason              uint8         // of a drop
 	Hook                string        // the program that told it
 	Protocol            uint8
@@ -35,8 +35,11 @@ type Event struct {
 // String is the line of `waggle monitor`.
 func (e Event) String() string {
 	what := "->"
-	if e.Type == "drop" {
+	switch e.Type {
+	case "drop":
 		what = "xx drop (" + Reason(e.Reason) + ")"
+	case "close":
+		what = "-- closed for another connection of the same pod, not a packet;"
 	}
 	by := ""
 	if e.Rule != "" {
@@ -48,7 +51,7 @@ func (e Event) String() string {
 }
 
 var (
-	eventTypes = map[uint8]string{1: "drop", 2: "trace"}
+	eventTypes = map[uint8]string{1: "drop", 2: "trace", 3: "close"}
 	hookNames  = map[uint8]string{1: "from-pod", 2: "to-pod", 3: "from-uplink", 4: "to-uplink"}
 )
 
@@ -121,10 +124,14 @@ func (r *Reader) eventFrom(e *nodeEvent) Event {
 	return event
 }
 
+// ClosedForAnother counts living connections that were closed, for more of one
+// owner's than conntrack has room for. No packet was dropped by it.
+const ClosedForAnother = uint8(nodeDropCLOSED_FOR_ANOTHER)
+
 // Reason is the name of a reason for dropping packets.
 func Reason(number uint8) string { return names.Reason(number) }
 
-// Counter is a number of packets since the maps were made.
+// Counter is a number of packets, or of what Reason says, since the maps were made.
 type Counter struct {
 	Reason         uint8  // 0: forwarded
 	Direction      string // "ingress", "egress", as the pod sees it

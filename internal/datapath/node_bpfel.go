@@ -151,6 +151,7 @@ const (
 	nodeDropDROP_RESERVED_PORT      nodeDrop = 231
 	nodeDropDROP_NOT_JUDGED         nodeDrop = 232
 	nodeDropDROP_PROXY_PORT         nodeDrop = 233
+	nodeDropCLOSED_FOR_ANOTHER      nodeDrop = 234
 )
 
 type nodeEndpoint struct {
@@ -190,6 +191,7 @@ type nodeEventType uint32
 const (
 	nodeEventTypeEVENT_DROP  nodeEventType = 1
 	nodeEventTypeEVENT_TRACE nodeEventType = 2
+	nodeEventTypeEVENT_CLOSE nodeEventType = 3
 )
 
 type nodeFlow struct {

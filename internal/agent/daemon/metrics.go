@@ -19,13 +19,14 @@ var (
 	forwardedBytes   = prometheus.NewDesc("waggle_forwarded_bytes_total", "Bytes of packets that were let through.", []string{"direction"}, nil)
 	droppedPackets   = prometheus.NewDesc("waggle_drop_packets_total", "Packets that were dropped, by reason and by direction as the pod sees it.", []string{"reason", "direction"}, nil)
 	droppedBytes     = prometheus.NewDesc("waggle_drop_bytes_total", "Bytes of packets that were dropped.", []string{"reason", "direction"}, nil)
+	closed           = prometheus.NewDesc("waggle_conntrack_closed_total", "Living connections that were closed, for others of the same pod (or of no pod) had no room.", nil, nil)
 	mapEntries       = prometheus.NewDesc("waggle_map_entries", "Entries in a map.", []string{"map"}, nil)
 	mapLimit         = prometheus.NewDesc("waggle_map_limit", "Entries that a map can hold.", []string{"map"}, nil)
 )
 
 // Describe says which metrics there are.
 func (m dataPathMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{forwardedPackets, forwardedBytes, droppedPackets, droppedBytes, mapEntries, mapLimit} {
+	for _, d := range []*prometheus.Desc{forwardedPackets, forwardedBytes, droppedPackets, droppedBytes, closed, mapEntries, mapLimit} {
 		out <- d
 	}
 }
@@ -41,6 +42,10 @@ func (m dataPathMetrics) Collect(out chan<- prometheus.Metric) {
 		m.a.log.Warn("read counters", "error", err)
 	}
 	for _, c := range counters {
+		if c.Reason == datapath.ClosedForAnother {
+			out <- prometheus.MustNewConstMetric(closed, prometheus.CounterValue, float64(c.Packets))
+			continue
+		}
 		packets, bytes, labels := droppedPackets, droppedBytes, []string{datapath.Reason(c.Reason), c.Direction}
 		if c.Reason == 0 {
 			packets, bytes, labels = forwardedPackets, forwardedBytes, []string{c.Direction}

@@ -121,20 +121,50 @@ static inline int conn_key_equal(const struct conn_key *a, const struct conn_key
 	       a->dport == b->dport && a->proto == b->proto && a->table == b->table;
 }
 
-#define SEATS_TRIED 4
+#define SEATS_TRIED 16
+#define LIFE 1024 // how worth closing a living connection is that was silent for all its time
 
 // Which of several connections is closed first: one that has ended, then one
 // that was never answered, then one of the proxy's, which loses nothing but its
-// entry, then the one that was silent the longest.
-static inline __u64 conn_worth_closing(const struct conn *c, __u64 now)
+// entry, then the one that was silent for the greatest part of its time: a
+// forgotten DNS query of 3 minutes goes before an idle session of an hour.
+static inline __u64 conn_worth_closing(const struct conn_key *key, const struct conn *c, __u64 now)
 {
-	__u64 silent = conn_silent(c, now);
+	__u64 lifetime = conn_lifetime(key->proto, c->flags), silent = conn_silent(c, now);
 
-	if (conn_ended(c->flags))
-		return 40000 * SECOND;
+	if (conn_ended(c->flags) || silent > lifetime)
+		return 8 * LIFE;
+	silent = silent * LIFE / lifetime;
 	if (!(c->flags & CONN_ANSWERED))
-		return silent + 20000 * SECOND;
-	return silent + (c->flags & CONN_PROXY ? 10000 * SECOND : 1);
+		return silent + 4 * LIFE;
+	return silent + (c->flags & CONN_PROXY ? 2 * LIFE : 1);
+}
+
+// Says that a living connection was closed for another one.
+global int conn_tell_closed(const struct conn_key *key nonnull, const struct conn *c nonnull)
+{
+	__u32 metric = METRIC(CLOSED_FOR_ANOTHER, INGRESS);
+	struct metric *m = bpf_map_lookup_elem(&metrics, &metric);
+	struct event *e;
+
+	if (m)
+		m->packets++;
+	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	if (!e)
+		return 0;
+	__builtin_memset(e, 0, sizeof(*e));
+	e->time = bpf_ktime_get_ns();
+	e->src = key->src;
+	e->dst = key->dst;
+	e->sport = key->sport;
+	e->dport = key->dport;
+	e->proto = key->proto;
+	e->type = EVENT_CLOSE;
+	e->reason = CLOSED_FOR_ANOTHER;
+	e->src_identity = c->identity;
+	e->endpoint = c->endpoint;
+	bpf_ringbuf_submit(e, 0);
+	return 0;
 }
 
 // Gives a connection one of its owner's seats, of which few come into question.
@@ -159,7 +189,7 @@ global int conn_seat(const struct conn_key *key nonnull, __u32 owner, __u64 now)
 		c = bpf_map_lookup_elem(&conntrack, &holder);
 		if (!c || c->endpoint != owner)
 			return bpf_map_update_elem(&seats, &at, key, BPF_ANY);
-		worth = conn_worth_closing(c, now);
+		worth = conn_worth_closing(&holder, c, now);
 		if (worth > most) {
 			most = worth;
 			worst = at.seat;
@@ -170,8 +200,11 @@ global int conn_seat(const struct conn_key *key nonnull, __u32 owner, __u64 now)
 	if (found) {
 		holder = *found;
 		c = bpf_map_lookup_elem(&conntrack, &holder);
-		if (c && c->endpoint == owner)
+		if (c && c->endpoint == owner) {
+			if (most <= LIFE + 1)
+				conn_tell_closed(&holder, c);
 			conn_close(&holder, c);
+		}
 	}
 	return bpf_map_update_elem(&seats, &at, key, BPF_ANY);
 }

@@ -234,7 +234,7 @@ struct event {
 	__u32 src_identity, dst_identity, endpoint, ifindex, length;
 	__u32 rule; // that decided; 0: none
 };
-enum event_type { EVENT_DROP = 1, EVENT_TRACE = 2 };
+enum event_type { EVENT_DROP = 1, EVENT_TRACE = 2, EVENT_CLOSE = 3 }; // the last is about a connection
 enum hook { HOOK_FROM_POD = 1, HOOK_TO_POD = 2, HOOK_FROM_UPLINK = 3, HOOK_TO_UPLINK = 4 };
 
 // Reasons of drops: Cilium's numbers (flow.proto, DropReason) where it has one.
@@ -260,4 +260,5 @@ enum drop {
 	DROP_RESERVED_PORT = 231, // a pod uses a source port of the proxy's
 	DROP_NOT_JUDGED = 232,    // proxy traffic at the uplink that no hook has judged
 	DROP_PROXY_PORT = 233,    // the proxy speaks for a pod from a port whose answers would go to the pod
+	CLOSED_FOR_ANOTHER = 234, // no drop: a living connection that another of its owner's has pushed out
 };

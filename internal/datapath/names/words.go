@@ -41,7 +41,7 @@ var reasons = map[uint8]string{
 	168: "Unsupported protocol for NAT masquerade", 175: "First logical datagram fragment not found",
 	176: "Forbidden ICMPv6 message", 181: "Policy denied by denylist", 196: "TTL exceeded",
 	230: "No proxy listens", 231: "Source port reserved for the proxy", 232: "Proxy traffic that was not judged",
-	233: "Proxy traffic from a port that is not reserved",
+	233: "Proxy traffic from a port that is not reserved", 234: "Closed for another connection",
 }
 
 // Reason is the name of a reason for dropping packets.
