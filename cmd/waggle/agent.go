@@ -84,7 +84,7 @@ configuration. Pods of the node lose their network. Refuses while an agent runs.
 With --node-name also removes from the API server what the node's agent has written:
 its pods' CiliumEndpoints and its Node's annotations.
 
-Sysctls keep their values: nobody knows what they were before.`,
+Sysctls get back the values that they had before the node's first agent.`,
 		Example: "  waggle cleanup\n  waggle cleanup --node-name n1 --kubeconfig /etc/kubernetes/admin.conf",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

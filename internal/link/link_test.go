@@ -229,7 +229,7 @@ func TestPrepareAgainAndRemove(t *testing.T) {
 		t.Errorf("a range that is no longer wanted stays: %s", text)
 	}
 	for range 2 {
-		if err := Remove(g.hosts[0]); err != nil {
+		if err := Remove(g.hosts[0], ""); err != nil {
 			t.Fatal(err)
 		}
 	}

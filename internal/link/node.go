@@ -61,6 +61,10 @@ type Options struct {
 	PodCIDRs []netip.Prefix
 	// Ingress are the addresses that Envoy connects from for the outside.
 	Ingress []netip.Addr
+	// Former is a file that remembers the node's sysctls as they were before
+	// Prepare, for Remove; it must not outlive the machine's restart. Empty:
+	// nobody remembers.
+	Former string
 	// Namespace is the node's network namespace; nil: the process's.
 	Namespace *os.File
 	Log       *slog.Logger
@@ -131,13 +135,16 @@ func (n *Node) Prepare() error {
 }
 
 func (n *Node) applySettings() error {
-	return within(n.options.Namespace, func() error { return apply(nodeSettings(n.uplink.Name, n.families)) })
+	return within(n.options.Namespace, func() error {
+		settings := nodeSettings(n.uplink.Name, n.families)
+		return errors.Join(rememberFormer(n.options.Former, settings), apply(settings))
+	})
 }
 
 // Remove takes away every trace of a Node in a namespace, nil for the
-// process's, but the sysctls, whose former values nobody knows. Pods lose their
-// network.
-func Remove(namespace *os.File) error {
+// process's, and gives its sysctls the values that the file former remembers.
+// Pods lose their network.
+func Remove(namespace *os.File, former string) error {
 	handle, err := openHandle(namespace)
 	if err != nil {
 		return err
@@ -155,6 +162,7 @@ func Remove(namespace *os.File) error {
 			errs = append(errs, n.removeRoutes(f, protocol))
 		}
 	}
+	errs = append(errs, within(namespace, func() error { return restoreFormer(former) }))
 	return errors.Join(errs...)
 }
 

@@ -37,7 +37,7 @@ func Cleanup(o Options) error {
 		}
 		defer held.Close()
 	}
-	err := errors.Join(o.CNI.Uninstall(), link.Remove(nil), datapath.Cleanup(o.BPFFS), empty(o.StateDir))
+	err := errors.Join(o.CNI.Uninstall(), link.Remove(nil, o.sysctls()), datapath.Cleanup(o.BPFFS), empty(o.StateDir))
 	if o.Node != "" {
 		err = errors.Join(err, o.forget())
 	}

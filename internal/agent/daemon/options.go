@@ -41,4 +41,5 @@ func EnvoyDir(stateDir string) string { return filepath.Join(stateDir, "envoy") 
 func (o Options) envoyDir() string  { return EnvoyDir(o.StateDir) }
 func (o Options) cniSocket() string { return filepath.Join(o.StateDir, "cni", "cni.sock") }
 func (o Options) cniState() string  { return filepath.Join(o.StateDir, "endpoints") }
+func (o Options) sysctls() string   { return filepath.Join(o.StateDir, "sysctls") }
 func (o Options) lock() string      { return filepath.Join(o.StateDir, "agent.lock") }

@@ -71,7 +71,8 @@ func (a *node) open() (err error) {
 	}
 	addresses := a.place.Addresses
 	a.link, err = link.Open(link.Options{
-		Addresses: addresses, Uplink: a.options.Uplink, Routers: a.pool.Routers(), PodCIDRs: a.place.PodCIDRs, Ingress: a.pool.Ingress(), Log: a.log,
+		Addresses: addresses, Uplink: a.options.Uplink, Routers: a.pool.Routers(), PodCIDRs: a.place.PodCIDRs, Ingress: a.pool.Ingress(),
+		Former: a.options.sysctls(), Log: a.log,
 	})
 	if err != nil {
 		return err
@@ -128,6 +129,8 @@ func (a *node) pipeline() error {
 		}
 	}
 	ingress4, ingress6 := a.ingress()
+	kept := keptFiles{filepath.Join(a.options.StateDir, "configs")}
+	a.configs.Remembered = kept.read(a.log)
 	configs := agent.NewEnvoyConfigs(&a.tables, a.configs, a.options.Node)
 	graph := agent.NewProxy(&a.tables, configs.Inputs(&a.tables, render.Node{
 		Ingress4: ingress4, Ingress6: ingress6, FirstPort: model.ReservedPorts.First, LastPort: model.ReservedPorts.Last,
@@ -157,6 +160,7 @@ func (a *node) pipeline() error {
 	if a.options.L7Proxy {
 		answers := add(a, "EnvoyNode", a.envoys.answers, envoyNodes(a.client, a.sources.envoys, a.self), nil)
 		kube.Keep(a.sources.envoys, a.envoys.answers, answers, model.Name.String)
+		add(a, "kept CiliumEnvoyConfigs", configs.Lasting(&a.tables), kept, nil)
 	}
 	add(a, "warnings", a.graph.Unsupported, warnings{client: a.client}, nil)
 	return nil

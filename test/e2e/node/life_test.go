@@ -29,7 +29,7 @@ func TestPowerCut(t *testing.T) {
 }
 
 // What agents have made on a node, waggle cleanup takes away: nothing is left
-// of it but sysctls, which it says.
+// of it.
 func TestCleanup(t *testing.T) {
 	c := e2e.New(t)
 	nodes := c.Nodes()
