@@ -2,6 +2,7 @@ package redirect
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -75,13 +76,28 @@ func (h hierarchy) byID(id uint64) (path string, closer io.Closer, err error) {
 	return fmt.Sprintf("/proc/self/fd/%d", fd), f, nil
 }
 
-// populated tells whether a process lives in a cgroup or below.
-func (h hierarchy) populated(id uint64) bool {
+// populated tells whether a process lives in a cgroup or below. That it cannot
+// be found out is an error: it may live.
+func (h hierarchy) populated(id uint64) (bool, error) {
 	path, closer, err := h.byID(id)
+	if isGone(err) {
+		return false, nil
+	}
 	if err != nil {
-		return false
+		return false, fmt.Errorf("open cgroup %d: %w", id, err)
 	}
 	defer closer.Close()
 	events, err := os.ReadFile(filepath.Join(path, "cgroup.events"))
-	return err == nil && strings.Contains(string(events), "populated 1")
+	if isGone(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("ask who lives in cgroup %d: %w", id, err)
+	}
+	return strings.Contains(string(events), "populated 1"), nil
+}
+
+// isGone tells whether an error says that there is no such cgroup any more.
+func isGone(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESTALE) || errors.Is(err, unix.ENODEV)
 }

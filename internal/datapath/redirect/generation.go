@@ -94,7 +94,11 @@ func (p *Proxy) Generations() ([]Generation, error) {
 func (p *Proxy) forget() error {
 	var kept []Generation
 	for _, g := range p.generations {
-		if p.cgroups.populated(g.Cgroup) {
+		lives, err := p.cgroups.populated(g.Cgroup)
+		if err != nil {
+			return err // an Envoy that lives would lose its programs
+		}
+		if lives {
 			kept = append(kept, g)
 			continue
 		}
@@ -194,8 +198,11 @@ func (p *Proxy) takeOver() error {
 	}
 	for _, g := range p.generations {
 		path, closer, err := p.cgroups.byID(g.Cgroup)
+		if isGone(err) {
+			continue // just now
+		}
 		if err != nil {
-			continue // it went just now
+			return fmt.Errorf("open the cgroup of the Envoy at base %d: %w", g.Base, err)
 		}
 		err = p.serve(g, path)
 		closer.Close()
