@@ -19,7 +19,7 @@ const module = "github.com/waggle-mesh/waggle/"
 
 // Kinds of packages, see docs/architecture.md §3.
 var (
-	stages = []string{"gateway", "ingress", "envoyconfig", "render", "service", "identity", "policy", "ipam"}
+	stages = []string{"gateway", "ingress", "envoyconfig", "render", "service", "identity", "policy", "ipam", "announcement"}
 	edges  = []string{"kube", "manifest", "xds", "envoy", "datapath", "cni", "link"}
 	graphs = []string{"operator", "agent", "standalone"}
 )
