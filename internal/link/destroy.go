@@ -125,12 +125,21 @@ func inodeOf(netns *os.File) (uint64, error) {
 	return stat.Ino, nil
 }
 
+// canDestroy tells what the kernel lacks to end sockets: without that, what is
+// not allowed any more would go on through Envoy, and UDP sockets would stay
+// with backends that have left.
+func canDestroy() error {
+	_, err := destroy(unix.AF_INET, unix.IPPROTO_TCP, &netlink.Socket{}) // which nobody has
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return fmt.Errorf("the kernel cannot end sockets (CONFIG_INET_DIAG_DESTROY): %w", err)
+	}
+	return nil // what else may be wrong shows when it is used
+}
+
 // destroy sends SOCK_DESTROY, see sock_diag(7), and gives the number of sockets
 // that it ended. One that ends by itself meanwhile is no error.
 func destroy(family, protocol uint8, s *netlink.Socket) (int, error) {
-	request := nl.NewNetlinkRequest(nl.SOCK_DESTROY, unix.NLM_F_ACK)
-	request.AddData(diagRequest{family: family, protocol: protocol, id: s.ID})
-	_, err := request.Execute(unix.NETLINK_INET_DIAG, 0)
+	err := sendDestroy(diagRequest{family: family, protocol: protocol, id: s.ID})
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESTALE) {
 		return 0, nil
 	}
@@ -139,6 +148,14 @@ func destroy(family, protocol uint8, s *netlink.Socket) (int, error) {
 		return 0, fmt.Errorf("destroy the connection %s to %s: %w", local, remote, err)
 	}
 	return 1, nil
+}
+
+// sendDestroy asks the kernel, which a test may be in the place of.
+var sendDestroy = func(r diagRequest) error {
+	request := nl.NewNetlinkRequest(nl.SOCK_DESTROY, unix.NLM_F_ACK)
+	request.AddData(r)
+	_, err := request.Execute(unix.NETLINK_INET_DIAG, 0)
+	return err
 }
 
 // diagRequest is struct inet_diag_req_v2 for one socket, by its addresses and

@@ -81,7 +81,8 @@ type Node struct {
 	routesMade map[string]model.NodeRoute // by key
 }
 
-// Open finds the node's devices and changes nothing.
+// Open finds the node's devices, and whether the kernel can end connections, and
+// changes nothing.
 func Open(o Options) (*Node, error) {
 	n := &Node{options: o, routesMade: map[string]model.NodeRoute{}}
 	for _, r := range o.Routers {
@@ -92,7 +93,10 @@ func Open(o Options) (*Node, error) {
 	if len(n.families) != len(o.Routers) || len(o.Routers) == 0 {
 		return nil, fmt.Errorf("pods' routers %v: want one of each family", o.Routers)
 	}
-	var err error
+	err := within(o.Namespace, canDestroy)
+	if err != nil {
+		return nil, err
+	}
 	if n.handle, err = openHandle(o.Namespace); err != nil {
 		return nil, err
 	}
