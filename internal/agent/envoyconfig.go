@@ -2,18 +2,16 @@ package agent
 
 import (
 	"maps"
-	"net/netip"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
+	"github.com/waggle-mesh/waggle/internal/configworld"
 	"github.com/waggle-mesh/waggle/internal/envoyconfig"
 	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/gateway"
-	"github.com/waggle-mesh/waggle/internal/gateway/field"
 	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/render"
 )
@@ -26,6 +24,9 @@ type EnvoyInputs struct {
 	Secrets     *flow.Table[model.Object[*corev1.Secret]]    // the copies that listeners present
 	Answers     *flow.Table[model.Object[*waggle.EnvoyNode]] // this node's own
 	Grants      *flow.Table[model.Object[*gatewayv1.ReferenceGrant]]
+	// Remembered are the versions that an earlier agent kept, by key. One is
+	// kept again where the newest version of the same object is not valid.
+	Remembered map[string]KeptConfig
 	// GeneratedOnly leaves out all that the operator has not made.
 	GeneratedOnly bool
 	// AllowUnsafe lets clusterwide objects do anything.
@@ -46,17 +47,20 @@ func NewEnvoyInputs(g *flow.Graph, node NodeInputs) EnvoyInputs {
 
 // EnvoyConfigs makes of objects what the pipeline to Envoy reads:
 //
-//	objects ─▶ Parsed ─▶ Served ─┬─▶ offers, fragments, hosts, assignments
-//	                             └─▶ claims ─▶ redirects
+//	objects ─▶ judged ─▶ Kept ─▶ Served ─┬─▶ offers, fragments, hosts, assignments
+//	                                     └─▶ claims ─▶ redirects
 //
-// Of an object that is not valid any more, Served keeps what it last asked for
-// when it was; of one that may not reach what it reaches for, nothing.
+// Of each object Kept has the newest version that was valid, which is judged
+// anew whenever the world changes: what it may not reach any more it loses,
+// whatever its newest version looks like.
 type EnvoyConfigs struct {
-	Parsed *flow.Table[Config]
+	Kept   *flow.Table[KeptConfig]
 	Served *flow.Table[Config]
 
 	in      EnvoyInputs
-	changed []flow.Change[Config] // of Parsed, since the last Settle
+	world   *configworld.World
+	labels  *flow.Table[nodeLabels]
+	changed []flow.Change[judged] // since the last Settle
 }
 
 // Config is what an object asks for on this node.
@@ -71,76 +75,92 @@ type Config struct {
 // Key is the object's.
 func (c Config) Key() string { return c.Object.Key() }
 
+// KeptConfig is a version of an object.
+type KeptConfig struct {
+	envoyconfig.Object
+	Version string // of Kubernetes
+}
+
+// Key is the object's.
+func (k KeptConfig) Key() string { return k.Ref.Key() }
+
+func (k KeptConfig) equal(other KeptConfig) bool { return k.Version == other.Version }
+
+// judged is the newest version of an object, and what it asks for.
+type judged struct {
+	Config
+	of KeptConfig
+}
+
+func (j judged) equal(other judged) bool {
+	return j.of.Version == other.of.Version && same(j.Config, other.Config)
+}
+
 // NewEnvoyConfigs adds what reads the objects to g; self is the node's name.
 func NewEnvoyConfigs(g *flow.Graph, in EnvoyInputs, self string) *EnvoyConfigs {
-	e := &EnvoyConfigs{in: in}
-	labels := flow.Derive(g, "the node's labels", in.Nodes, nodeLabels.equal,
+	e := &EnvoyConfigs{in: in, world: configworld.New(in.Services, in.Grants, in.AllowUnsafe)}
+	e.labels = flow.Derive(g, "the node's labels", in.Nodes, nodeLabels.equal,
 		func(_ *flow.Reader, n model.Object[*corev1.Node]) []nodeLabels {
 			if n.Name.Name != self {
 				return nil
 			}
 			return []nodeLabels{{n.Value.Labels}}
 		})
-	world := e.world()
-	parse := func(r *flow.Reader, o envoyconfig.Object) []Config {
-		if node, ok := flow.Get(r, labels, selfKey); !ok || !o.Selects(node.labels) || in.GeneratedOnly && !o.Generated() {
-			return nil
-		}
-		parsed := envoyconfig.Parse(o, world(r))
-		c := Config{Parsed: parsed, Generation: o.Meta.Generation, Generated: o.Generated(), Part: o.Part()}
-		if c.Part {
-			c.Whole = model.Ref{Kind: o.Ref.Kind, Name: model.Name{Namespace: o.Ref.Namespace, Name: o.Meta.Labels[ciliumv2.LabelPartOf]}}
-		}
-		return []Config{c}
-	}
-	e.Parsed = flow.Union(g, "configs", same[Config],
-		flow.Derive(g, "namespaced configs", in.Configs, same[Config],
-			func(r *flow.Reader, c model.Object[*ciliumv2.CiliumEnvoyConfig]) []Config {
-				return parse(r, envoyconfig.Of(c.Value))
+	newest := flow.Union(g, "configs", judged.equal,
+		flow.Derive(g, "namespaced configs", in.Configs, judged.equal,
+			func(r *flow.Reader, c model.Object[*ciliumv2.CiliumEnvoyConfig]) []judged {
+				return e.judge(r, KeptConfig{envoyconfig.Of(c.Value), c.Version})
 			}),
-		flow.Derive(g, "clusterwide configs", in.Clusterwide, same[Config],
-			func(r *flow.Reader, c model.Object[*ciliumv2.CiliumClusterwideEnvoyConfig]) []Config {
-				return parse(r, envoyconfig.OfClusterwide(c.Value))
+		flow.Derive(g, "clusterwide configs", in.Clusterwide, judged.equal,
+			func(r *flow.Reader, c model.Object[*ciliumv2.CiliumClusterwideEnvoyConfig]) []judged {
+				return e.judge(r, KeptConfig{envoyconfig.OfClusterwide(c.Value), c.Version})
 			}))
-	e.Served = flow.NewTable(g, "served configs", same[Config])
-	e.Parsed.OnChange(func(changes []flow.Change[Config]) { e.changed = append(e.changed, changes...) })
+	newest.OnChange(func(changes []flow.Change[judged]) { e.changed = append(e.changed, changes...) })
+	e.Kept = flow.NewTable(g, "kept configs", KeptConfig.equal)
+	e.Served = flow.Derive(g, "served configs", e.Kept, same[Config], func(r *flow.Reader, k KeptConfig) (out []Config) {
+		all := e.judgedBefore(r, newest, k)
+		if all == nil {
+			all = e.judge(r, k)
+		}
+		for _, j := range all {
+			if len(j.Problems) == 0 {
+				out = append(out, j.Config)
+			}
+		}
+		return out
+	})
 	return e
 }
 
-// world is what objects are judged by.
-func (e *EnvoyConfigs) world() func(*flow.Reader) envoyconfig.World {
-	grants := flow.NewIndex(e.in.Grants, func(grant model.Object[*gatewayv1.ReferenceGrant]) []string { return []string{grant.Name.Namespace} })
-	owned := flow.NewIndex(e.in.Services, func(s model.Object[*corev1.Service]) []string { return envoyconfig.AddressKeys(s.Value) })
-	return func(r *flow.Reader) envoyconfig.World {
-		return envoyconfig.World{
-			Service: func(name model.Name) *corev1.Service {
-				s, _ := flow.Get(r, e.in.Services, name.String())
-				return s.Value
-			},
-			Granted: func(from string, to model.Name) bool {
-				referrer := field.Referrer{Group: ciliumv2.GroupVersion.Group, Kind: envoyconfig.Namespaced, Namespace: from}
-				return field.Permitted(grantReader{r, grants}, referrer, "Service", to)
-			},
-			Owns: func(namespace string, a netip.Addr) bool {
-				return flow.Count(r, owned, envoyconfig.AddressKey(namespace, a)) > 0
-			},
-			AllowUnsafe: e.in.AllowUnsafe,
+// judge reads an object, if it counts on this node.
+func (e *EnvoyConfigs) judge(r *flow.Reader, k KeptConfig) []judged {
+	if node, ok := flow.Get(r, e.labels, selfKey); !ok || !k.Selects(node.labels) || e.in.GeneratedOnly && !k.Generated() {
+		return nil
+	}
+	c := Config{Parsed: envoyconfig.Parse(k.Object, e.world.Read(r)), Generation: k.Meta.Generation, Generated: k.Generated(), Part: k.Part()}
+	if c.Part {
+		c.Whole = model.Ref{Kind: k.Ref.Kind, Name: model.Name{Namespace: k.Ref.Namespace, Name: k.Meta.Labels[ciliumv2.LabelPartOf]}}
+	}
+	return []judged{{c, k}}
+}
+
+// Lasting adds the table of what is to be remembered when this agent ends: what
+// users have written.
+func (e *EnvoyConfigs) Lasting(g *flow.Graph) *flow.Table[KeptConfig] {
+	return flow.Derive(g, "lasting configs", e.Kept, KeptConfig.equal, func(_ *flow.Reader, k KeptConfig) []KeptConfig {
+		if k.Generated() {
+			return nil // always valid
 		}
-	}
+		return []KeptConfig{k}
+	})
 }
 
-// grantReader reads ReferenceGrants, with every read on record.
-type grantReader struct {
-	r      *flow.Reader
-	grants *flow.Index[model.Object[*gatewayv1.ReferenceGrant]]
-}
-
-// Grants are those of a namespace.
-func (g grantReader) Grants(namespace string) (out []*gatewayv1.ReferenceGrant) {
-	for _, grant := range flow.Select(g.r, g.grants, namespace) {
-		out = append(out, grant.Value)
+// judgedBefore spares judging the newest version of an object twice.
+func (e *EnvoyConfigs) judgedBefore(r *flow.Reader, newest *flow.Table[judged], k KeptConfig) []judged {
+	if j, ok := flow.Get(r, newest, k.Key()); ok && j.of.Version == k.Version {
+		return []judged{j}
 	}
-	return out
+	return nil
 }
 
 const selfKey = "self"
@@ -157,26 +177,22 @@ func (a nodeLabels) equal(b nodeLabels) bool { return maps.Equal(a.labels, b.lab
 // again before anything is published.
 func (e *EnvoyConfigs) Settle() (again bool) {
 	for _, c := range e.changed {
+		_, kept := e.Kept.Get(c.Key)
+		remembered, ok := e.in.Remembered[c.Key]
 		switch {
-		case !c.HasNew, revoked(c.New):
-			e.Served.Delete(c.Key)
-			again = true
+		case !c.HasNew:
+			e.Kept.Delete(c.Key)
 		case len(c.New.Problems) == 0:
-			e.Served.Set(c.New)
-			again = true
+			e.Kept.Set(c.New.of)
+		case !kept && ok && remembered.Meta.UID == c.New.of.Meta.UID:
+			e.Kept.Set(remembered)
+		default:
+			continue
 		}
+		again = true
 	}
 	e.changed = nil
 	return again
-}
-
-// revoked tells of an object that may not do what it asks for. That may have
-// been taken from it, by a ReferenceGrant that went or an address that is
-// another's now, and what it last asked for would go on with it.
-func revoked(c Config) bool {
-	return slices.ContainsFunc(c.Problems, func(p envoyconfig.Problem) bool {
-		return p.Reason == envoyconfig.ReasonRefused || p.Reason == envoyconfig.ReasonRefNotPermitted
-	})
 }
 
 // Inputs adds what makes resources of the objects to g.

@@ -103,6 +103,45 @@ func TestServedConfigs(t *testing.T) {
 	}
 }
 
+// TestRememberedConfigs: an agent that begins serves what an earlier one kept
+// of an object that is not valid, if it is the same object and may still reach
+// what it reaches for.
+func TestRememberedConfigs(t *testing.T) {
+	earlier := newConfigGround(t)
+	earlier.node(nil)
+	earlier.grant()
+	earlier.config(1, othersService, nil)
+	earlier.commit()
+	for _, c := range []struct {
+		what string
+		do   func(g *configGround)
+		want int64
+	}{
+		{"as it was", func(g *configGround) { g.config(1, othersService, nil) }, 1},
+		{"not valid", func(g *configGround) { g.config(2, badRoutes, nil) }, 1},
+		{"mended", func(g *configGround) { g.config(2, goodRoutes, nil) }, 2},
+		{"gone", func(*configGround) {}, 0},
+		{"another of that name", func(g *configGround) {
+			g.put("ns", "c", ciliumv2.CiliumEnvoyConfig{ObjectMeta: metav1.ObjectMeta{UID: "other"}, Spec: ciliumv2.CiliumEnvoyConfigSpec{
+				Resources: []ciliumv2.EnvoyResource{{JSON: []byte(badRoutes)}}}})
+		}, 0},
+		{"not valid and not permitted", func(g *configGround) { g.config(2, badRoutes, nil); g.in.Grants.Delete("other/g") }, 0},
+	} {
+		g := newConfigGround(t)
+		g.configs.in.Remembered = map[string]KeptConfig{}
+		for _, k := range earlier.configs.Kept.All() {
+			g.configs.in.Remembered[k.Key()] = k
+		}
+		g.version = 100
+		g.node(nil)
+		g.grant()
+		c.do(g)
+		if got := g.served(); got != c.want {
+			t.Errorf("%s: generation %d is served, want %d", c.what, got, c.want)
+		}
+	}
+}
+
 // grant lets ns name the Service "shared" of namespace other.
 func (g *configGround) grant() {
 	g.version++
@@ -135,7 +174,8 @@ const (
 )
 
 // TestRevokedConfigs: an object that may not reach any more what it reaches for
-// is not served, and is again when it may.
+// is not served, and is again when it may; also where a newer version of it is
+// not valid.
 func TestRevokedConfigs(t *testing.T) {
 	g := newConfigGround(t)
 	g.node(nil)
@@ -150,7 +190,14 @@ func TestRevokedConfigs(t *testing.T) {
 		{func() { g.in.Services.Delete("ns/web") }, 0},
 		{func() { g.service("again", "10.96.0.7") }, 2},
 		{func() { g.config(3, badRoutes, nil) }, 2},
-		{func() { g.config(4, someFile, nil) }, 0},
+		{func() { g.config(4, someFile, nil) }, 2},
+		{func() { g.in.Services.Delete("ns/again") }, 0}, // though that is not what the newest asks for
+		{func() { g.service("web", "10.96.0.7") }, 2},
+		{func() { g.config(5, badRoutes, nil); g.in.Services.Delete("ns/web") }, 0},
+		{func() { g.config(6, othersService, nil) }, 6},
+		{func() { g.config(7, someFile, nil) }, 6},
+		{func() { g.in.Grants.Delete("other/g") }, 0},
+		{func() { g.grant() }, 6},
 	} {
 		step.do()
 		if got := g.served(); got != step.want {

@@ -1,16 +1,14 @@
 package operator
 
 import (
-	"net/netip"
-
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/internal/configworld"
 	"github.com/waggle-mesh/waggle/internal/envoyconfig"
 	"github.com/waggle-mesh/waggle/internal/flow"
-	"github.com/waggle-mesh/waggle/internal/gateway/field"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -42,9 +40,7 @@ type EnvoyConfigs struct {
 	// either kind, but for generated ones.
 	Statuses, ClusterwideStatuses *flow.Table[EnvoyConfigStatus]
 
-	in     EnvoyConfigInputs
-	grants *flow.Index[model.Object[*gatewayv1.ReferenceGrant]]
-	owned  *flow.Index[model.Object[*corev1.Service]] // by address
+	in EnvoyConfigInputs
 }
 
 // EnvoyConfigStatus is what is said of one object: Accepted, ResolvedRefs and
@@ -85,17 +81,12 @@ func NewEnvoyConfigs(g *flow.Graph, in EnvoyConfigInputs) *EnvoyConfigs {
 
 func newEnvoyConfigs(g *flow.Graph, in EnvoyConfigInputs, v *voices) *EnvoyConfigs {
 	e := &EnvoyConfigs{in: in}
-	e.grants = flow.NewIndex(in.Grants, func(grant model.Object[*gatewayv1.ReferenceGrant]) []string {
-		return []string{grant.Name.Namespace}
-	})
-	e.owned = flow.NewIndex(in.Services, func(s model.Object[*corev1.Service]) []string {
-		return envoyconfig.AddressKeys(s.Value)
-	})
+	world := configworld.New(in.Services, in.Grants, in.AllowUnsafe)
 	judge := func(r *flow.Reader, o envoyconfig.Object) []judged {
 		if o.Generated() {
 			return nil
 		}
-		return []judged{{envoyconfig.Parse(o, e.world(r)), o.Meta.Generation, o.Spec.NodeSelector}}
+		return []judged{{envoyconfig.Parse(o, world.Read(r)), o.Meta.Generation, o.Spec.NodeSelector}}
 	}
 	namespaced := flow.Derive(g, "judged objects", in.Configs, flow.DeepEqual[judged],
 		func(r *flow.Reader, c model.Object[*ciliumv2.CiliumEnvoyConfig]) []judged {
@@ -124,37 +115,6 @@ func newEnvoyConfigs(g *flow.Graph, in EnvoyConfigInputs, v *voices) *EnvoyConfi
 	e.Statuses = flow.Derive(g, "envoy config statuses", namespaced, flow.DeepEqual[EnvoyConfigStatus], status)
 	e.ClusterwideStatuses = flow.Derive(g, "clusterwide envoy config statuses", clusterwide, flow.DeepEqual[EnvoyConfigStatus], status)
 	return e
-}
-
-// world is what objects are judged by.
-func (e *EnvoyConfigs) world(r *flow.Reader) envoyconfig.World {
-	return envoyconfig.World{
-		Service: func(name model.Name) *corev1.Service {
-			s, _ := flow.Get(r, e.in.Services, name.String())
-			return s.Value
-		},
-		Granted: func(from string, to model.Name) bool {
-			return field.Permitted(grantReader{r, e.grants}, field.Referrer{
-				Group: ciliumv2.GroupVersion.Group, Kind: envoyconfig.Namespaced, Namespace: from}, "Service", to)
-		},
-		Owns: func(namespace string, a netip.Addr) bool {
-			return flow.Count(r, e.owned, envoyconfig.AddressKey(namespace, a)) > 0
-		},
-		AllowUnsafe: e.in.AllowUnsafe,
-	}
-}
-
-// grantReader reads ReferenceGrants, with every read on record.
-type grantReader struct {
-	r      *flow.Reader
-	grants *flow.Index[model.Object[*gatewayv1.ReferenceGrant]]
-}
-
-func (g grantReader) Grants(namespace string) (out []*gatewayv1.ReferenceGrant) {
-	for _, grant := range flow.Select(g.r, g.grants, namespace) {
-		out = append(out, grant.Value)
-	}
-	return out
 }
 
 // conflicts finds who could not have what, by object.

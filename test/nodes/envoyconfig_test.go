@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -97,7 +98,8 @@ func servers(t *testing.T, client *Pod, url string, number int) map[string]int {
 }
 
 // TestCanary: shares are as written, an edit moves them, a broken edit changes
-// nothing, and all that under load without a failed request.
+// nothing, nor does an agent that begins after it, and all that under load
+// without a failed request.
 func TestCanary(t *testing.T) {
 	n, client := configLab(t)
 	if got := servers(t, client, url(web4, "/"), 100); got["v1"] < 20 || got["v2"] < 20 {
@@ -118,6 +120,13 @@ func TestCanary(t *testing.T) {
 	time.Sleep(500 * time.Millisecond)
 	if got := servers(t, client, url(web4, "/"), 50); got["v2"] != 50 {
 		t.Errorf("after a broken edit: %v of 50", got)
+	}
+	n.stopAgent(syscall.SIGKILL)
+	n.startAgent()
+	n.eventually("Envoy is connected again", func() bool { return len(n.status().Envoys) == 1 })
+	time.Sleep(500 * time.Millisecond)
+	if got := servers(t, client, url(web4, "/"), 50); got["v2"] != 50 {
+		t.Errorf("after a broken edit, by another agent: %v of 50", got)
 	}
 	n.quietly(load, path)
 	n.eventually("both backends answer again", func() bool {
