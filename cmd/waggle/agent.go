@@ -75,6 +75,7 @@ func apiServerFlags(f *pflag.FlagSet, o *kube.Options) {
 func cleanupCommand() *cobra.Command {
 	o := daemon.Options{Version: version}
 	var level string
+	var stay bool
 	c := &cobra.Command{
 		Use:   "cleanup",
 		Short: "Remove every trace of an agent from this node",
@@ -93,7 +94,12 @@ Sysctls get back the values that they had before the node's first agent.`,
 				return err
 			}
 			o.Log, o.Kube.UserAgent = log, "cilium-agent/"+version
-			return daemon.Cleanup(o)
+			if err := daemon.Cleanup(o); err != nil || !stay {
+				return err
+			}
+			ctx, _ := interrupts(c.Context())
+			<-ctx.Done()
+			return nil
 		},
 	}
 	f := c.Flags()
@@ -103,6 +109,7 @@ Sysctls get back the values that they had before the node's first agent.`,
 	f.StringVar(&o.CNI.BinDir, "cni-bin-dir", "/opt/cni/bin", "`directory` of the container runtime's CNI plugins")
 	f.StringVar(&o.CNI.ConfDir, "cni-conf-dir", "/etc/cni/net.d", "`directory` of its CNI configuration")
 	f.StringVar(&o.BPFFS, "bpf-root", "", "where a bpf file system is `mounted` (default: as /proc/mounts says)")
+	f.BoolVar(&stay, "stay", false, "when all is removed, stay until told to stop: for pods of a DaemonSet")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return c
 }

@@ -20,7 +20,7 @@ import (
 
 // installCommands change what is installed in a cluster.
 func installCommands() []*cobra.Command {
-	return []*cobra.Command{installCommand(), upgradeCommand()}
+	return []*cobra.Command{installCommand(), upgradeCommand(), uninstallCommand()}
 }
 
 // installFlags are those of install, upgrade and uninstall.

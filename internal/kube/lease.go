@@ -14,9 +14,6 @@ import (
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
-var leases = Kind[*coordinationv1.Lease]{name: "Lease", group: coordinationv1.SchemeGroupVersion, resource: "leases",
-	new: func() *coordinationv1.Lease { return new(coordinationv1.Lease) }}
-
 // Election makes one of several processes the leader, by a Lease, in the way
 // of client-go and all of Kubernetes: who holds the Lease renews it, and who
 // sees it not renewed for its duration takes it. Clocks need not agree; each
@@ -109,7 +106,7 @@ func (h *hold) keep(ctx context.Context, done <-chan error, stop func(error)) er
 
 // take takes or renews the Lease, if nobody else holds it.
 func (h *hold) take(ctx context.Context) bool {
-	have, err := Get(ctx, h.client, leases, h.Lease)
+	have, err := Get(ctx, h.client, Leases, h.Lease)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		h.Log.Debug("read the Lease", "error", err)
 		return false
@@ -122,22 +119,12 @@ func (h *hold) take(ctx context.Context) bool {
 			return false
 		}
 	}
-	want, now := have.DeepCopy(), metav1.NewMicroTime(time.Now())
-	seconds := int32(max(1, h.Duration/time.Second))
-	transitions := valueOf(have.Spec.LeaseTransitions)
-	if valueOf(have.Spec.HolderIdentity) != h.Identity {
-		want.Spec.AcquireTime = &now
-		if have.ResourceVersion != "" {
-			transitions++
-		}
-	}
-	want.Spec.HolderIdentity, want.Spec.LeaseDurationSeconds = &h.Identity, &seconds
-	want.Spec.RenewTime, want.Spec.LeaseTransitions = &now, &transitions
+	want := claimed(have, h.Identity, h.Duration)
 	write := Update[*coordinationv1.Lease]
 	if have.ResourceVersion == "" {
 		write = Create[*coordinationv1.Lease]
 	}
-	made, err := write(ctx, h.client, leases, want)
+	made, err := write(ctx, h.client, Leases, want)
 	if err != nil {
 		h.Log.Debug("write the Lease", "error", err)
 		return false
@@ -170,7 +157,7 @@ func (h *hold) giveUp(ctx context.Context) {
 	defer cancel()
 	free := h.seen.DeepCopy()
 	free.Spec.HolderIdentity = new(string)
-	if _, err := Update(limited, h.client, leases, free); err != nil {
+	if _, err := Update(limited, h.client, Leases, free); err != nil {
 		h.Log.Warn("give up leading; the next leader has to wait", "error", err)
 	}
 }

@@ -106,6 +106,22 @@ func Delete[T Object](ctx context.Context, c *Client, k Kind[T], name model.Name
 	return err
 }
 
+// DeleteAll deletes those of all objects of a kind that are ours; none where the
+// API server does not have the kind.
+func DeleteAll[T Object](ctx context.Context, c *Client, k Kind[T], ours func(T) bool) error {
+	all, err := List(ctx, c, k, "", metav1.ListOptions{})
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	errs := []error{err}
+	for _, o := range all {
+		if ours(o) {
+			errs = append(errs, Delete(ctx, c, k, nameOf(o), o.GetUID()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Annotate sets annotations of an object, and removes those without a value.
 // Others and the rest of the object are left as they are.
 func Annotate[T Object](ctx context.Context, c *Client, k Kind[T], name model.Name, annotations map[string]*string) error {

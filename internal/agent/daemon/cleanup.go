@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
-	"github.com/waggle-mesh/waggle/internal/agent"
 	"github.com/waggle-mesh/waggle/internal/datapath"
 	"github.com/waggle-mesh/waggle/internal/kube"
 	"github.com/waggle-mesh/waggle/internal/link"
@@ -65,48 +63,10 @@ func (o Options) forget() error {
 	if err != nil {
 		return err
 	}
-	all, err := endpointsOnce(ctx, client, o.Log)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, e := range all {
-		if isOf(self, e) {
-			errs = append(errs, kube.Delete(ctx, client, kube.Endpoints, model.Name{Namespace: e.Namespace, Name: e.Name}, e.UID))
-		}
-	}
-	if annotated := agent.Annotated(self); len(annotated) > 0 {
-		errs = append(errs, kube.Annotate(ctx, client, kube.Nodes, name, annotated))
-	}
-	return errors.Join(errs...)
+	return errors.Join(
+		kube.DeleteAll(ctx, client, kube.Endpoints, func(e *ciliumv2.CiliumEndpoint) bool { return isOf(self, e) }),
+		forgetNode(ctx, client, self))
 }
-
-// endpointsOnce are all CiliumEndpoints; none where there is no such kind.
-func endpointsOnce(ctx context.Context, client *kube.Client, log *slog.Logger) ([]*ciliumv2.CiliumEndpoint, error) {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	feeds := kube.NewFeeds(client, log)
-	source := kube.Feed(feeds, kube.Endpoints, kube.Table[*ciliumv2.CiliumEndpoint](nobody{}), kube.Selection{})
-	go feeds.Run(ctx)
-	for !feeds.Synced() {
-		select {
-		case <-feeds.Wake():
-			feeds.Apply()
-		case <-ctx.Done():
-			return nil, fmt.Errorf("read CiliumEndpoints: %w: %s", ctx.Err(), feeds.Kinds()[0].Error)
-		}
-	}
-	return source.All(), nil
-}
-
-// nobody is a table that nobody reads.
-type nobody struct{}
-
-// Set does nothing.
-func (nobody) Set(model.Object[*ciliumv2.CiliumEndpoint]) {}
-
-// Delete does nothing.
-func (nobody) Delete(string) {}
 
 // empty removes what is in a directory, and the directory unless something is
 // mounted there.

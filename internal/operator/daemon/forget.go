@@ -1,0 +1,23 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+
+	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/internal/kube"
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// Forget deletes what operators have made, when none runs any more: objects of
+// Gateways, identities, the Lease in namespace. Copies of Secrets end with their
+// namespace; statuses of users' objects stay as they are.
+func Forget(ctx context.Context, c *kube.Client, namespace string) error {
+	return errors.Join(
+		kube.DeleteAll(ctx, c, kube.OwnServices, ownService),
+		kube.DeleteAll(ctx, c, kube.OwnEndpointSlices, ownSlice),
+		kube.DeleteAll(ctx, c, kube.EnvoyConfigs, ownConfig),
+		kube.DeleteAll(ctx, c, kube.Identities, func(*ciliumv2.CiliumIdentity) bool { return true }),
+		kube.DeleteLease(ctx, c, model.Name{Namespace: namespace, Name: leaseName}),
+	)
+}
