@@ -18,6 +18,6 @@ func Forget(ctx context.Context, c *kube.Client, namespace string) error {
 		kube.DeleteAll(ctx, c, kube.OwnEndpointSlices, ownSlice),
 		kube.DeleteAll(ctx, c, kube.EnvoyConfigs, ownConfig),
 		kube.DeleteAll(ctx, c, kube.Identities, func(*ciliumv2.CiliumIdentity) bool { return true }),
-		kube.DeleteLease(ctx, c, model.Name{Namespace: namespace, Name: leaseName}),
+		kube.Delete(ctx, c, kube.Leases, model.Name{Namespace: namespace, Name: leaseName}, ""),
 	)
 }
