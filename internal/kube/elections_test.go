@@ -26,6 +26,12 @@ type voter struct {
 
 func newVoter(t *testing.T, api *kubetest.Server, name string) *voter {
 	t.Helper()
+	return newPatientVoter(t, api, name, time.Second)
+}
+
+// newPatientVoter is one whose Leases last so long.
+func newPatientVoter(t *testing.T, api *kubetest.Server, name string, duration time.Duration) *voter {
+	t.Helper()
 	client, err := Connect(Options{Kubeconfig: api.Kubeconfig()}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +40,7 @@ func newVoter(t *testing.T, api *kubetest.Server, name string) *voter {
 	feeds := NewFeeds(client, slog.New(slog.DiscardHandler))
 	v.Elections = NewElections(feeds, ElectionOptions{
 		Namespace: "kube-system", Label: "waggle.test/election", Identity: name,
-		Duration: time.Second, Deadline: 400 * time.Millisecond, Retry: 100 * time.Millisecond, Tell: v.tell, Log: slog.New(slog.DiscardHandler),
+		Duration: duration, Deadline: duration / 2, Retry: duration / 8, Tell: v.tell, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	v.stop = func() { stop(); <-v.done }
@@ -102,7 +108,8 @@ const leasesPath = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/"
 // out.
 func TestElections(t *testing.T) {
 	api := kubetest.New(t)
-	a, b := newVoter(t, api, "a"), newVoter(t, api, "b")
+	const duration = 5 * time.Second
+	a, b := newPatientVoter(t, api, "a", duration), newPatientVoter(t, api, "b", duration)
 	const number = 40
 	of := func(i int) string { return fmt.Sprintf("l%d", i) }
 	for _, v := range []*voter{a, b} {
@@ -129,7 +136,7 @@ func TestElections(t *testing.T) {
 		first, second = b, a
 	}
 	first.Leave(lease, false)
-	if took := eventually(t, "the other has it", second.leads(lease)); took > 500*time.Millisecond {
+	if took := eventually(t, "the other has it", second.leads(lease)); took > duration/2 {
 		t.Errorf("what was given up was taken after %s", took)
 	}
 	if told := second.last(lease); !told.Taken {
@@ -175,11 +182,12 @@ func TestElectionsKeep(t *testing.T) {
 // by others at once.
 func TestElectionsResign(t *testing.T) {
 	api := kubetest.New(t)
-	a := newVoter(t, api, "a")
+	const duration = 5 * time.Second
+	a := newPatientVoter(t, api, "a", duration)
 	a.Want("l")
 	a.Begin()
 	eventually(t, "a leads", a.leads("l"))
-	b := newVoter(t, api, "b")
+	b := newPatientVoter(t, api, "b", duration)
 	b.Want("l")
 	b.Begin()
 	a.stop()
@@ -187,7 +195,7 @@ func TestElectionsResign(t *testing.T) {
 	if told := a.last("l"); !told.Held || !told.Until.IsZero() {
 		t.Errorf("a was told %+v: it leads until somebody else does", told)
 	}
-	if took := eventually(t, "b leads", b.leads("l")); took > 500*time.Millisecond {
+	if took := eventually(t, "b leads", b.leads("l")); took > duration/2 {
 		t.Errorf("b leads after %s", took)
 	}
 }
