@@ -36,6 +36,8 @@ type Node struct {
 	services *services
 	policies *policies
 
+	around func(attach func() error) error // nil: attach alone
+
 	mu       sync.Mutex
 	prefixes map[string]nodeIpcacheKey // by row
 	pending  bool                      // programs of another layout are attached until Commit
@@ -206,6 +208,11 @@ func (n *Node) Commit() error {
 	return err
 }
 
+// AroundTurn has f change what must change together with the programs when
+// Commit puts them in the place of those on other maps. f calls attach once,
+// which does that. It is called before Commit.
+func (n *Node) AroundTurn(f func(attach func() error) error) { n.around = f }
+
 // takeTurns puts the programs in the place of those of another layout. What
 // these have written to maps that now have another size is copied before, and
 // what they write until they are gone, after it.
@@ -219,7 +226,11 @@ func (n *Node) takeTurns() error {
 	if err := copyStates(); err != nil {
 		return err
 	}
-	if err := n.attach(); err != nil {
+	turn := func(attach func() error) error { return attach() }
+	if n.around != nil {
+		turn = n.around
+	}
+	if err := turn(n.attach); err != nil {
 		return err
 	}
 	return copyStates()

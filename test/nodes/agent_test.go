@@ -92,7 +92,8 @@ func stopLoads(t *testing.T, loads []*Load) (failed []Failure) {
 }
 
 // TestAgentRestarts: agents come and go under load, told to or killed, and no
-// request fails; Envoy drains no listener.
+// request fails, though at first the API server lets them read little, as one
+// does that has just begun; Envoy drains no listener.
 func TestAgentRestarts(t *testing.T) {
 	n, a, c, _ := agentLab(t)
 	n.apply(webConfig)
@@ -101,7 +102,12 @@ func TestAgentRestarts(t *testing.T) {
 	loads := agentLoads(t, a, c)
 	for _, with := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGKILL} {
 		n.stopAgent(with)
+		n.api.Refuse(forbidden("ciliumenvoyconfigs"))
+		known := time.AfterFunc(time.Second, func() { n.api.Refuse(nil) })
 		n.startAgent()
+		if known.Stop() {
+			t.Error("the agent was ready before it had read everything")
+		}
 		n.eventually("Envoy is connected again", func() bool { return len(n.status().Envoys) == 1 })
 	}
 	r := a.Get(t, url(web4, "/"))
@@ -115,6 +121,26 @@ func TestAgentRestarts(t *testing.T) {
 	// and what is new arrives
 	n.delete("CiliumEnvoyConfig", "web")
 	n.eventually("the backend answers itself", func() bool { return a.Get(t, url(web4, "/")).Echo.Header.Get("X-By") == "" })
+}
+
+// TestAgentResizes: agents with maps of other sizes come under load: connections
+// are in other maps, rows are filled anew, and no request fails.
+func TestAgentResizes(t *testing.T) {
+	n, a, c, _ := agentLab(t)
+	n.apply(webConfig)
+	n.startEnvoy()
+	n.byEnvoy(a)
+	loads := agentLoads(t, a, c)
+	for _, flags := range [][]string{{"--bpf-ct-max", "65536"}, {"--bpf-ct-max", "131072", "--bpf-lb-map-max", "1000"}, {"--bpf-lb-map-max", "2000"}} {
+		n.flags = flags
+		n.stopAgent(syscall.SIGTERM)
+		n.startAgent()
+		n.eventually("Envoy is connected again", func() bool { return len(n.status().Envoys) == 1 })
+	}
+	if failed := stopLoads(t, loads); len(failed) > 0 {
+		t.Errorf("the first failure: %+v", failed[0])
+	}
+	n.byEnvoy(a)
 }
 
 func (n *agentNode) status() *daemon.Status {

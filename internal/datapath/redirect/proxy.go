@@ -87,19 +87,24 @@ func Open(n *datapath.Node, o Options) (*Proxy, error) {
 	if err := p.find(); err != nil {
 		return nil, err
 	}
+	n.AroundTurn(p.turn)
 	return p, p.inherit()
 }
+
+// pickListener is the program that finds the listener of a connection, and the
+// name of its link's pin.
+const pickListener = "pick_listener"
 
 // Start replaces the programs around Envoys that an earlier process has left,
 // and attaches what is missing. It is called after the node's Commit, in the
 // node's network namespace.
 func (p *Proxy) Start() error {
-	c, err := p.load(nil, "pick_listener")
+	c, err := p.load(nil, pickListener)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	err = pin.Attach(filepath.Join(p.node.LinkPins, "pick_listener"), c.Programs["pick_listener"], func(prog *ebpf.Program) (link.Link, error) {
+	err = pin.Attach(filepath.Join(p.node.LinkPins, pickListener), c.Programs[pickListener], func(prog *ebpf.Program) (link.Link, error) {
 		ns, err := os.Open("/proc/thread-self/ns/net")
 		if err != nil {
 			return nil, err
@@ -108,7 +113,7 @@ func (p *Proxy) Start() error {
 		return link.AttachNetNs(int(ns.Fd()), prog)
 	})
 	if err != nil {
-		return fmt.Errorf("attach pick_listener: %w", err)
+		return fmt.Errorf("attach %s: %w", pickListener, err)
 	}
 	if err := p.accelerate(); err != nil {
 		return err
