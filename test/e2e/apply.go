@@ -33,6 +33,21 @@ func (c *Test) Apply(pathOrText string) {
 	})
 }
 
+// Put applies manifests that stay at the test's end: what it has found there and
+// taken away.
+func (c *Test) Put(text string) {
+	c.Helper()
+	if _, err := c.tryIn(text, "apply", "--server-side", "--force-conflicts", "-f", "-"); err != nil {
+		c.Fatal(err)
+	}
+}
+
+// Remember is what Put makes an object (kind/name) from again, without its status.
+func (c *Test) Remember(object string) string {
+	c.Helper()
+	return c.Get(object, `{"{\"apiVersion\":\""}{.apiVersion}{"\",\"kind\":\""}{.kind}{"\",\"metadata\":{\"name\":\""}{.metadata.name}{"\",\"annotations\":"}{.metadata.annotations}{"},\"spec\":"}{.spec}{"}\n"}`)
+}
+
 // Refused applies a manifest that must be refused, and returns the reason.
 func (c *Test) Refused(pathOrText string) string {
 	c.Helper()

@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os/exec"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Load is requests that go on in the background while the test does something.
@@ -42,6 +44,22 @@ func (s *Source) Load(r Request) *Load {
 	return l
 }
 
+// More waits for n requests that begin from now on, and returns those that have
+// ended.
+func (l *Load) More(n int) Responses {
+	l.source.t.Helper()
+	begin := time.Now()
+	var more Responses
+	l.source.t.Eventually(fmt.Sprintf("%d more requests", n), func() error {
+		more = slices.DeleteFunc(l.parse(l.source.t), func(r Response) bool { return r.Start.Before(begin) })
+		if len(more) < n {
+			return fmt.Errorf("%d", len(more))
+		}
+		return nil
+	})
+	return more
+}
+
 // Stop ends the load and returns every request it made.
 func (l *Load) Stop() Responses {
 	l.source.t.Helper()
@@ -52,7 +70,11 @@ func (l *Load) Stop() Responses {
 	return l.parse(l.source.t)
 }
 
-func (l *Load) parse(t testing.TB) Responses { return parse(t, l.out.copy()) }
+// parse reads what has been written so far, but for a line that is not whole.
+func (l *Load) parse(t testing.TB) Responses {
+	text := l.out.copy()
+	return parse(t, text[:bytes.LastIndexByte(text, '\n')+1])
+}
 
 // safeBuffer is written to by the command while the test reads it.
 type safeBuffer struct {

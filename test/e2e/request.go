@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os/exec"
 	"regexp"
@@ -30,6 +31,7 @@ type Request struct {
 	SNI       string        // TLS server name, if not the URL's host
 	Insecure  bool          // trust any certificate
 	HTTP2     bool          // HTTP/2, without TLS from the start
+	GRPC      bool          // a gRPC health check over HTTP/2; whatever the server does not serve is an error
 	KeepAlive bool          // use a connection again
 	Follow    bool          // follow redirects
 	Timeout   time.Duration // of each request; 0: 5 s
@@ -47,7 +49,7 @@ func (r Request) args() []string {
 			a = append(a, f.name, f.value)
 		}
 	}
-	for name, on := range map[string]bool{"-insecure": r.Insecure, "-http2": r.HTTP2, "-keepalive": r.KeepAlive, "-follow": r.Follow} {
+	for name, on := range map[string]bool{"-insecure": r.Insecure, "-http2": r.HTTP2, "-grpc": r.GRPC, "-keepalive": r.KeepAlive, "-follow": r.Follow} {
 		if on {
 			a = append(a, name)
 		}
@@ -114,6 +116,9 @@ func (c *Test) Client(node string, labels ...string) *Source {
 func (c *Test) Pod(name string) *Source {
 	return &Source{c, "pod/" + name, []string{sandbox.kube, "kubectl", "--namespace", c.Namespace, "exec", "-i", name, "--", "/probe"}}
 }
+
+// On is the same place for another test, or a part of one.
+func (s *Source) On(c *Test) *Source { return &Source{c, s.name, s.argv} }
 
 // Name is the place's: the pod's, without "pod/".
 func (s *Source) Name() string { return strings.TrimPrefix(s.name, "pod/") }
@@ -182,9 +187,12 @@ func parse(t testing.TB, lines []byte) (rs Responses) {
 
 var hostname = regexp.MustCompile(`(?m)^\s*Hostname:\s*(\S+)`)
 
-// Backend says who answered: the "pod" of an echo's JSON, the "Hostname:" of
-// the echoserver's text, else the whole body.
+// Backend says who answered: the header X-Hostname, the "pod" of an echo's JSON,
+// the "Hostname:" of the echoserver's text, else the whole body.
 func (r Response) Backend() string {
+	if name := r.Headers.Get("X-Hostname"); name != "" {
+		return name
+	}
 	var echo struct {
 		Pod     string `json:"pod"`
 		Podname string `json:"podname"`
@@ -196,6 +204,22 @@ func (r Response) Backend() string {
 		return m[1]
 	}
 	return strings.TrimSpace(r.Body)
+}
+
+// Seen is a header as the echoserver got it; "" if it got none.
+func (r Response) Seen(name string) string {
+	for line := range strings.Lines(r.Body) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), strings.ToLower(name)+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// Client is the address that the request was made from.
+func (r Response) Client() string {
+	host, _, _ := net.SplitHostPort(r.Local)
+	return host
 }
 
 // Failed tells whether there was no response, or one of the server's failure.

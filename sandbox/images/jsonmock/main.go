@@ -1,10 +1,12 @@
 // jsonmock serves a small JSON document at / and the collections it names;
 // everything else is not found. It stands for Cilium's json-mock. Port 8080.
+// X-Hostname says who answers.
 package main
 
 import (
 	"log"
 	"net/http"
+	"os"
 	"strings"
 )
 
@@ -15,7 +17,9 @@ var collections = map[string]string{
 }
 
 func main() {
+	hostname, _ := os.Hostname()
 	log.Fatal(http.ListenAndServe(":8080", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Hostname", hostname)
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		name := strings.Trim(r.URL.Path, "/")
 		if name == "" {

@@ -110,12 +110,12 @@ func (l *list) String() string     { return fmt.Sprint(*l) }
 func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 
 type options struct {
-	url, method, data, host, connect, ca, source, sni string
-	headers                                           list
-	count, workers                                    int
-	rate                                              float64
-	timeout                                           time.Duration
-	untilEOF, keepAlive, insecure, http2, follow      bool
+	url, method, data, host, connect, ca, source, sni  string
+	headers                                            list
+	count, workers                                     int
+	rate                                               float64
+	timeout                                            time.Duration
+	untilEOF, keepAlive, insecure, http2, grpc, follow bool
 }
 
 func parse(args []string) (*options, error) {
@@ -137,6 +137,7 @@ func parse(args []string) (*options, error) {
 	f.BoolVar(&o.keepAlive, "keepalive", false, "use a connection, or a socket, again")
 	f.BoolVar(&o.insecure, "insecure", false, "trust any certificate")
 	f.BoolVar(&o.http2, "http2", false, "speak HTTP/2: over TLS, or from the start (h2c)")
+	f.BoolVar(&o.grpc, "grpc", false, "make gRPC health checks, over HTTP/2")
 	f.BoolVar(&o.follow, "follow", false, "follow redirects")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -145,5 +146,8 @@ func parse(args []string) (*options, error) {
 		return nil, fmt.Errorf("want one URL, got %q", f.Args())
 	}
 	o.url = f.Arg(0)
+	if o.grpc {
+		o.health()
+	}
 	return o, nil
 }

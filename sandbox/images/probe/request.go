@@ -113,6 +113,9 @@ func (o *options) http(c *http.Client, r *Result) error {
 	}
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	r.Body = string(b)
+	if err == nil && o.grpc {
+		err = serving(resp, r.Body)
+	}
 	return err
 }
 
