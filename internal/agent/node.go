@@ -8,6 +8,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/api/cilium.io/v2alpha1"
 	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
@@ -21,6 +22,8 @@ type NodeInputs struct {
 	EndpointSlices *flow.Table[model.Object[*discoveryv1.EndpointSlice]]
 	Identities     *flow.Table[model.Object[*ciliumv2.CiliumIdentity]]
 	Endpoints      *flow.Table[model.Object[*ciliumv2.CiliumEndpoint]]
+	// Policies say which Services' addresses are announced.
+	Policies *flow.Table[model.Object[*v2alpha1.CiliumL2AnnouncementPolicy]]
 	// Links are the pods of this node as their devices present them, without
 	// identities.
 	Links *flow.Table[model.PodEndpoint]
@@ -40,6 +43,7 @@ func NewNodeInputs(g *flow.Graph) NodeInputs {
 		EndpointSlices: objects[*discoveryv1.EndpointSlice](g, "EndpointSlice"),
 		Identities:     objects[*ciliumv2.CiliumIdentity](g, "CiliumIdentity"),
 		Endpoints:      objects[*ciliumv2.CiliumEndpoint](g, "CiliumEndpoint"),
+		Policies:       objects[*v2alpha1.CiliumL2AnnouncementPolicy](g, "CiliumL2AnnouncementPolicy"),
 		Links:          flow.NewTable(g, "links", same[model.PodEndpoint]),
 	}
 }
@@ -52,6 +56,7 @@ func objects[T any](g *flow.Graph, kind string) *flow.Table[model.Object[T]] {
 type NodeSettings struct {
 	Node    string // its name
 	Cluster string // the cluster's name, a part of every identity
+	Uplink  string // the device that it announces from
 	// Router and Ingress are the addresses that each node keeps for itself of
 	// a PodCIDR: the pods' gateway, and where Envoy connects from.
 	Router, Ingress func(podCIDR netip.Prefix) netip.Addr
@@ -65,6 +70,7 @@ type NodeSettings struct {
 //	Links ──────────────────────┴─────────▶ PodEndpoints ─▶ EndpointObjects
 //	Nodes, CiliumEndpoints, PodEndpoints ─▶ IPIdentities
 //	Nodes ────────────────────────────────▶ Routes, Annotations
+//	Policies, Services, Nodes, Frontends ─▶ Announcements
 //
 // Other nodes' pods are read from CiliumEndpoints, not from Pods: one event of
 // 1 KB for each, which has the identity, in place of five of 5 KB that have not.
@@ -79,6 +85,7 @@ type NodeGraph struct {
 	Requests        *flow.Table[IdentityRequest]
 	EndpointObjects *flow.Table[EndpointObject]
 	Annotations     *flow.Table[NodeAnnotations]
+	Announcements   *flow.Table[model.Announcement]
 	Unsupported     *flow.Table[UnsupportedService]
 
 	in       NodeInputs
@@ -101,6 +108,7 @@ func NewNode(g *flow.Graph, in NodeInputs, settings NodeSettings) *NodeGraph {
 	n.endpoints(g)
 	n.ipIdentities(g)
 	n.routes(g)
+	n.announcements(g)
 	n.Verdicts = flow.NewTable(g, "verdicts", flow.Equal[model.Verdict])
 	return n
 }

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/api/cilium.io/v2alpha1"
 	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/golden"
 	"github.com/waggle-mesh/waggle/internal/model"
@@ -46,7 +47,7 @@ func newGround(t *testing.T) *ground {
 			return a
 		}
 	}
-	g.node = NewNode(&g.graph, g.in, NodeSettings{Node: "n1", Cluster: "default", Router: nth(1), Ingress: nth(2)})
+	g.node = NewNode(&g.graph, g.in, NodeSettings{Node: "n1", Cluster: "default", Uplink: "eth0", Router: nth(1), Ingress: nth(2)})
 	return g
 }
 
@@ -122,6 +123,10 @@ func objectActions(t *testing.T, text string) (out []action) {
 			out = append(out, objectAction(t, document, row, true, new(discoveryv1.EndpointSlice), func(g *ground) *flow.Table[model.Object[*discoveryv1.EndpointSlice]] { return g.in.EndpointSlices }))
 		case "CiliumIdentity":
 			out = append(out, objectAction(t, document, row, false, new(ciliumv2.CiliumIdentity), func(g *ground) *flow.Table[model.Object[*ciliumv2.CiliumIdentity]] { return g.in.Identities }))
+		case "CiliumL2AnnouncementPolicy":
+			out = append(out, objectAction(t, document, row, false, new(v2alpha1.CiliumL2AnnouncementPolicy), func(g *ground) *flow.Table[model.Object[*v2alpha1.CiliumL2AnnouncementPolicy]] {
+				return g.in.Policies
+			}))
 		case "CiliumEndpoint":
 			out = append(out, objectAction(t, document, row, true, new(ciliumv2.CiliumEndpoint), func(g *ground) *flow.Table[model.Object[*ciliumv2.CiliumEndpoint]] { return g.in.Endpoints }))
 		default:
@@ -175,12 +180,13 @@ type rows struct {
 	identities  []model.IPIdentity
 	routes      []model.NodeRoute
 	annotations []NodeAnnotations
+	announced   []model.Announcement
 }
 
 func (g *ground) rows() string {
 	n := g.node
 	return rows{n.Frontends.All(), n.BackendSets.All(), n.Unsupported.All(), n.PodEndpoints.All(), n.EndpointObjects.All(),
-		n.Requests.All(), n.IPIdentities.All(), n.Routes.All(), n.Annotations.All()}.String()
+		n.Requests.All(), n.IPIdentities.All(), n.Routes.All(), n.Annotations.All(), n.Announcements.All()}.String()
 }
 
 // String has a line for each row.
@@ -222,6 +228,9 @@ func (r rows) String() string {
 		}
 		slices.Sort(all)
 		say("annotate %s %s", a.Node, strings.Join(all, " "))
+	}
+	for _, a := range r.announced {
+		say("announce %v of %s", a.Addresses, a.Service)
 	}
 	if len(out) == 0 {
 		return ""

@@ -180,6 +180,16 @@ type NodeRoute struct {
 // Key is the prefix.
 func (r NodeRoute) Key() string { return r.Prefix.String() }
 
+// Announcement is a Service that this node may stand for before its neighbours;
+// of several nodes one does.
+type Announcement struct {
+	Service   Name
+	Addresses []netip.Addr // sorted, at least one
+}
+
+// Key is the Service's name.
+func (a Announcement) Key() string { return a.Service.String() }
+
 // Direction is that of a connection as the endpoint sees it.
 type Direction uint8
 
