@@ -14,6 +14,7 @@ type Feeds struct {
 	log    *slog.Logger
 	feeds  []feed
 	wake   chan struct{}
+	patience
 
 	mu    sync.Mutex
 	queue []func()
@@ -38,7 +39,8 @@ type KindStatus struct {
 	Missing bool `json:"missing,omitempty"`
 	// Error is why the feed stands still; empty: it does not.
 	Error string `json:"error,omitempty"`
-	// Forbidden: the Error is that this process may not read the kind.
+	// Forbidden: nothing has been heard for long but that this process may not
+	// read the kind.
 	Forbidden bool `json:"forbidden,omitempty"`
 	// Since is when Missing or Error began.
 	Since time.Time `json:"since,omitzero"`
@@ -46,7 +48,7 @@ type KindStatus struct {
 
 // NewFeeds makes Feeds with no kind in it.
 func NewFeeds(c *Client, log *slog.Logger) *Feeds {
-	return &Feeds{client: c, log: log, wake: make(chan struct{}, 1)}
+	return &Feeds{client: c, log: log, wake: make(chan struct{}, 1), patience: usual}
 }
 
 // Run feeds until ctx ends.

@@ -41,6 +41,7 @@ func connect(t *testing.T, s *kubetest.Server) *Client {
 
 func newWorld(t *testing.T, c *Client) *world {
 	w := &world{t: t, feeds: NewFeeds(c, slog.New(slog.DiscardHandler))}
+	w.feeds.patience = patience{missing: time.Second, lost: 2 * time.Second, forbidden: time.Second}
 	w.nodes = flow.NewTable(&w.graph, "nodes", model.Object[*corev1.Node].Equal)
 	w.endpoints = flow.NewTable(&w.graph, "endpoints", model.Object[*ciliumv2.CiliumEndpoint].Equal)
 	w.nodes.OnChange(func(all []flow.Change[model.Object[*corev1.Node]]) {
@@ -211,11 +212,43 @@ func TestWrongNotFound(t *testing.T) {
 	f.Refuse(nothing)
 	f.Disconnect()
 	w.until("the custom resource is off", func() bool { return w.endpoints.Len() == 0 && w.feeds.Kinds()[1].Missing })
-	if took := time.Since(began); took < missingPause {
+	if took := time.Since(began); took < w.feeds.patience.lost {
 		t.Errorf("believed after %s", took)
 	}
 	if k := w.feeds.Kinds()[0]; w.nodes.Len() != 1 || k.Missing || k.Error == "" {
 		t.Errorf("%d nodes, %+v", w.nodes.Len(), k)
+	}
+}
+
+// A kind that must not be read is not taken for one that must not be read
+// ever before that has been said for a while without a break.
+func TestForbidden(t *testing.T) {
+	t.Parallel()
+	f := kubetest.New(t)
+	f.Put("/apis/cilium.io/v2/namespaces/default/ciliumendpoints/web", endpoint("10.0.1.5"))
+	forbidden := func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "ciliumendpoints") {
+			kubetest.Answer(w, 403, "Forbidden")
+			return true
+		}
+		return false
+	}
+	f.Refuse(forbidden)
+	began := time.Now()
+	w := newWorld(t, connect(t, f))
+	kind := func() KindStatus { return w.feeds.Kinds()[1] }
+	w.until("it shows", func() bool { return kind().Error != "" })
+	w.until("it is believed", func() bool { return kind().Forbidden && !kind().Synced })
+	if took := time.Since(began); took < w.feeds.patience.forbidden {
+		t.Errorf("believed after %s", took)
+	}
+	f.Refuse(nil)
+	w.until("it is read", func() bool { return w.endpoints.Len() == 1 && kind().Error == "" && !kind().Forbidden })
+	f.Refuse(forbidden)
+	f.Disconnect()
+	w.until("it shows again", func() bool { return kind().Error != "" })
+	if w.endpoints.Len() != 1 {
+		t.Error("what was read is gone")
 	}
 }
 

@@ -48,12 +48,20 @@ type Selection struct {
 const (
 	// The longest between two tries: with jitter at most a second.
 	longestPause = 700 * time.Millisecond
-	// How long nothing but "not found" is to be heard of a custom resource
-	// before it is believed: a proxy before the API server, or another server
-	// in its place, says so as well. Also between two looks for a kind that is
-	// then taken for missing.
+	// Between two looks for a kind that is taken for missing.
 	missingPause = 5 * time.Second
 )
+
+// patience is for how long a feed must hear nothing but one refusal before it
+// is believed. An API server that has just begun, a proxy before it or another
+// server in its place refuses as well.
+type patience struct {
+	missing   time.Duration // "not found", of a custom resource of which there were no objects
+	lost      time.Duration // the same where there were some: what they stand for would be deleted
+	forbidden time.Duration
+}
+
+var usual = patience{missing: 5 * time.Second, lost: time.Minute, forbidden: 30 * time.Second}
 
 // Source is the feed of one kind. It also knows the newest objects, for
 // writers, which do not own the tables.
@@ -68,11 +76,9 @@ type Source[T Object] struct {
 	latest string
 	kept   []func(model.Name) // by Keep
 	state  KindStatus
-	// forbidden: the last request that failed was.
-	forbidden bool
-	// notFound is since when every answer was "not found"; zero: the last was
-	// another.
-	notFound time.Time
+	// notFound and forbidden are since when every answer was that; zero: the
+	// last was another.
+	notFound, forbidden streak
 }
 
 // Feed adds the feed of a kind. Run starts it.
@@ -118,7 +124,7 @@ func (s *Source[T]) status() KindStatus {
 	defer s.mu.Unlock()
 	out := s.state
 	out.Objects = len(s.newest)
-	out.Forbidden = s.forbidden && out.Error != ""
+	out.Forbidden = s.forbidden.lasts(s.feeds.patience.forbidden)
 	return out
 }
 
@@ -163,10 +169,8 @@ func (s *Source[T]) judge(ctx context.Context, err error) error {
 		return err
 	}
 	missing := s.missing(err)
-	s.mu.Lock()
-	s.forbidden = apierrors.IsForbidden(err)
-	s.mu.Unlock()
 	s.note(err.Error(), missing)
+	s.feeds.push(func() {}) // whoever waits for the kind may be waiting for no more than this
 	if missing {
 		s.empty()
 		select {
@@ -177,20 +181,34 @@ func (s *Source[T]) judge(ctx context.Context, err error) error {
 	return fmt.Errorf("read %s: %w", s.kind.resource, err)
 }
 
-// missing tells of an answer whether it settles that the API server does not
-// have the kind. The kinds of Kubernetes itself it always has: whoever does not
-// find them is not the API server.
+// missing takes note of an answer, and tells whether it settles that the API
+// server does not have the kind. The kinds of Kubernetes itself it always has:
+// whoever does not find them is not the API server.
 func (s *Source[T]) missing(err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !apierrors.IsNotFound(err) || !custom(s.kind.group) {
-		s.notFound = time.Time{}
-		return false
+	s.forbidden.goes(apierrors.IsForbidden(err))
+	s.notFound.goes(apierrors.IsNotFound(err) && custom(s.kind.group))
+	if len(s.newest) > 0 {
+		return s.notFound.lasts(s.feeds.patience.lost)
 	}
-	if s.notFound.IsZero() {
-		s.notFound = time.Now()
+	return s.notFound.lasts(s.feeds.patience.missing)
+}
+
+// streak is since when something has been so without a break; zero: it is not.
+type streak time.Time
+
+func (s *streak) goes(on bool) {
+	switch {
+	case !on:
+		*s = streak{}
+	case time.Time(*s).IsZero():
+		*s = streak(time.Now())
 	}
-	return time.Since(s.notFound) >= missingPause
+}
+
+func (s streak) lasts(long time.Duration) bool {
+	return !time.Time(s).IsZero() && time.Since(time.Time(s)) >= long
 }
 
 // note keeps the feed's state, and says what is new about it.

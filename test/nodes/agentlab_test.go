@@ -204,9 +204,9 @@ func (n *agentNode) command(args ...string) (string, error) {
 
 func (n *agentNode) eventually(what string, f func() bool) {
 	n.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !f(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			n.t.Fatalf("%s: not within 30 s: %s", n.Name, what)
+			n.t.Fatalf("%s: not within a minute: %s", n.Name, what)
 		}
 	}
 }

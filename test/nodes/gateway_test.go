@@ -154,17 +154,22 @@ func TestAgentGateway(t *testing.T) {
 	refused("without its objects")
 }
 
-// TestAgentMayNotRead: an agent whose role lacks what only Envoy needs serves
-// all the same, says what it lacks, and makes good when it may.
-func TestAgentMayNotRead(t *testing.T) {
-	n := newAgentNode(t, New(t))
-	n.api.Refuse(func(w http.ResponseWriter, r *http.Request) bool {
-		if !strings.Contains(r.URL.Path, "ciliumenvoyconfigs") {
+// forbidden has an API server let nobody read a resource.
+func forbidden(resource string) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, resource) {
 			return false
 		}
 		kubetest.Answer(w, 403, "Forbidden")
 		return true
-	})
+	}
+}
+
+// TestAgentMayNotRead: an agent whose role lacks what only Envoy needs serves
+// all the same after half a minute, says what it lacks, and makes good when it may.
+func TestAgentMayNotRead(t *testing.T) {
+	n := newAgentNode(t, New(t))
+	n.api.Refuse(forbidden("ciliumenvoyconfigs"))
 	n.startAgent()
 	var kinds []string
 	for _, k := range n.status().Kinds {
