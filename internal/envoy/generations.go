@@ -175,7 +175,8 @@ func (g *Generations) WaitDrained(ctx context.Context, pid int) error {
 	if it == nil {
 		return fmt.Errorf("wait for Envoy, process %d, to drain: it is none that is served", pid)
 	}
-	heir := time.After(g.o.Heir)
+	heir := time.NewTicker(g.o.Heir) // and again, as one may come and die
+	defer heir.Stop()
 	for {
 		select {
 		case <-it.drained:
@@ -184,7 +185,7 @@ func (g *Generations) WaitDrained(ctx context.Context, pid int) error {
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-heir:
+		case <-heir.C:
 			g.drainAlone(it)
 		}
 	}

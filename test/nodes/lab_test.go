@@ -187,7 +187,7 @@ func (n *labNode) serveEnvoys() {
 			defer n.mu.Unlock()
 			n.events = append(n.events, reason)
 		},
-		DrainTime: 3 * time.Second, Limit: 20 * time.Second,
+		Heir: heir, DrainTime: 3 * time.Second, Limit: 20 * time.Second,
 	}, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

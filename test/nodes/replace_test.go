@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"os"
@@ -133,6 +134,40 @@ func TestReplacementDies(t *testing.T) {
 	// and the next replacement succeeds
 	l.n1.runEnvoy()
 	wantStatus(t, "a to b", l.a.Get(t, url(l.b.Addr4, "/")), 200)
+}
+
+// heir is how long an Envoy that is to end waits for a successor.
+const heir = 300 * time.Millisecond
+
+// TestDrainsAlone: an Envoy that is to end, and to which no successor comes, or
+// one that dies, drains by itself; requests under way end.
+func TestDrainsAlone(t *testing.T) {
+	for name, heirs := range map[string]func(n *labNode){
+		"nobody comes": func(*labNode) {},
+		"a successor dies": func(n *labNode) {
+			e := n.runEnvoy()
+			time.Sleep(2 * heir) // it was there when it was looked for
+			e.Process.Kill()
+			<-e.gone
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, old := n1Lab(t)
+			redirectAll(l)
+			load := l.a.StartLoad(t, LoadRequest{Name: "streams", URL: url(l.b.Addr4, "/?stream=4s"), Clients: 1, Timeout: 20 * time.Second})
+			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+			defer cancel()
+			drained := make(chan error, 1)
+			go func() { drained <- l.n1.generations.WaitDrained(ctx, old.Process.Pid) }()
+			heirs(l.n1)
+			if r := load.Stop(t); len(r.Failed) > 0 {
+				t.Error(r)
+			}
+			if err := <-drained; err != nil {
+				t.Errorf("it was never drained: %v", err)
+			}
+		})
+	}
 }
 
 // TestOnlyEnvoyDies: what was under way fails, the others wait for at most one
