@@ -9,7 +9,7 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 if [ -z "${WAGGLE:-}" ]; then
 	WAGGLE=$stage/waggle
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$WAGGLE" ./cmd/waggle
+	CGO_ENABLED=0 go build -tags noinstall -trimpath -ldflags '-s -w' -o "$WAGGLE" ./cmd/waggle
 fi
 "$SANDBOX" up -cni-conf none -kube-proxy none "$@"
 "$SANDBOX" load-image waggle:dev "/waggle=$WAGGLE"

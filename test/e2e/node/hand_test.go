@@ -67,7 +67,7 @@ func (h *hand) stop() {
 func buildAgent(c *e2e.Test, flags ...string) string {
 	c.Helper()
 	program := filepath.Join(c.TempDir(), "waggle")
-	build := exec.Command("go", append(append([]string{"build", "-C", e2e.Root(), "-trimpath", "-ldflags", "-s -w", "-o", program}, flags...), "./cmd/waggle")...)
+	build := exec.Command("go", append(append([]string{"build", "-C", e2e.Root(), "-tags", "noinstall", "-trimpath", "-ldflags", "-s -w", "-o", program}, flags...), "./cmd/waggle")...)
 	build.Env = append(build.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		c.Fatalf("build the agent: %v\n%s", err, out)
