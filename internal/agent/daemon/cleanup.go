@@ -20,9 +20,12 @@ import (
 
 // Cleanup takes every trace of an agent from the node, whatever of it is
 // there, and, if Node is set, from the API server. While an agent runs it
-// refuses.
+// refuses. A StateDir that has something in it but not an agent's lock is
+// somebody else's, and left alone with an error.
 func Cleanup(o Options) error {
-	if _, err := os.Stat(o.StateDir); err == nil {
+	_, err := os.Stat(o.lock())
+	ours := err == nil
+	if ours {
 		brief, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer cancel()
 		holder := ""
@@ -35,7 +38,7 @@ func Cleanup(o Options) error {
 		}
 		defer held.Close()
 	}
-	err := errors.Join(o.CNI.Uninstall(), link.Remove(nil, o.sysctls()), datapath.Cleanup(o.BPFFS), empty(o.StateDir))
+	err = errors.Join(o.CNI.Uninstall(), link.Remove(nil, o.sysctls()), datapath.Cleanup(o.BPFFS), o.removeState(ours))
 	if o.Node != "" {
 		err = errors.Join(err, o.forget())
 	}
@@ -68,17 +71,20 @@ func (o Options) forget() error {
 		forgetNode(ctx, client, self))
 }
 
-// empty removes what is in a directory, and the directory unless something is
-// mounted there.
-func empty(dir string) error {
-	entries, err := os.ReadDir(dir)
+// removeState removes what is in StateDir if that is an agent's, and the
+// directory unless something is mounted there.
+func (o Options) removeState(ours bool) error {
+	entries, err := os.ReadDir(o.StateDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	for _, e := range entries {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	if !ours && len(entries) > 0 {
+		return fmt.Errorf("%s is left as it is: no agent has had it (there is no %s)", o.StateDir, filepath.Base(o.lock()))
 	}
-	if failed := os.Remove(dir); failed != nil && !errors.Is(failed, unix.EBUSY) {
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(o.StateDir, e.Name())))
+	}
+	if failed := os.Remove(o.StateDir); failed != nil && !errors.Is(failed, unix.EBUSY) {
 		err = errors.Join(err, failed)
 	}
 	return err

@@ -50,6 +50,23 @@ func TestCleanup(t *testing.T) {
 	}
 }
 
+// TestCleanupOfOthers: a directory that is not an agent's keeps what is in it.
+func TestCleanupOfOthers(t *testing.T) {
+	g := newGround(t)
+	kept := filepath.Join(g.settings.Dir, "containerd", "state")
+	if err := os.MkdirAll(kept, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := g.startAs("cleanup", g.settings)
+	c.ends("no agent has had it")
+	if files, err := os.ReadDir(g.settings.Dir); err != nil || len(files) != 1 {
+		t.Errorf("left are %v, %v", files, err)
+	}
+	if _, err := os.Stat(kept); err != nil {
+		t.Error(err)
+	}
+}
+
 func asObject(v any) kubetest.Object {
 	o, _ := v.(kubetest.Object)
 	return o
