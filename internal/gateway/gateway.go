@@ -33,6 +33,8 @@ type Gateway struct {
 	// Problem says why the Gateway is not accepted as a whole; then none of
 	// its listeners is served.
 	Problem Problem
+	// Warning names what of the spec is without effect; "" where all has one.
+	Warning string
 	// Listeners stand in the spec's order. They are judged, and have no
 	// duplicates by name. Only Gateways of ours have any.
 	Listeners []Listener
@@ -61,6 +63,7 @@ func (s Stage) Gateway(w World, gw *gatewayv1.Gateway) Gateway {
 	}
 	out.Standing = Ours
 	out.Problem = gatewayProblem(class, gw)
+	out.Warning = overruled(gw)
 	out.Listeners = s.listeners(w, gw)
 	for i := range out.Listeners {
 		l := &out.Listeners[i]
@@ -101,6 +104,23 @@ func gatewayProblem(class Class, gw *gatewayv1.Gateway) Problem {
 		}
 	}
 	return Problem{}
+}
+
+// AddressAnnotations ask for addresses of a Gateway's Service, where
+// spec.addresses does not; the newer one first.
+var AddressAnnotations = []gatewayv1.AnnotationKey{"lbipam.cilium.io/ips", "io.cilium/lb-ipam-ips"}
+
+// overruled warns of annotations in whose place spec.addresses holds.
+func overruled(gw *gatewayv1.Gateway) string {
+	if gw.Spec.Infrastructure == nil || !slices.ContainsFunc(gw.Spec.Addresses, func(a gatewayv1.GatewaySpecAddress) bool { return a.Value != "" }) {
+		return ""
+	}
+	for _, name := range AddressAnnotations {
+		if _, ok := gw.Spec.Infrastructure.Annotations[name]; ok {
+			return "spec.infrastructure.annotations: " + field.Quoted(string(name)) + " has no effect, as there are spec.addresses"
+		}
+	}
+	return ""
 }
 
 func validates(p gatewayv1.TLSPortConfig) bool { return p.TLS.Validation != nil }

@@ -163,6 +163,9 @@ func (g Gateway) accepted(states []listenerState) (c metav1.Condition, bad Probl
 			strings.Join(refused, ", "), strings.Join(served, ", "))
 		return warning(gatewayv1.GatewayConditionAccepted, some, g.Generation), Problem{}
 	default:
+		if g.Warning != "" {
+			c.Message += "; " + g.Warning
+		}
 		return c, Problem{}
 	}
 	return condition(gatewayv1.GatewayConditionAccepted, "", "", bad, g.Generation), bad

@@ -9,6 +9,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/gateway"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -19,9 +20,6 @@ const (
 	// ownerLabel is the older one, which Cilium still sets.
 	ownerLabel = "io.cilium.gateway/owning-gateway"
 )
-
-// Annotations by which a Service asks for addresses, the newer one first.
-var addressAnnotations = []string{"lbipam.cilium.io/ips", "io.cilium/lb-ipam-ips"}
 
 // GatewayService is the Service of a Gateway: where it can be reached. It has
 // no backends but Envoy. There is an EndpointSlice by its side, for load
@@ -85,8 +83,10 @@ func gatewayAnnotations(gw *gatewayv1.Gateway) map[string]string {
 	}
 	if wanted := wantedAddresses(gw); len(wanted) > 0 {
 		// What is in the spec holds, whatever an older annotation says.
-		maps.DeleteFunc(out, func(name, _ string) bool { return slices.Contains(addressAnnotations, name) })
-		out[addressAnnotations[0]] = strings.Join(wanted, ",")
+		maps.DeleteFunc(out, func(name, _ string) bool {
+			return slices.Contains(gateway.AddressAnnotations, gatewayv1.AnnotationKey(name))
+		})
+		out[string(gateway.AddressAnnotations[0])] = strings.Join(wanted, ",")
 	}
 	return out
 }
