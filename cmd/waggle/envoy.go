@@ -21,12 +21,13 @@ const envoyOwnDir = "/run/waggle"
 
 func envoyCommand() *cobra.Command {
 	c := group("envoy", "The node's Envoy", "  waggle envoy replace")
-	c.AddCommand(envoyRunCommand(), envoyReadyCommand(), envoyPreStopCommand(), envoyReplaceCommand())
+	c.AddCommand(envoyRunCommand(), envoyKeepCommand(), envoyReadyCommand(), envoyPreStopCommand(), envoyReplaceCommand())
 	return c
 }
 
 func envoyRunCommand() *cobra.Command {
 	var o proxy.ExecOptions
+	var keep bool
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Become the Envoy of this node",
@@ -45,10 +46,18 @@ until it has become Envoy.`,
 			if o.Binary, err = findEnvoy(o.Binary); err != nil {
 				return err
 			}
+			if keep {
+				self, err := os.Executable()
+				if err != nil {
+					return err
+				}
+				o.Keeper = []string{self, "envoy", "keep", "--remove=" + filepath.Join(o.Dir, proxy.Admin), "--"}
+			}
 			return proxy.Exec(o)
 		},
 	}
 	f := c.Flags()
+	f.BoolVar(&keep, "keep", false, "start Envoy again at once when it has crashed, as long as this process lives")
 	f.StringVar(&o.Node, "node-name", os.Getenv("K8S_NODE_NAME"), "`name` of the node's object (environment: K8S_NODE_NAME)")
 	f.StringVar(&o.Binary, "envoy", "", "the stock Envoy `binary` (default: envoy on the PATH)")
 	f.StringVar(&o.XDSSocket, "xds-socket", proxy.XDSSocket(daemon.EnvoyDir(agentStateDir)), "the agent's `socket`")
@@ -57,6 +66,27 @@ until it has become Envoy.`,
 	f.Uint64Var(&o.HeapBytes, "heap-bytes", 0, "heap at which Envoy defends itself (default: nine tenths of the cgroup's memory)")
 	f.StringVar(&o.LogLevel, "log-level", "warning", "Envoy's: trace, debug, info, warning, error")
 	f.IntVar(&o.UID, "uid", 0, "`user` to become; the agent's --envoy-uid")
+	return c
+}
+
+// envoyKeepCommand is what "envoy run --keep" becomes.
+func envoyKeepCommand() *cobra.Command {
+	var remove []string
+	c := &cobra.Command{
+		Use:     "keep COMMAND...",
+		Short:   "Run a command, and again when a signal has ended it",
+		Example: "  waggle envoy keep -- /usr/bin/envoy -c envoy.json",
+		Hidden:  true,
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, command []string) error {
+			code, err := proxy.Keep(command, remove...)
+			if err == nil {
+				os.Exit(code)
+			}
+			return err
+		},
+	}
+	c.Flags().StringArrayVar(&remove, "remove", nil, "`file` to remove before it is started again")
 	return c
 }
 

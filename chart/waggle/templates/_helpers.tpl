@@ -39,7 +39,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 name: cilium-envoy
 image: {{ include "waggle.image" (dict "Values" .Values "Chart" .Chart "image" .Values.envoy.image) | quote }}
 imagePullPolicy: {{ include "waggle.pullPolicy" (dict "Values" .Values "image" .Values.envoy.image) }}
-command: [/usr/bin/waggle, envoy, run, --uid={{ .Values.envoy.uid }}, --log-level={{ .Values.envoy.log.defaultLevel }}{{ range .Values.envoy.extraArgs }}, {{ . | quote }}{{ end }}]
+command: [/usr/bin/waggle, envoy, run, --keep, --uid={{ .Values.envoy.uid }}, --log-level={{ .Values.envoy.log.defaultLevel }}{{ range .Values.envoy.extraArgs }}, {{ . | quote }}{{ end }}]
 env:
 - {name: K8S_NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
 {{- with .Values.envoy.extraEnv }}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,51 +33,71 @@ type ExecOptions struct {
 	// marks, and to answer from addresses that are not the node's. 0: nobody
 	// else.
 	UID int
+	// Keeper is a command that is put before Envoy's own, see Keep. Empty: this
+	// process becomes Envoy itself.
+	Keeper []string
 }
 
 // Exec makes this process the Envoy of a node, in the cgroup where it is. It
 // returns only errors.
 func Exec(o ExecOptions) error {
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return fmt.Errorf("make Envoy's directory: %w", err)
-	}
 	if o.Concurrency == 0 {
 		o.Concurrency = runtime.GOMAXPROCS(0) // which Go takes from the cgroup
 	}
 	if o.HeapBytes == 0 {
 		o.HeapBytes = memoryLimit() / 10 * 9
 	}
-	bootstrap := filepath.Join(o.Dir, Bootstrap)
-	err := os.WriteFile(bootstrap, render.Bootstrap(render.BootstrapOptions{
-		NodeID: o.Node, AdminSocket: filepath.Join(o.Dir, Admin), XDSSocket: o.XDSSocket, HeapBytes: o.HeapBytes,
-	}), 0o600)
+	bootstrap, err := o.prepare()
 	if err != nil {
-		return fmt.Errorf("write Envoy's bootstrap: %w", err)
-	}
-	// Of a process that was killed; Envoy would not take its place.
-	if err := os.Remove(filepath.Join(o.Dir, Admin)); err != nil && !os.IsNotExist(err) {
-		return fmt.Errorf("remove old admin socket: %w", err)
+		return err
 	}
 	if o.UID != 0 {
-		if err := errors.Join(os.Chown(o.Dir, o.UID, o.UID), os.Chown(bootstrap, o.UID, o.UID)); err != nil {
-			return fmt.Errorf("give Envoy its directory: %w", err)
-		}
 		runtime.LockOSThread() // it is this thread that becomes Envoy
 		if err := become(o.UID); err != nil {
 			return fmt.Errorf("become user %d: %w", o.UID, err)
 		}
 	}
-	args := []string{
+	args := append(slices.Clone(o.Keeper),
 		o.Binary, "-c", bootstrap, "--concurrency", strconv.Itoa(o.Concurrency), "--disable-hot-restart",
 		"--drain-time-s", strconv.Itoa(int(DrainTime.Seconds())), "-l", o.LogLevel,
 		// A client's own address fits one family of a backend's addresses:
 		// that it does not fit the other is nothing to be told of each time.
 		"--component-log-level", "connection:error",
-	}
-	if err := unix.Exec(o.Binary, args, os.Environ()); err != nil {
-		return fmt.Errorf("run %s: %w", o.Binary, err)
+	)
+	if err := unix.Exec(args[0], args, os.Environ()); err != nil {
+		return fmt.Errorf("run %s: %w", args[0], err)
 	}
 	return nil
+}
+
+// prepare makes Envoy's directory, with a bootstrap and without what an Envoy
+// that was killed has left there. A container's root may not pass over others'
+// permissions: first the directory must be its own again.
+func (o ExecOptions) prepare() (bootstrap string, err error) {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return "", fmt.Errorf("make Envoy's directory: %w", err)
+	}
+	if err := os.Chown(o.Dir, os.Geteuid(), os.Getegid()); err != nil {
+		return "", fmt.Errorf("take Envoy's directory: %w", err)
+	}
+	bootstrap = filepath.Join(o.Dir, Bootstrap)
+	for _, path := range []string{bootstrap, filepath.Join(o.Dir, Admin)} {
+		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+			return "", fmt.Errorf("remove what an earlier Envoy has left: %w", err)
+		}
+	}
+	err = os.WriteFile(bootstrap, render.Bootstrap(render.BootstrapOptions{
+		NodeID: o.Node, AdminSocket: filepath.Join(o.Dir, Admin), XDSSocket: o.XDSSocket, HeapBytes: o.HeapBytes,
+	}), 0o600)
+	if err != nil {
+		return "", fmt.Errorf("write Envoy's bootstrap: %w", err)
+	}
+	if o.UID != 0 {
+		if err := errors.Join(os.Chown(bootstrap, o.UID, o.UID), os.Chown(o.Dir, o.UID, o.UID)); err != nil {
+			return "", fmt.Errorf("give Envoy its directory: %w", err)
+		}
+	}
+	return bootstrap, nil
 }
 
 // memoryLimit is that of this process's cgroup; 0: none. The container's root

@@ -25,11 +25,7 @@ func TestBecomeOwner(t *testing.T) {
 		}
 		return
 	}
-	above, err := os.MkdirTemp("", "owned") // not below a directory of root's own
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(above) })
+	above := enterable(t)
 	dir := filepath.Join(above, "run")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -44,11 +40,45 @@ func TestBecomeOwner(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Chmod(above, 0o711); err != nil {
+	asContainer(t, "TestBecomeOwner", child+"="+dir)
+}
+
+// TestPrepareAgain: what an Envoy that was killed has left is in nobody's way
+// when its container is started again.
+func TestPrepareAgain(t *testing.T) {
+	const child = "WAGGLE_TEST_PREPARED_DIR"
+	if dir := os.Getenv(child); dir != "" {
+		o := ExecOptions{Node: "n1", Dir: dir, XDSSocket: "/xds.sock", UID: 1337}
+		for range 2 {
+			if _, err := o.prepare(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return
+	}
+	asContainer(t, "TestPrepareAgain", child+"="+filepath.Join(enterable(t), "run"))
+}
+
+// enterable is a directory, not below one of root's own.
+func enterable(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "owned")
+	if err != nil {
 		t.Fatal(err)
 	}
-	run := exec.Command("setpriv", "--bounding-set", "-dac_override,-dac_read_search", os.Args[0], "-test.run", "^TestBecomeOwner$")
-	run.Env = append(os.Environ(), child+"="+dir)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// asContainer runs a test once more, as root who may not pass over others'
+// permissions.
+func asContainer(t *testing.T, test, environment string) {
+	t.Helper()
+	run := exec.Command("setpriv", "--bounding-set", "-dac_override,-dac_read_search", os.Args[0], "-test.run", "^"+test+"$")
+	run.Env = append(os.Environ(), environment)
 	if out, err := run.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
