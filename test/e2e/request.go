@@ -230,7 +230,8 @@ func (rs Responses) Failures() Responses {
 	return slices.DeleteFunc(slices.Clone(rs), func(r Response) bool { return !r.Failed() })
 }
 
-// String lists them, one a line, with the time, for messages.
+// String lists them, one a line, with the time and both ends, if there was a
+// connection, for messages.
 func (rs Responses) String() string {
 	var b strings.Builder
 	for i, r := range rs {
@@ -238,7 +239,7 @@ func (rs Responses) String() string {
 			fmt.Fprintf(&b, "... and %d more\n", len(rs)-i)
 			break
 		}
-		fmt.Fprintf(&b, "%s %.1fms %d %s %s\n", r.Start.Format("15:04:05.000"), r.Millis, r.Status, r.Error, r.Backend())
+		fmt.Fprintf(&b, "%s %.1fms %s-%s %d %s %s\n", r.Start.Format("15:04:05.000"), r.Millis, r.Local, r.Remote, r.Status, r.Error, r.Backend())
 	}
 	return b.String()
 }

@@ -64,6 +64,45 @@ func TestSecondAgent(t *testing.T) {
 	c.Client(node).OK(e2e.Request{URL: "http://web"}, 200)
 }
 
+// readOnlySysctls runs a command that can write no sysctl.
+var readOnlySysctls = []string{"unshare", "--mount", "--propagation", "slave", "sh", "-c",
+	`mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec "$0" "$@"`}
+
+// An agent that may not write sysctls says which one; what is on the node goes
+// on, and no pod starts with other settings than it needs. One that may puts all
+// right.
+func TestSysctlsRefused(t *testing.T) {
+	c := e2e.New(t)
+	c.Apply("testdata/web.yaml")
+	c.Wait("deployment/web", "Available")
+	node := c.Nodes()[0]
+	client := c.Client(node)
+	client.OK(e2e.Request{URL: "http://web"}, 200)
+	load := client.Load(e2e.Request{URL: "http://web", Rate: 20})
+	without := byHand(c, node, readOnlySysctls...)
+	without.says("another agent has the node")
+	c.Kubectl("-n", "kube-system", "delete", "pod", agentOf(c, node))
+	without.says("pods can start")
+	const setting = "/proc/sys/net/ipv4/conf/all/send_redirects"
+	c.Sandbox("exec", node, "sh", "-c", "echo 1 >"+setting)
+	without.says("net.ipv4.conf.all.send_redirects")
+	c.Apply(fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: late}\nspec: {nodeName: %s, containers: [{name: probe, image: \"sandbox.test/probe:1\"}]}\n", node))
+	c.Eventually("an event that says why the pod does not start", func() error {
+		events := c.Kubectl("get", "events", "--field-selector", "reason=FailedCreatePodSandBox,involvedObject.name=late", "-o", "jsonpath={.items[*].message}")
+		if !strings.Contains(events, "sysctl") || !strings.Contains(events, "read-only file system") {
+			return fmt.Errorf("events: %q", events)
+		}
+		return nil
+	})
+	without.stop()
+	agentsReady(c)
+	c.Wait("pod/late", "Ready")
+	if got := c.Sandbox("exec", node, "cat", setting); got != "0" {
+		t.Errorf("%s is %s", setting, got)
+	}
+	c.NoFailures(load.Stop())
+}
+
 // A node without spec.podCIDRs, which the sandbox gives to its nodes once, has an
 // agent that waits and says for what; once it gets them its pods start.
 func TestNoPodCIDR(t *testing.T) {

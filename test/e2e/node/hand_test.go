@@ -21,11 +21,13 @@ type hand struct {
 	out bytes.Buffer
 }
 
-func byHand(c *e2e.Test, node string) *hand {
+// byHand starts one, below a command that changes what it finds, if any.
+func byHand(c *e2e.Test, node string, below ...string) *hand {
 	c.Helper()
 	h := &hand{c: c}
 	api := c.Kubectl("get", "endpointslices", "-n", "default", "-l", "kubernetes.io/service-name=kubernetes", "-o", "jsonpath={.items[0].endpoints[0].addresses[0]}")
-	h.cmd = c.SandboxCommand("exec", node, buildAgent(c), "agent", "--node-name", node, "--kubeconfig", c.Kubeconfig(), "--k8s-service-host", api)
+	command := append([]string{"exec", node}, below...)
+	h.cmd = c.SandboxCommand(append(command, buildAgent(c), "agent", "--node-name", node, "--kubeconfig", c.Kubeconfig(), "--k8s-service-host", api)...)
 	h.cmd.Stdout, h.cmd.Stderr = h, h
 	if err := h.cmd.Start(); err != nil {
 		c.Fatal(err)
