@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/waggle-mesh/waggle/internal/datapath"
 	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/test/nodes"
@@ -170,6 +172,71 @@ func TestProxyIsMasqueraded(t *testing.T) {
 		}
 		if inside := sends(netip.AddrPortFrom(b.other, 80), syn).src; inside != from {
 			t.Errorf("to another node's pod: from %s", inside)
+		}
+	}
+}
+
+// A packet from outside in a connection that the proxy made in the name of a pod
+// of this node, to another of its pods with a proxy of its own, is not the pod's.
+func TestProxiedFromOutside(t *testing.T) {
+	const fromProxy = 0x400
+	for _, b := range newLab(t, true).benches() {
+		b.redirect(t)
+		b.must(b.paths[0].Verdicts().Update(t.Context(), model.Verdict{
+			Endpoint: endpointOf(b.b, idB).ID, Direction: model.Ingress, Identity: idA, Action: model.ToProxy, Listener: "listener",
+		}))
+		packet := func(flags byte) ip { return tcp(b.at(b.a, 61000), b.at(b.b, 8080), flags) }
+		b.Nodes[0].Do(t, func() error {
+			answer, _, _, err := b.paths[0].RunProgram("to_pod", b.b.Index, fromProxy, packet(syn).frame())
+			if answer != datapath.Redirect {
+				t.Errorf("the proxy's SYN to b: answer %d, want it given to b's proxy", answer)
+			}
+			return err
+		})
+		if answer, _, reason := b.run(t, "from_uplink", b.Nodes[0].Uplink, packet(ack)); answer != datapath.Dropped || reason != 132 {
+			t.Errorf("in a's name: answer %d, reason %d, want it dropped for 132", answer, reason)
+		}
+	}
+}
+
+// What comes by the node's routing to a pod with a proxy reaches it even when the
+// connection was forgotten: by its socket.
+func TestForgottenAtPod(t *testing.T) {
+	for _, b := range newLab(t, true).benches() {
+		b.redirect(t)
+		b.must(b.paths[0].Verdicts().Update(t.Context(), model.Verdict{
+			Endpoint: endpointOf(b.b, idB).ID, Direction: model.Ingress, Action: model.ToProxy, Listener: "listener",
+		}))
+		// the proxy's socket, which has b's address; the other end never answers
+		other := netip.AddrPortFrom(b.other, 40000)
+		b.Nodes[0].Do(t, func() error {
+			family, from, to := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet4{Port: 81, Addr: b.b.Addr4.As4()}), unix.Sockaddr(&unix.SockaddrInet4{Port: 40000})
+			if b.family == 4 {
+				to = &unix.SockaddrInet4{Port: 40000, Addr: b.other.As4()}
+			} else {
+				family, from, to = unix.AF_INET6, &unix.SockaddrInet6{Port: 81, Addr: b.b.Addr6.As16()}, &unix.SockaddrInet6{Port: 40000, Addr: b.other.As16()}
+			}
+			fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { unix.Close(fd) })
+			transparent, level := unix.IP_TRANSPARENT, unix.SOL_IP
+			if b.family == 6 {
+				transparent, level = unix.IPV6_TRANSPARENT, unix.SOL_IPV6
+			}
+			if err := errors.Join(unix.SetsockoptInt(fd, level, transparent, 1), unix.Bind(fd, from)); err != nil {
+				return err
+			}
+			if err := unix.Connect(fd, to); !errors.Is(err, unix.EINPROGRESS) {
+				return err
+			}
+			return nil
+		})
+		for at, want := range map[netip.AddrPort]int32{other: datapath.Redirect, netip.AddrPortFrom(b.other, 40001): datapath.Dropped} {
+			if answer, _, reason := b.run(t, "to_pod", b.b.Index, tcp(at, b.at(b.b, 81), ack)); answer != want {
+				t.Errorf("from %s: answer %d, reason %d, want %d", at, answer, reason, want)
+			}
 		}
 	}
 }

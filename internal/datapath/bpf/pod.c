@@ -63,8 +63,8 @@ static inline int proxy_at_pod(struct __sk_buff *skb, struct flow *f, __u16 k)
 {
 	int verdict;
 
-	if (!initial_syn(&f->p)) // the proxy cannot enter what is under way
-		return drop(skb, &f->p, &f->at, DROP_POLICY);
+	if (!initial_syn(&f->p)) // the proxy cannot enter what is under way, but may have it already
+		return proxy_forgotten(skb, &f->p) ? bounce(skb) : drop(skb, &f->p, &f->at, DROP_POLICY);
 	conn_fill(f);
 	f->c.flags = CONN_PROXY;
 	f->c.proxy = k;

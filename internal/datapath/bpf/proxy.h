@@ -296,6 +296,7 @@ static __noinline int proxy_syn_to_pod(struct __sk_buff *skb, struct packet *p, 
 {
 	struct question q = { .port = p->key.dport, .proto = IPPROTO_TCP };
 	struct answer a = { .action = ACTION_ALLOW };
+	struct endpoint *from = endpoint_at(&p->key.src);
 	struct conn c = {};
 	int verdict;
 
@@ -313,6 +314,7 @@ static __noinline int proxy_syn_to_pod(struct __sk_buff *skb, struct packet *p, 
 	}
 	c.proxy = a.proxy;
 	c.identity = at->src_identity;
+	c.src_revision = from ? from->revision : 0; // whoever says so at the uplink is somebody else
 	c.dst_revision = e->revision;
 	c.endpoint = e->id;
 	verdict = proxy_open(skb, p, at, &c);

@@ -131,6 +131,15 @@ static inline struct backend *backend_of_datagram(struct bpf_sock_addr *ctx, con
 	return b;
 }
 
+// The socket connects to where the process says: what it was connected to
+// before is no matter any more.
+static inline int leave_alone(struct bpf_sock_addr *ctx, int datagram)
+{
+	if (!datagram)
+		bpf_sk_storage_delete(&connected, ctx->sk);
+	return 1;
+}
+
 static inline int refuse(void)
 {
 	bpf_set_retval(-ECONNREFUSED);
@@ -139,12 +148,12 @@ static inline int refuse(void)
 
 // A redirected Service is left alone in pods, where from_pod sees it. A
 // process of the node finds the proxy at the loopback address.
-static inline int to_listener(struct bpf_sock_addr *ctx, struct target *t, __u16 k, int v6)
+static inline int to_listener(struct bpf_sock_addr *ctx, struct target *t, __u16 k, int v6, int datagram)
 {
 	struct backend b = { .proto = t->proto };
 
 	if (!of_node(ctx))
-		return 1;
+		return leave_alone(ctx, datagram);
 	if (is_v4(&t->addr))
 		addr_v4(&b.addr, bpf_htonl(0x7f000001));
 	else
@@ -168,11 +177,11 @@ static inline int to_backend(struct bpf_sock_addr *ctx, int v6, int datagram)
 		return 1;
 	f = target_frontend(ctx, &t);
 	if (!f)
-		return vip_closed(&t.addr) ? refuse() : 1;
+		return vip_closed(&t.addr) ? refuse() : leave_alone(ctx, datagram);
 	if (f->flags & FRONTEND_REJECT)
 		return refuse();
 	if (f->flags & FRONTEND_REDIRECT)
-		return to_listener(ctx, &t, f->proxy, v6);
+		return to_listener(ctx, &t, f->proxy, v6, datagram);
 	b = datagram ? backend_of_datagram(ctx, &t, f->set) : backend_pick(f->set, &slot);
 	if (!b || (!datagram && note_connected(ctx, &t, b, slot)))
 		return refuse();
