@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -35,6 +36,9 @@ Exit codes: 0 it was told to stop; 2 it cannot begin, for the reason it gives.`,
 			if o.Node == "" {
 				return fmt.Errorf("--node-name, or the environment variable K8S_NODE_NAME, must name the node")
 			}
+			if err := o.Announce.Check(); err != nil {
+				return err
+			}
 			log, err := logger(c, level)
 			if err != nil {
 				return err
@@ -60,9 +64,19 @@ Exit codes: 0 it was told to stop; 2 it cannot begin, for the reason it gives.`,
 	f.BoolVar(&o.AllowUnsafe, "envoy-config-allow-unsafe", false, "let CiliumClusterwideEnvoyConfigs have Envoy do anything")
 	f.BoolVar(&o.Sockmap, "sockmap", false, "hand data between pods and Envoy from socket to socket: less CPU at kept connections, but no device sees it")
 	f.IntVar(&o.EnvoyUID, "envoy-uid", 0, "`user` that Envoy runs as")
+	announceFlags(f, &o.Announce)
 	sizeFlags(f, &o.Sizes)
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return c
+}
+
+// announceFlags say how nodes decide who announces an address.
+func announceFlags(f *pflag.FlagSet, o *daemon.AnnounceOptions) {
+	f.BoolVar(&o.Enabled, "enable-l2-announcements", false, "answer ARP and neighbour solicitations for Services' addresses, as CiliumL2AnnouncementPolicies say")
+	f.StringVar(&o.Namespace, "l2-announcements-namespace", envOr("CILIUM_K8S_NAMESPACE", "kube-system"), "`namespace` of the Leases of announcements (environment: CILIUM_K8S_NAMESPACE)")
+	f.DurationVar(&o.Duration, "l2-announcements-lease-duration", 15*time.Second, "`time` after which another node takes the place of one that is silent")
+	f.DurationVar(&o.Deadline, "l2-announcements-renew-deadline", 5*time.Second, "how much `time` a renewal may take")
+	f.DurationVar(&o.Retry, "l2-announcements-retry-period", 2*time.Second, "`time` between two tries to renew")
 }
 
 // apiServerFlags say how to reach the API server.

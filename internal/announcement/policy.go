@@ -37,15 +37,24 @@ type Policy struct {
 // Key is the policy's name.
 func (p Policy) Key() string { return p.Name }
 
+// Conditions are the types of those that a policy with a mistake has.
+var Conditions = []string{badServices, badNodes, badInterfaces}
+
+const (
+	badServices   = "io.cilium/bad-service-selector"
+	badNodes      = "io.cilium/bad-node-selector"
+	badInterfaces = "io.cilium/bad-interface-regex"
+)
+
 // PolicyOf reads a policy.
 func PolicyOf(o *v2alpha1.CiliumL2AnnouncementPolicy) Policy {
 	p := Policy{Name: o.Name, external: o.Spec.ExternalIPs, given: o.Spec.LoadBalancerIPs}
-	p.services = p.selector("io.cilium/bad-service-selector", "spec.serviceSelector", o.Spec.ServiceSelector)
-	p.nodes = p.selector("io.cilium/bad-node-selector", "spec.nodeSelector", o.Spec.NodeSelector)
+	p.services = p.selector(badServices, "spec.serviceSelector", o.Spec.ServiceSelector)
+	p.nodes = p.selector(badNodes, "spec.nodeSelector", o.Spec.NodeSelector)
 	for i, text := range o.Spec.Interfaces {
 		expression, err := regexp.Compile(text)
 		if err != nil {
-			p.problem("io.cilium/bad-interface-regex", fmt.Sprintf("spec.interfaces[%d]: %v", i, err))
+			p.problem(badInterfaces, fmt.Sprintf("spec.interfaces[%d]: %v", i, err))
 			break
 		}
 		p.interfaces = append(p.interfaces, expression)

@@ -23,6 +23,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/api/cilium.io/v2alpha1"
 	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 )
 
@@ -61,6 +62,7 @@ var groups = []struct {
 	{discoveryv1.SchemeGroupVersion, discoveryv1.AddToScheme, false},
 	{coordinationv1.SchemeGroupVersion, coordinationv1.AddToScheme, false},
 	{ciliumv2.GroupVersion, ciliumv2.AddToScheme, true},
+	{v2alpha1.GroupVersion, v2alpha1.AddToScheme, true},
 	{gatewayGroup, gatewayv1.Install, true},
 	{waggle.GroupVersion, waggle.AddToScheme, true},
 }

@@ -71,6 +71,7 @@ type contest struct {
 	begun  time.Time             // of the last write that succeeded
 	left   time.Time             // until then the Lease waits for another who takes it
 	at     time.Time             // when to look again; zero: when something changes
+	news   []Tenure              // that nobody was told of yet
 }
 
 // NewElections makes Elections that wait for Begin. The feed of Leases writes
@@ -104,11 +105,14 @@ func (e *Elections) Begin() {
 	e.look()
 }
 
-// Want has the process run for a Lease.
-func (e *Elections) Want(lease string) {
+// Want has the process run for a Lease. led says that, for all it knows, an
+// earlier process of its identity has the Lease: it will be told if that is not
+// so.
+func (e *Elections) Want(lease string, led bool) {
 	e.change(lease, func(c *contest) {
 		if !c.wanted {
 			c.wanted, c.ended, c.asked = true, false, time.Now()
+			c.leads = c.leads || led
 		}
 	})
 }
@@ -208,10 +212,12 @@ func (e *Elections) round(ctx context.Context) (next time.Time) {
 
 // step does what is to be done about one Lease: mostly nothing.
 func (e *Elections) step(ctx context.Context, c *contest) {
-	e.mu.Lock()
-	write := e.decide(c, time.Now())
-	have := c.lease
-	e.mu.Unlock()
+	var write write
+	var have *coordinationv1.Lease
+	e.with(c, func() {
+		write = e.decide(c, time.Now())
+		have = c.lease
+	})
 	if write == nil {
 		return
 	}
@@ -225,20 +231,33 @@ func (e *Elections) step(ctx context.Context, c *contest) {
 		}
 		begin = time.Time{}
 	}
+	e.with(c, func() {
+		if err != nil {
+			e.options.Log.Debug("write a Lease", "lease", c.name, "error", err)
+			c.at = time.Now().Add(e.options.Retry + rand.N(e.options.Retry/5+1))
+			return
+		}
+		c.see(made)
+		if c.holder() == e.options.Identity && !begin.IsZero() {
+			c.begun = begin
+			taken := have == nil || valueOf(have.Spec.HolderIdentity) != e.options.Identity
+			c.tell(Tenure{Held: true, Taken: taken, Until: begin.Add(e.options.Duration)})
+		}
+		e.decide(c, time.Now()) // when to look again
+	})
+}
+
+// with calls f with the lock held, and tells afterwards what is new: who is told
+// may be waiting for the lock.
+func (e *Elections) with(c *contest, f func()) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	c.at = time.Now()
-	if err != nil {
-		e.options.Log.Debug("write a Lease", "lease", c.name, "error", err)
-		c.at = c.at.Add(e.options.Retry + rand.N(e.options.Retry/5+1))
-		return
+	f()
+	news := c.news
+	c.news = nil
+	e.mu.Unlock()
+	for _, t := range news {
+		e.options.Tell(c.name, t)
 	}
-	c.see(made)
-	if c.holder() == e.options.Identity && !begin.IsZero() {
-		c.begun = begin
-		e.tell(c, Tenure{Held: true, Taken: have == nil || valueOf(have.Spec.HolderIdentity) != e.options.Identity, Until: begin.Add(e.options.Duration)})
-	}
-	e.decide(c, time.Now()) // when to look again
 }
 
 // write is a request to the API server about a Lease, which may be nil.
@@ -260,7 +279,7 @@ func (e *Elections) decide(c *contest, now time.Time) write {
 		from = c.begun.Add(max(e.options.Retry, e.options.Duration/3))
 	default:
 		if c.holder() != "" && from.After(now) && c.leads {
-			e.tell(c, Tenure{})
+			c.tell(Tenure{})
 		}
 		from = from.Add(e.spread(c.name))
 	}
@@ -276,29 +295,22 @@ func (e *Elections) leave(c *contest, ours bool, now time.Time) write {
 	switch {
 	case ours && c.ended, c.ended && c.lease != nil && !c.free(now, now).After(now):
 		if c.leads {
-			e.tell(c, Tenure{})
+			c.tell(Tenure{})
 		}
 		c.at = now
 		return e.delete
 	case ours:
 		if c.leads { // whoever claims it has it, from here on
-			e.tell(c, Tenure{Held: true})
+			c.tell(Tenure{Held: true})
 		}
 		c.left, c.at = now.Add(2*e.options.Retry), now
 		return e.giveUp
 	case c.leads && c.holder() == "" && now.Before(c.left):
 		c.at = c.left
 	case c.leads:
-		e.tell(c, Tenure{})
+		c.tell(Tenure{})
 	}
 	return nil
-}
-
-func (e *Elections) tell(c *contest, t Tenure) {
-	if c.leads = t.Held; !t.Held {
-		c.begun = time.Time{}
-	}
-	e.options.Tell(c.name, t)
 }
 
 // spread is how long this process waits before it takes a Lease that others
@@ -358,6 +370,14 @@ func (c *contest) see(lease *coordinationv1.Lease) {
 		return
 	}
 	c.lease, c.since = lease, time.Now()
+}
+
+// tell is what became of the Lease.
+func (c *contest) tell(t Tenure) {
+	if c.leads = t.Held; !t.Held {
+		c.begun = time.Time{}
+	}
+	c.news = append(c.news, t)
 }
 
 // claimed is a Lease as its leader writes it; have may be new.

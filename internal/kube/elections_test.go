@@ -114,7 +114,7 @@ func TestElections(t *testing.T) {
 	of := func(i int) string { return fmt.Sprintf("l%d", i) }
 	for _, v := range []*voter{a, b} {
 		for i := range number {
-			v.Want(of(i))
+			v.Want(of(i), false)
 		}
 		v.Begin()
 	}
@@ -154,7 +154,7 @@ func TestElectionsKeep(t *testing.T) {
 	api := kubetest.New(t)
 	a := newVoter(t, api, "a")
 	for _, lease := range []string{"kept", "left", "ended"} {
-		a.Want(lease)
+		a.Want(lease, false)
 	}
 	a.Begin()
 	for _, lease := range []string{"kept", "left", "ended"} {
@@ -162,7 +162,7 @@ func TestElectionsKeep(t *testing.T) {
 	}
 	a.stop()
 	next := newVoter(t, api, "a")
-	next.Want("kept")
+	next.Want("kept", false)
 	next.Begin()
 	eventually(t, "the next leads", next.leads("kept"))
 	if told := next.last("kept"); told.Taken {
@@ -184,11 +184,11 @@ func TestElectionsResign(t *testing.T) {
 	api := kubetest.New(t)
 	const duration = 5 * time.Second
 	a := newPatientVoter(t, api, "a", duration)
-	a.Want("l")
+	a.Want("l", false)
 	a.Begin()
 	eventually(t, "a leads", a.leads("l"))
 	b := newPatientVoter(t, api, "b", duration)
-	b.Want("l")
+	b.Want("l", false)
 	b.Begin()
 	a.stop()
 	a.Resign(context.Background())
@@ -205,7 +205,7 @@ func TestElectionsResign(t *testing.T) {
 func TestElectionsCutOff(t *testing.T) {
 	api := kubetest.New(t)
 	a := newVoter(t, api, "a")
-	a.Want("l")
+	a.Want("l", false)
 	a.Begin()
 	eventually(t, "a leads", a.leads("l"))
 	api.Refuse(func(w http.ResponseWriter, r *http.Request) bool {
@@ -233,7 +233,7 @@ func TestElectionsCost(t *testing.T) {
 	api := kubetest.New(t)
 	a, b := newVoter(t, api, "a"), newVoter(t, api, "b")
 	for _, v := range []*voter{a, b} {
-		v.Want("l")
+		v.Want("l", false)
 		v.Begin()
 	}
 	eventually(t, "somebody leads", func() bool { return a.last("l").Held || b.last("l").Held })
@@ -258,7 +258,7 @@ func TestElectionsOfCilium(t *testing.T) {
 	api.Put(leasesPath+"l", kubetest.Object{"kind": "Lease", "apiVersion": "coordination.k8s.io/v1",
 		"spec": kubetest.Object{"holderIdentity": "cilium", "leaseDurationSeconds": 1}})
 	a := newVoter(t, api, "a")
-	a.Want("l")
+	a.Want("l", false)
 	a.Begin()
 	eventually(t, "a leads", a.leads("l"))
 	if told := a.last("l"); !told.Taken {

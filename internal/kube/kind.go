@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/api/cilium.io/v2alpha1"
 	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
@@ -45,7 +46,7 @@ var (
 		keeps: []string{"network.cilium.io/", "io.cilium.network."},
 		trim: func(n *corev1.Node) {
 			n.Status = corev1.NodeStatus{Addresses: n.Status.Addresses, Conditions: readiness(n.Status.Conditions)}
-			n.Spec = corev1.NodeSpec{PodCIDR: n.Spec.PodCIDR, PodCIDRs: n.Spec.PodCIDRs}
+			n.Spec = corev1.NodeSpec{PodCIDR: n.Spec.PodCIDR, PodCIDRs: n.Spec.PodCIDRs, Unschedulable: n.Spec.Unschedulable}
 		},
 	}
 	Pods = Kind[*corev1.Pod]{
@@ -128,6 +129,16 @@ var (
 var Pools = Kind[*ciliumv2.CiliumLoadBalancerIPPool]{
 	name: "CiliumLoadBalancerIPPool", group: ciliumv2.GroupVersion, resource: "ciliumloadbalancerippools",
 	new: func() *ciliumv2.CiliumLoadBalancerIPPool { return new(ciliumv2.CiliumLoadBalancerIPPool) },
+}
+
+// AnnouncementPolicy says which Services' addresses are announced.
+type AnnouncementPolicy = *v2alpha1.CiliumL2AnnouncementPolicy
+
+// AnnouncementPolicies say which Services' addresses are announced.
+var AnnouncementPolicies = Kind[AnnouncementPolicy]{
+	name: "CiliumL2AnnouncementPolicy", group: v2alpha1.GroupVersion, resource: "ciliuml2announcementpolicies",
+	new:   func() AnnouncementPolicy { return new(v2alpha1.CiliumL2AnnouncementPolicy) },
+	keeps: everything,
 }
 
 // everything is kept of what is written back.

@@ -105,27 +105,26 @@ func Solicited(a netip.Addr) netip.Addr {
 // until Close.
 type Membership struct {
 	node   *Node
-	socket int
+	socket int // 0: none yet
 }
 
-// Join makes a Membership of no group.
-func (n *Node) Join() (*Membership, error) {
-	m := &Membership{node: n}
-	err := within(n.options.Namespace, func() (err error) {
-		m.socket, err = unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open an IPv6 socket: %w", err)
-	}
-	return m, nil
-}
+// Membership is one of no group yet.
+func (n *Node) Membership() *Membership { return &Membership{node: n} }
 
 // Set makes a group part of the Membership, or not any more. It may be
 // repeated.
 func (m *Membership) Set(group netip.Addr, on bool) error {
 	if err := m.node.receive(group, on); err != nil {
 		return err
+	}
+	if m.socket == 0 {
+		err := within(m.node.options.Namespace, func() (err error) {
+			m.socket, err = unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("open an IPv6 socket: %w", err)
+		}
 	}
 	request, name, fine := unix.IPV6_JOIN_GROUP, "join", unix.EADDRINUSE
 	if !on {
@@ -167,5 +166,10 @@ func (n *Node) receive(group netip.Addr, on bool) error {
 	})
 }
 
-// Close leaves all groups.
-func (m *Membership) Close() error { return unix.Close(m.socket) }
+// Close ends what switches were told.
+func (m *Membership) Close() error {
+	if m.socket == 0 {
+		return nil
+	}
+	return unix.Close(m.socket)
+}

@@ -37,16 +37,17 @@ type node struct {
 	feeds   *kube.Feeds
 	sources sources
 
-	tables   flow.Graph
-	in       agent.NodeInputs
-	configs  agent.EnvoyInputs
-	graph    *agent.NodeGraph
-	envoys   *envoys
-	loops    *loops
-	turns    ask.Turns
-	told     chan func() // for the graph's owner
-	waiters  map[string][]*waiter
-	restored bool // the links of pods that run are in their table
+	tables    flow.Graph
+	in        agent.NodeInputs
+	configs   agent.EnvoyInputs
+	graph     *agent.NodeGraph
+	envoys    *envoys
+	announcer *announcer // nil: nothing is announced
+	loops     *loops
+	turns     ask.Turns
+	told      chan func() // for the graph's owner
+	waiters   map[string][]*waiter
+	restored  bool // the links of pods that run are in their table
 
 	self     *corev1.Node // as it was at the start
 	place    agent.Place  // self's
@@ -111,6 +112,10 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer a.link.Close()
 	defer a.datapath.Close()
+	if err := a.openAnnouncer(); err != nil {
+		return err
+	}
+	defer a.announcer.close()
 	if err := a.pipeline(); err != nil {
 		return err
 	}
@@ -132,9 +137,11 @@ func Run(ctx context.Context, o Options) error {
 	for _, l := range a.loops.all {
 		parts.Go(func() { l.run(life) })
 	}
+	parts.Go(func() { a.announcer.run(life) })
 	err = a.serve(ctx, failed)
 	end() // and nobody writes any more, before the next agent may
 	parts.Wait()
+	a.announcer.resign()
 	return stopped(ctx, err)
 }
 
@@ -186,6 +193,9 @@ func (a *node) serve(ctx context.Context, failed <-chan error) error {
 	if err := a.datapath.Commit(); err != nil {
 		return err
 	}
+	if err := a.answerNeighbours(); err != nil {
+		return err
+	}
 	if err := installation.Install(); err != nil {
 		return err
 	}
@@ -224,6 +234,7 @@ func (a *node) own() {
 			synced = true
 			a.envoys.commit()
 			a.loops.begin(a.life)
+			a.announcer.begin()
 		}
 		select {
 		case <-a.life.Done():
@@ -242,12 +253,12 @@ func (a *node) own() {
 }
 
 // unread names what the API server has not told yet and the agent cannot begin
-// without. What only Envoys need and the agent may not read is taken to be
-// empty until it may.
+// without. What is dispensable and the agent may not read is taken to be empty
+// until it may.
 func (a *node) unread() string {
 	for _, k := range a.feeds.Kinds() {
 		switch {
-		case k.Synced || k.Forbidden && slices.Contains(envoysKinds, k.Kind):
+		case k.Synced || k.Forbidden && slices.Contains(dispensable, k.Kind):
 		case k.Error != "":
 			return k.Kind + " (" + k.Error + ")"
 		default:
@@ -257,9 +268,10 @@ func (a *node) unread() string {
 	return ""
 }
 
-// envoysKinds are those that only Envoys need.
-var envoysKinds = []string{
+// dispensable are the kinds that only Envoys and announcements need.
+var dispensable = []string{
 	kube.EnvoyConfigs.Name(), kube.ClusterwideEnvoyConfigs.Name(), kube.ReferenceGrants.Name(), kube.Secrets.Name(), kube.EnvoyNodes.Name(),
+	kube.AnnouncementPolicies.Name(), kube.Leases.Name(),
 }
 
 // commit brings the graph up to date.

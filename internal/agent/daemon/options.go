@@ -27,6 +27,7 @@ type Options struct {
 	AllowUnsafe bool // clusterwide CiliumEnvoyConfigs may do anything
 	Sockmap     bool // data between pods and Envoy goes from socket to socket
 	EnvoyUID    int  // Envoy's user
+	Announce    AnnounceOptions
 	Log         *slog.Logger
 	Version     string
 }

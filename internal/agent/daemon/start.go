@@ -46,6 +46,7 @@ func (a *node) connect() (err error) {
 	kube.Feed(a.feeds, kube.EndpointSlices, kube.Table[*discoveryv1.EndpointSlice](a.in.EndpointSlices), everything)
 	a.sources.identities = kube.Feed(a.feeds, kube.Identities, kube.Table[*ciliumv2.CiliumIdentity](a.in.Identities), everything)
 	a.feedEnvoys()
+	a.feedAnnouncements()
 	a.sources.endpoints = kube.Feed(a.feeds, kube.Endpoints, kube.Table[*ciliumv2.CiliumEndpoint](a.in.Endpoints), everything)
 	return nil
 }
@@ -137,7 +138,7 @@ func (a *node) pipeline() error {
 	}))
 	a.in.Redirects, a.in.Live = graph.Redirects, flow.NewTable(&a.tables, "live listeners", flow.Equal[flow.KeyRow])
 	a.graph = agent.NewNode(&a.tables, a.in, agent.NodeSettings{
-		Node: a.options.Node, Cluster: a.options.Cluster,
+		Node: a.options.Node, Cluster: a.options.Cluster, Uplink: a.link.Uplink().Name,
 		Router: of((*ipam.Pool).Routers), Ingress: of((*ipam.Pool).Ingress),
 	})
 	var err error
@@ -162,6 +163,7 @@ func (a *node) pipeline() error {
 		kube.Keep(a.sources.envoys, a.envoys.answers, answers, model.Name.String)
 		add(a, "kept CiliumEnvoyConfigs", configs.Lasting(&a.tables), kept, nil)
 	}
+	a.graph.Announcements.OnChange(a.announcer.changed)
 	add(a, "warnings", a.graph.Unsupported, warnings{client: a.client}, nil)
 	return nil
 }

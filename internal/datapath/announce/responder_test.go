@@ -221,8 +221,7 @@ func TestStop(t *testing.T) {
 func TestMembership(t *testing.T) {
 	g := nodes.New(t)
 	n1 := newAnnouncer(t, g.Nodes[0])
-	m, err := n1.link.Join()
-	n1.must(err)
+	m := n1.link.Membership()
 	group := link.Solicited(vip6)
 	shown := func() string { return n1.node.Run(t, "ip", "maddr", "show", "dev", "eth0") }
 	for range 2 {
@@ -235,8 +234,7 @@ func TestMembership(t *testing.T) {
 	if out := shown(); !strings.Contains(out, "33:33:ff:00:02:00") {
 		t.Errorf("the agent has ended, and eth0 has\n%s", out)
 	}
-	m, err = n1.link.Join()
-	n1.must(err)
+	m = n1.link.Membership()
 	for range 2 {
 		n1.must(m.Set(group, false))
 	}

@@ -239,6 +239,7 @@ var kinds = map[string]string{
 	"ciliumenvoyconfigs": "CiliumEnvoyConfigList", "ciliumclusterwideenvoyconfigs": "CiliumClusterwideEnvoyConfigList",
 	"gatewayclasses": "GatewayClassList", "gateways": "GatewayList", "httproutes": "HTTPRouteList", "referencegrants": "ReferenceGrantList",
 	"envoynodes": "EnvoyNodeList", "leases": "LeaseList", "ciliumloadbalancerippools": "CiliumLoadBalancerIPPoolList",
+	"ciliuml2announcementpolicies": "CiliumL2AnnouncementPolicyList",
 }
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {
