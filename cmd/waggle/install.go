@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +24,7 @@ func installCommands() []*cobra.Command {
 
 // installFlags are those of install, upgrade and uninstall.
 type installFlags struct {
+	cluster clusterFlags
 	install.Options
 	wait, dryRun bool
 	level        string
@@ -32,9 +32,7 @@ type installFlags struct {
 
 func (o *installFlags) add(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "`file` that says how to reach the cluster (default: as kubectl finds it)")
-	f.StringVar(&o.Context, "context", "", "`name` of the kubeconfig's context")
-	f.StringVarP(&o.Namespace, "namespace", "n", "kube-system", "`namespace` of Waggle's own")
+	o.cluster.add(f)
 	f.StringVar(&o.Release, "release", "waggle", "Helm's `name` for what is installed")
 	f.DurationVar(&o.Timeout, "timeout", 10*time.Minute, "how long to wait at most")
 	f.StringVar(&o.level, "log-level", "warn", "of Helm: debug, info, warn or error")
@@ -141,8 +139,8 @@ func (o *installFlags) connect(ctx context.Context, c *cobra.Command) (*kube.Cli
 	if err != nil {
 		return nil, err
 	}
-	o.Log = log
-	client, err := kube.Connect(kube.Options{Kubeconfig: o.Kubeconfig, Context: o.Context, UserAgent: "waggle/" + version, User: true}, slog.New(slog.DiscardHandler))
+	o.Log, o.Kubeconfig, o.Context, o.Namespace = log, o.cluster.kubeconfig, o.cluster.context, o.cluster.namespace
+	client, err := o.cluster.connect()
 	if err != nil {
 		return nil, err
 	}

@@ -49,6 +49,7 @@ Waggle serves a directory of manifests on this machine:`,
 	}
 	c.AddCommand(runCommand(), analyzeCommand(), statusCommand(), versionCommand(), cniCommand(), configDir(agentCommand()), configDir(operatorCommand()), cleanupCommand(), envoyCommand())
 	c.AddCommand(installCommands()...)
+	c.AddCommand(clusterCommands()...)
 	c.AddCommand(nodeCommands()...)
 	c.AddCommand(mapCommands()...)
 	c.InitDefaultCompletionCmd() // which cobra makes without an example

@@ -125,9 +125,15 @@ func DeleteAll[T Object](ctx context.Context, c *Client, k Kind[T], ours func(T)
 // Annotate sets annotations of an object, and removes those without a value.
 // Others and the rest of the object are left as they are.
 func Annotate[T Object](ctx context.Context, c *Client, k Kind[T], name model.Name, annotations map[string]*string) error {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
+	return Merge(ctx, c, k, name, map[string]any{"metadata": map[string]any{"annotations": annotations}})
+}
+
+// Merge changes fields of an object, and removes those that are nil. What is not
+// named is left as it is.
+func Merge[T Object](ctx context.Context, c *Client, k Kind[T], name model.Name, fields map[string]any) error {
+	patch, err := json.Marshal(fields)
 	if err != nil {
-		return fmt.Errorf("annotate %s %s: %w", k.name, name, err)
+		return fmt.Errorf("change %s %s: %w", k.name, name, err)
 	}
-	return k.judge("annotate", name, k.request(c.groups[k.group].Patch(types.MergePatchType), name).Body(patch).Do(ctx).Error())
+	return k.judge("change", name, k.request(c.groups[k.group].Patch(types.MergePatchType), name).Body(patch).Do(ctx).Error())
 }

@@ -42,14 +42,32 @@ type Workload struct {
 	Available int32  `json:"available"`
 	Image     string `json:"image"` // of its first container
 	// Ours: it is Waggle's, and not Cilium's of the same name.
-	Ours    bool `json:"ours"`
-	seen    bool // its controller has seen the newest template
-	command string
+	Ours    bool   `json:"ours"`
+	seen    bool   // its controller has seen the newest template
+	command string // of its first container
+	chart   string // that it is of
 }
 
 // Complete tells whether all pods are of the newest template and available.
 func (w Workload) Complete() bool {
 	return w.seen && w.Updated == w.Desired && w.Available == w.Desired && w.Ready == w.Desired
+}
+
+// troubles say why it is not complete.
+func (w Workload) troubles() (out []string) {
+	if !w.Ours {
+		return []string{fmt.Sprintf("%s %s is not Waggle's: it runs %q of image %s", w.Kind, w.Name, w.command, w.Image)}
+	}
+	if w.Desired == 0 {
+		out = append(out, fmt.Sprintf("%s %s has no pods", w.Kind, w.Name))
+	}
+	if missing := w.Desired - w.Ready; missing > 0 {
+		out = append(out, fmt.Sprintf("%s %s: %d of %d pods are not ready", w.Kind, w.Name, missing, w.Desired))
+	}
+	if !w.seen || w.Updated < w.Desired {
+		out = append(out, fmt.Sprintf("%s %s is being updated: %d of %d pods", w.Kind, w.Name, w.Updated, w.Desired))
+	}
+	return out
 }
 
 // String is a line of progress.
@@ -87,7 +105,7 @@ func daemonSet(o *appsv1.DaemonSet) Workload {
 		Desired: s.DesiredNumberScheduled, Updated: s.UpdatedNumberScheduled, Ready: s.NumberReady, Available: s.NumberAvailable,
 		seen: s.ObservedGeneration >= o.Generation,
 	}
-	return w.with(o.Spec.Template.Spec)
+	return w.with(o.Labels, o.Spec.Template.Spec)
 }
 
 func deployment(o *appsv1.Deployment) Workload {
@@ -100,10 +118,11 @@ func deployment(o *appsv1.Deployment) Workload {
 	if o.Spec.Replicas != nil {
 		w.Desired = *o.Spec.Replicas
 	}
-	return w.with(o.Spec.Template.Spec)
+	return w.with(o.Labels, o.Spec.Template.Spec)
 }
 
-func (w Workload) with(pod corev1.PodSpec) Workload {
+func (w Workload) with(labels map[string]string, pod corev1.PodSpec) Workload {
+	w.chart = labels["helm.sh/chart"]
 	if len(pod.Containers) == 0 {
 		return w
 	}

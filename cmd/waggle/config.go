@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waggle-mesh/waggle/internal/cli"
+	"github.com/waggle-mesh/waggle/internal/survey"
+)
+
+// mountedConfig is where a pod of Waggle's has ConfigMap cilium-config.
+const mountedConfig = "/tmp/cilium/config-map"
+
+func configViewCommand() *cobra.Command {
+	var o clusterFlags
+	var format cli.Format
+	c := &cobra.Command{
+		Use:   "view",
+		Short: "Print the settings in ConfigMap cilium-config",
+		Long: `Prints what agents, Envoys and operators are told, each setting under its flag's name.
+In a pod of Waggle's that is what the pod was given.
+
+Exit codes: 0; 2 it cannot be read.`,
+		Example: "  waggle config view\n  waggle config view -o json | jq -r '.\"enable-gateway-api\"'",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			values, err := o.config(c)
+			if err != nil {
+				return err
+			}
+			return cli.PrintConfig(c.OutOrStdout(), values, format)
+		},
+	}
+	o.add(c.Flags())
+	c.Flags().VarP(&format, "output", "o", "table, json or yaml")
+	return c
+}
+
+// config is the mounted one, if there is one, or the cluster's.
+func (o *clusterFlags) config(c *cobra.Command) (map[string]string, error) {
+	if _, err := os.Stat(mountedConfig); err == nil && o.kubeconfig == "" {
+		return readSettings(mountedConfig)
+	}
+	client, err := o.connect()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(c.Context(), asking)
+	defer cancel()
+	return survey.ReadConfig(ctx, client, o.namespace)
+}
+
+// readSettings reads a directory with a file for each setting, as a mounted
+// ConfigMap is.
+func readSettings(dir string) (map[string]string, error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read settings: %w", err)
+	}
+	values := map[string]string{}
+	for _, file := range files {
+		if strings.HasPrefix(file.Name(), ".") { // the kubelet's own
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, file.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("read settings: %w", err)
+		}
+		values[file.Name()] = strings.TrimSpace(string(text))
+	}
+	return values, nil
+}
+
+func configSetCommand() *cobra.Command {
+	var o clusterFlags
+	var restart bool
+	c := &cobra.Command{
+		Use:   "set NAME=VALUE...",
+		Short: "Change settings in ConfigMap cilium-config",
+		Long: `Changes settings, and has agents and operators begin again, a few at a time:
+connections and requests go on. "NAME=" removes one. NAME must be a flag of "waggle
+agent" or "waggle operator"; VALUE is tried before anything is changed.
+
+Helm does not know of it: the next "waggle upgrade" sets what the values say. For good:
+waggle upgrade --set extraConfig.NAME=VALUE.
+
+Exit codes: 0; 2 nothing, or not all, is done, for the reason it gives.`,
+		Example: "  waggle config set log-level=debug\n  waggle config set log-level= --restart=false",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			values := map[string]*string{}
+			for _, arg := range args {
+				name, value, found := strings.Cut(arg, "=")
+				if !found {
+					return fmt.Errorf("%q is not NAME=VALUE", arg)
+				}
+				if err := checkSetting(name, value); err != nil {
+					return err
+				}
+				if values[name] = &value; value == "" {
+					values[name] = nil
+				}
+			}
+			return o.setConfig(c, values, restart)
+		},
+	}
+	o.add(c.Flags())
+	c.Flags().BoolVar(&restart, "restart", true, "restart agents and operators, who read it when they begin")
+	return c
+}
+
+func (o *clusterFlags) setConfig(c *cobra.Command, values map[string]*string, restart bool) error {
+	client, err := o.connect()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Context(), asking)
+	defer cancel()
+	if err := survey.RefuseCilium(ctx, client, o.namespace); err != nil {
+		return err
+	}
+	if err := survey.WriteConfig(ctx, client, o.namespace, values); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.OutOrStdout(), "ConfigMap cilium-config is changed.")
+	if !restart {
+		return nil
+	}
+	if err := survey.Restart(ctx, client, o.namespace); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.OutOrStdout(), "Agents and operators begin again; see `waggle status --wait`.")
+	return nil
+}
+
+// checkSetting refuses what no agent and no operator would take.
+func checkSetting(name, value string) error {
+	known := false
+	for _, command := range []*cobra.Command{agentCommand(), operatorCommand()} {
+		flag := command.Flags().Lookup(name)
+		if flag == nil {
+			continue
+		}
+		known = true
+		if value == "" {
+			continue
+		}
+		if err := flag.Value.Set(value); err != nil {
+			return fmt.Errorf("%s=%s: %w", name, value, err)
+		}
+	}
+	if !known {
+		return fmt.Errorf("%q is no flag of `waggle agent` or `waggle operator`", name)
+	}
+	return nil
+}
