@@ -63,6 +63,7 @@ reason it gives.`,
 	f.BoolVar(&o.AllowUnsafe, "envoy-config-allow-unsafe", false, "judge CiliumEnvoyConfigs as agents do that have this flag")
 	f.StringVar(&o.SecretsNamespace, "gateway-api-secrets-namespace", "cilium-secrets", "`namespace` where agents read the Secrets that Gateways present; copies are kept there")
 	f.StringVar(&o.ExternalTrafficPolicy, "gateway-api-service-externaltrafficpolicy", "Cluster", "externalTrafficPolicy of Gateways' Services: `Cluster` or Local")
+	f.BoolVar(&o.Announcements, "enable-l2-announcements", false, "say in CiliumL2AnnouncementPolicies what is wrong with them")
 	f.BoolVar(&o.LBIPAM, "enable-lb-ipam", true, "give Services of type LoadBalancer addresses of CiliumLoadBalancerIPPools")
 	f.StringVar(&o.DefaultLBServiceIPAM, "default-lb-service-ipam", "lbipam", "who gives Services without a loadBalancerClass their addresses: `lbipam` or none")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")

@@ -35,15 +35,16 @@ type process struct {
 	feeds   *kube.Feeds
 	sources sources
 
-	tables flow.Graph
-	in     operator.ClusterInputs
-	pools  *flow.Table[model.Object[*ciliumv2.CiliumLoadBalancerIPPool]]
-	graph  *operator.Cluster
-	loops  *loops
-	turns  ask.Turns
-	told   chan func()   // for the graph's owner
-	synced chan struct{} // closed when every kind has been read that may be
-	leads  atomic.Bool
+	tables   flow.Graph
+	in       operator.ClusterInputs
+	pools    *flow.Table[model.Object[*ciliumv2.CiliumLoadBalancerIPPool]]
+	policies *flow.Table[model.Object[kube.AnnouncementPolicy]]
+	graph    *operator.Cluster
+	loops    *loops
+	turns    ask.Turns
+	told     chan func()   // for the graph's owner
+	synced   chan struct{} // closed when every kind has been read that may be
+	leads    atomic.Bool
 
 	removed prometheus.Counter // identities
 }

@@ -37,8 +37,10 @@ type Options struct {
 	// too, or "none".
 	LBIPAM               bool
 	DefaultLBServiceIPAM string
-	Log                  *slog.Logger
-	Version              string
+	// Announcements: policies of L2 announcements are judged.
+	Announcements bool
+	Log           *slog.Logger
+	Version       string
 }
 
 // GarbageOptions say when an identity that nobody has is removed.

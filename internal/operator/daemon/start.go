@@ -33,6 +33,7 @@ type sources struct {
 	ownSlices   *kube.Source[*discoveryv1.EndpointSlice]
 	ownSecrets  *kube.Source[*corev1.Secret]
 	pools       *kube.Source[*ciliumv2.CiliumLoadBalancerIPPool]
+	policies    *kube.Source[kube.AnnouncementPolicy]
 	identities  *kube.Source[*ciliumv2.CiliumIdentity]
 	endpoints   *kube.Source[*ciliumv2.CiliumEndpoint]
 }
@@ -55,6 +56,10 @@ func (p *process) connect() (err error) {
 	s.endpoints = kube.Feed(p.feeds, kube.EndpointIdentities, kube.NoTable[*ciliumv2.CiliumEndpoint]{}, all)
 	if p.options.LBIPAM {
 		s.pools = kube.Feed(p.feeds, kube.Pools, kube.Table[*ciliumv2.CiliumLoadBalancerIPPool](p.pools), all)
+	}
+	if p.options.Announcements {
+		p.policies = operator.Objects[kube.AnnouncementPolicy](&p.tables, kube.AnnouncementPolicies.Name())
+		s.policies = kube.Feed(p.feeds, kube.AnnouncementPolicies, kube.Table[kube.AnnouncementPolicy](p.policies), all)
 	}
 	if p.options.GatewayAPI {
 		p.feedGateways()
@@ -91,6 +96,9 @@ func (p *process) pipeline() {
 	}
 	if p.options.LBIPAM {
 		p.loadBalancer()
+	}
+	if p.options.Announcements {
+		p.judgeAnnouncements()
 	}
 	if p.options.EnvoyConfig {
 		p.judgeEnvoyConfigs()
