@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -15,11 +16,13 @@ import (
 )
 
 // Forget deletes what agents have written to the API server, when none runs any
-// more: all CiliumEndpoints and EnvoyNodes, and annotations of Nodes.
+// more: all CiliumEndpoints and EnvoyNodes, the Leases of announcements, and
+// annotations of Nodes.
 func Forget(ctx context.Context, c *kube.Client) error {
 	errs := []error{
 		kube.DeleteAll(ctx, c, kube.Endpoints, func(*ciliumv2.CiliumEndpoint) bool { return true }),
 		kube.DeleteAll(ctx, c, kube.EnvoyNodes, func(*waggle.EnvoyNode) bool { return true }),
+		kube.DeleteAll(ctx, c, kube.Leases, func(l *coordinationv1.Lease) bool { return metav1.HasLabel(l.ObjectMeta, leaseLabel) }),
 	}
 	nodes, err := kube.List(ctx, c, kube.Nodes, "", metav1.ListOptions{})
 	errs = append(errs, err)
