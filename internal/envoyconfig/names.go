@@ -28,11 +28,13 @@ type names struct {
 	defined map[model.ResourceType]map[string]resource
 	broken  map[model.ResourceType]map[string]bool // what cannot be read
 	asked   map[string]model.Assignment            // by name
+	reading model.ResourceKey                      // whose references are looked at
+	uses    uses
 }
 
 // newNames gathers what an object defines.
 func newNames(p *parser) *names {
-	n := &names{p: p, asked: map[string]model.Assignment{},
+	n := &names{p: p, asked: map[string]model.Assignment{}, uses: uses{},
 		defined: map[model.ResourceType]map[string]resource{}, broken: map[model.ResourceType]map[string]bool{}}
 	for _, t := range types {
 		n.defined[model.ResourceType(t)] = map[string]resource{}
@@ -85,6 +87,7 @@ func (n *names) final(r allow.Reference, name string) (final string, why allow.R
 		}
 	}
 	if n.has(meant[r], name) {
+		n.uses.add(n.reading, model.ResourceKey{Type: meant[r], Name: name})
 		return n.qualified(name), "", ""
 	}
 	if strings.Contains(name, "/") || name == AdminCluster[1:] {
@@ -126,6 +129,7 @@ func shortType(t model.ResourceType) string {
 // "namespace/service:port", where the port is a number or a name.
 func (n *names) endpoints(name string) (final string, why allow.Reason, problem string) {
 	if n.has(model.ClusterLoadAssignment, name) {
+		n.uses.add(n.reading, model.ResourceKey{Type: model.ClusterLoadAssignment, Name: name})
 		return n.qualified(name), "", ""
 	}
 	namespace, rest, ok := strings.Cut(name, "/")

@@ -81,6 +81,9 @@ type resource struct {
 	m     proto.Message
 }
 
+// key is r's within the object.
+func (r resource) key() model.ResourceKey { return model.ResourceKey{Type: r.kind, Name: r.name} }
+
 // field is where r stands.
 func (r resource) field() string { return fmt.Sprintf("resources[%d]", r.index) }
 
@@ -157,7 +160,7 @@ func (p *parser) judge() {
 	walk := &allow.Walk{Author: p.o.author(p.w), Name: p.names.final, Connect: p.connect}
 	for _, r := range p.resources {
 		c := &check{parser: p, resource: r}
-		walk.Visit, walk.Problems = c.visit, nil
+		walk.Visit, walk.Problems, p.names.reading = c.visit, nil, r.key()
 		walk.Resource(r.m)
 		for _, problem := range walk.Problems {
 			reason := ReasonRefused
@@ -170,6 +173,7 @@ func (p *parser) judge() {
 			p.out.Problems = append(p.out.Problems, Problem{Reason: reason, Field: r.field(), Resource: r.title(), At: problem.At, Message: problem.Message})
 		}
 	}
+	p.cycles()
 }
 
 // emit gives the resources their form for Envoy.

@@ -68,6 +68,10 @@ func (p *parser) services() {
 	}
 	for i, s := range p.o.Spec.BackendServices {
 		field := fmt.Sprintf("backendServices[%d]", i)
+		if s.Name == "" {
+			p.say(ReasonInvalid, field+".name", "must not be empty")
+			continue
+		}
 		to := model.Name{Namespace: cmp.Or(s.Namespace, p.o.namespace()), Name: s.Name}
 		if problem := p.mayName(to); problem != "" {
 			p.say(ReasonRefNotPermitted, field, "%s", problem)
@@ -80,6 +84,10 @@ func (p *parser) services() {
 
 // claim reads one entry of services.
 func (p *parser) claim(field string, to model.Name, ports []uint16, listener string) {
+	if to.Name == "" {
+		p.say(ReasonInvalid, field+".name", "must not be empty")
+		return
+	}
 	if p.o.Ref.Kind == Namespaced && to.Namespace != p.o.Ref.Namespace {
 		p.say(ReasonRefused, field+".namespace", "is %s: only Services of the object's own namespace, %s, are led elsewhere; a CiliumClusterwideEnvoyConfig may", clip(to.Namespace), p.o.Ref.Namespace)
 		return

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/waggle-mesh/waggle/internal/kube/kubetest"
-	"github.com/waggle-mesh/waggle/test/hostile/objects"
 	"sigs.k8s.io/yaml"
 )
 
@@ -216,59 +215,6 @@ func TestEnvoyAdmin(t *testing.T) {
 	n.eventually("the port is closed", func() bool {
 		return client.Get(t, fmt.Sprintf("http://%s/", netip.AddrPortFrom(n.Addr4, 9901))).Error != ""
 	})
-}
-
-// TestHostileConfigs gives a node all the objects that are refused, while
-// requests to another Service go through Envoy: none of them is served, no
-// request fails, and Envoy has nothing to say.
-func TestHostileConfigs(t *testing.T) {
-	n, client := configLab(t)
-	good := n.example("rewrite", 1)
-	n.answered(good, 1)
-	n.api.Put("/api/v1/namespaces/tenant", kubetest.Object{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": "tenant"}})
-	n.api.Put("/api/v1/namespaces/tenant/services/web", object(t, `
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: tenant}
-spec: {clusterIP: 10.96.7.7, clusterIPs: [10.96.7.7], type: ClusterIP, ports: [{name: http, port: 80, protocol: TCP}]}`))
-	load := client.StartLoad(t, LoadRequest{Name: "another Service", URL: url(web4, "/foo"), Connect: true, Clients: 2, Rate: 100})
-	all, err := objects.Load()
-	n.must("read the objects", err)
-	number := 0
-	for family, cases := range all {
-		for i, h := range cases {
-			number++
-			o := h.Object()
-			meta := map[string]any{"name": fmt.Sprintf("%s-%d", family, i), "generation": 1.0}
-			if len(h.Annotations) > 0 {
-				annotations := map[string]any{}
-				for key, value := range h.Annotations {
-					annotations[key] = value
-				}
-				meta["annotations"] = annotations
-			}
-			kind, path := "CiliumEnvoyConfig", "/apis/cilium.io/v2/namespaces/tenant/ciliumenvoyconfigs/"
-			if h.Clusterwide {
-				kind, path = "CiliumClusterwideEnvoyConfig", "/apis/cilium.io/v2/ciliumclusterwideenvoyconfigs/"
-			} else {
-				meta["namespace"] = "tenant"
-			}
-			o["apiVersion"], o["kind"], o["metadata"] = "cilium.io/v2", kind, meta
-			n.api.Put(path+meta["name"].(string), o)
-		}
-	}
-	// What comes after them is there when they have been read.
-	n.example("rewrite", 2, "x-api", "x-later")
-	n.answered(good, 2)
-	r := load.Stop(t)
-	t.Log(number, "objects;", r)
-	if len(r.Failed) > 0 {
-		t.Errorf("%d requests failed, the first: %+v", len(r.Failed), r.Failed[0])
-	}
-	said := n.api.Get("/apis/waggle.io/v1alpha1/envoynodes/" + n.Name)
-	if configs, _ := said["configs"].([]any); said["rejected"] != nil || len(configs) != 1 {
-		t.Errorf("Envoy has answered %v and rejected %v", said["configs"], said["rejected"])
-	}
 }
 
 func object(t *testing.T, text string) (o kubetest.Object) {

@@ -3,6 +3,7 @@ package allow
 import (
 	_ "embed"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -13,12 +14,14 @@ import (
 // list.txt has a line for each message that may stand in a resource, and for
 // each one that was looked at and may not:
 //
-//	message: field field!reason field@reference …
+//	message: field field!reason field@reference field<16M …
 //	message!reason: field …
 //	message!reason
 //
-// The last form is for what only Trusted authors may have, or nobody. A field that a message has and its line has not is refused, and so is a
-// message without a line.
+// The last form is for what only Trusted authors may have, or nobody. A number
+// after "<" is the most that a Tenant may say in a field, k and M as usual in
+// bytes. A field that a message has and its line has not is refused, and so is
+// a message without a line.
 //
 //go:embed list.txt
 var text string
@@ -47,6 +50,22 @@ const (
 type decision struct {
 	refused   Reason
 	reference Reference
+	most      bound
+}
+
+// bound is a number as it stands in the list, "128k"; empty: there is none.
+type bound string
+
+// value is the number; it is not read where there is none.
+func (b bound) value() (uint64, error) {
+	digits, factor := string(b), uint64(1)
+	if d, ok := strings.CutSuffix(digits, "k"); ok {
+		digits, factor = d, 1<<10
+	} else if d, ok := strings.CutSuffix(digits, "M"); ok {
+		digits, factor = d, 1<<20
+	}
+	n, err := strconv.ParseUint(digits, 10, 32)
+	return n * factor, err
 }
 
 // total tells of a message that is refused whether its fields do not matter.
@@ -86,7 +105,11 @@ func parse(text string) (map[protoreflect.FullName]*entry, error) {
 		for _, word := range words[1:] {
 			field, refused, _ := strings.Cut(word, "!")
 			field, reference, _ := strings.Cut(field, "@")
-			e.fields[protoreflect.Name(field)] = decision{Reason(refused), Reference(reference)}
+			field, most, bounded := strings.Cut(field, "<")
+			if _, err := bound(most).value(); bounded && err != nil {
+				return nil, fmt.Errorf("%s.%s: %w", name, field, err)
+			}
+			e.fields[protoreflect.Name(field)] = decision{Reason(refused), Reference(reference), bound(most)}
 		}
 	}
 	for name, e := range all {

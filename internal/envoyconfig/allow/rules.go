@@ -1,7 +1,6 @@
 package allow
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -12,8 +11,6 @@ import (
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
 	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	maglevv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/maglev/v3"
-	ringhashv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/ring_hash/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -31,18 +28,6 @@ var rules = map[protoreflect.FullName]func(w *Walk, m protoreflect.Message, at s
 	nameOf(&hcmv3.Rds{}):                          on(rds),
 	nameOf(&tlsv3.SdsSecretConfig{}):              on(sds),
 	nameOf(&clusterv3.Cluster_EdsClusterConfig{}): on(eds),
-	nameOf(&clusterv3.Cluster_RingHashLbConfig{}): on(func(w *Walk, c *clusterv3.Cluster_RingHashLbConfig, at string) {
-		w.bound(step(at, "minimum_ring_size"), c.MinimumRingSize)
-	}),
-	nameOf(&ringhashv3.RingHash{}): on(func(w *Walk, c *ringhashv3.RingHash, at string) {
-		w.bound(step(at, "minimum_ring_size"), c.MinimumRingSize)
-	}),
-	nameOf(&clusterv3.Cluster_MaglevLbConfig{}): on(func(w *Walk, c *clusterv3.Cluster_MaglevLbConfig, at string) {
-		w.bound(step(at, "table_size"), c.TableSize)
-	}),
-	nameOf(&maglevv3.Maglev{}): on(func(w *Walk, c *maglevv3.Maglev, at string) {
-		w.bound(step(at, "table_size"), c.TableSize)
-	}),
 }
 
 func nameOf(m proto.Message) protoreflect.FullName { return m.ProtoReflect().Descriptor().FullName() }
@@ -50,16 +35,6 @@ func nameOf(m proto.Message) protoreflect.FullName { return m.ProtoReflect().Des
 // on makes a rule of a function that knows the type.
 func on[M proto.Message](f func(w *Walk, m M, at string)) func(*Walk, protoreflect.Message, string) {
 	return func(w *Walk, m protoreflect.Message, at string) { f(w, m.Interface().(M), at) }
-}
-
-// largestTable bounds tables for consistent hashing, in entries: each worker
-// has one, of eight bytes an entry and more.
-const largestTable = 1 << 17
-
-func (w *Walk) bound(at string, size *wrapperspb.UInt64Value) {
-	if size.GetValue() > largestTable {
-		w.refuse(at, "memory", fmt.Sprintf("more than %d", largestTable))
-	}
 }
 
 // retries is how many may be under way at once where nothing is said: Cilium's

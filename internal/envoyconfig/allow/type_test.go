@@ -72,6 +72,50 @@ func TestEveryField(t *testing.T) {
 	}
 }
 
+// TestBounds says in each field with a bound as much as a tenant may, and more.
+func TestBounds(t *testing.T) {
+	number := 0
+	for name, e := range load() {
+		for field, d := range e.fields {
+			if d.most == "" {
+				continue
+			}
+			number++
+			limit, err := d.most.value()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for given, want := range map[uint64]int{limit: 0, limit + 1: 1} {
+				m := must(protoregistry.GlobalTypes.FindMessageByName(name)).New()
+				say(m, m.Descriptor().Fields().ByName(field), given)
+				w := tenant()
+				w.Resource(holding(t, m.Interface()))
+				if len(w.Problems) != want {
+					t.Errorf("%s.%s: %d: %v", name, field, given, w.Problems)
+				}
+			}
+		}
+	}
+	if number < 30 {
+		t.Errorf("only %d fields have a bound", number)
+	}
+}
+
+// say gives a field, or the message in it, a number.
+func say(m protoreflect.Message, f protoreflect.FieldDescriptor, n uint64) {
+	switch {
+	case f.Message() != nil:
+		inner := m.Mutable(f).Message()
+		say(inner, inner.Descriptor().Fields().ByName("value"), n)
+	case f.Kind() == protoreflect.Uint64Kind:
+		m.Set(f, protoreflect.ValueOfUint64(n))
+	case f.Kind() == protoreflect.Int32Kind:
+		m.Set(f, protoreflect.ValueOfInt32(int32(n)))
+	default:
+		m.Set(f, protoreflect.ValueOfUint32(uint32(n)))
+	}
+}
+
 // TestReferences: a field that by its name names a cluster, a secret or
 // another resource gets its final form.
 func TestReferences(t *testing.T) {

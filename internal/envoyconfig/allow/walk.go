@@ -91,11 +91,25 @@ func (w *Walk) message(m protoreflect.Message, at string, whole, inside bool) {
 		if w.refuse(here, d.refused, "") {
 			continue
 		}
+		if d.most != "" && w.exceeds(m.Get(f), f, d.most, here) {
+			continue
+		}
 		if inside && d.reference.defines() {
 			d.reference = ""
 		}
 		w.field(m, f, d.reference, here)
 	}
+}
+
+// exceeds tells whether a number, or a message that holds one, is more than may
+// be, and says so.
+func (w *Walk) exceeds(v protoreflect.Value, f protoreflect.FieldDescriptor, most bound, at string) bool {
+	if f.Message() != nil {
+		v = v.Message().Get(f.Message().Fields().ByName("value"))
+	}
+	limit, _ := most.value() // parse has read it
+	given, err := strconv.ParseUint(v.String(), 10, 64)
+	return err == nil && given > limit && w.refuse(at, "memory", "more than "+strconv.FormatUint(limit, 10))
 }
 
 func step(at, name string) string {

@@ -1,5 +1,6 @@
 // Package objects has CiliumEnvoyConfigs that reach for what they may not, or
-// make no sense, for tests that show that they come to nothing.
+// make no sense, for tests that show that they come to nothing; and some that
+// are accepted, for tests that show that others do not feel them.
 package objects
 
 import (
@@ -40,8 +41,12 @@ func Load() (map[string][]Case, error) {
 // a CiliumEnvoyConfig of namespace tenant with a listener, a route and a
 // cluster. An "@type" is written without its prefix, "~" is envoy.extensions.
 type Case struct {
-	Name        string            `json:"name"`                  // what is wrong with it
-	Clusterwide bool              `json:"clusterwide,omitempty"` // a CiliumClusterwideEnvoyConfig
+	Name        string `json:"name"`                  // what is wrong with it
+	Clusterwide bool   `json:"clusterwide,omitempty"` // a CiliumClusterwideEnvoyConfig
+	// Contained is set where the object is accepted: the status of a request
+	// to its Service, "none" where there is no answer, or "rejected" where
+	// Envoy takes one of its resources not.
+	Contained   string            `json:"contained,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty"`
 	Spec        map[string]any    `json:"spec,omitempty"` // fields of the spec
 
