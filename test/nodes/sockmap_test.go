@@ -3,6 +3,7 @@ package nodes
 import (
 	"fmt"
 	"net/netip"
+	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -38,6 +39,42 @@ func TestSockmap(t *testing.T) {
 		wantStatus(t, "after it was taken back", get(), 403)
 		l.n1.noVerdict(idB, ingress, idA, 80)
 	})
+}
+
+// TestAgentSockmap: the same with the product, under --sockmap; connections that
+// are kept go on when the agent is killed and another comes.
+func TestAgentSockmap(t *testing.T) {
+	n, a, _, b := agentLab(t, "--sockmap")
+	n.apply(webConfig)
+	n.startEnvoy()
+	n.byEnvoy(a)
+	get := func(family int) {
+		t.Helper()
+		r := a.Fetch(t, FetchRequest{URL: url(pick(family, web4, web6), "/"), Session: fmt.Sprint(family)})
+		wantStatus(t, "a to the Service", r, 200)
+		if r.Echo.Header.Get("X-By") != "envoy" || peerOf(r).Addr() != a.Addr(family) {
+			t.Errorf("b heard %s, by %q", peerOf(r), r.Echo.Header.Get("X-By"))
+		}
+	}
+	unseen := func(when string) {
+		t.Helper()
+		for _, family := range []int{4, 6} {
+			get(family)
+			fromA, fromB := packets(a), packets(b)
+			const requests = 100
+			for range requests {
+				get(family)
+			}
+			if fromA, fromB = packets(a)-fromA, packets(b)-fromB; fromA > requests/2 || fromB > requests/2 {
+				t.Errorf("%s, IPv%d: %d requests took %d packets from a and %d from b", when, family, requests, fromA, fromB)
+			}
+		}
+	}
+	unseen("at first")
+	n.stopAgent(syscall.SIGKILL)
+	get(4)
+	n.startAgent()
+	unseen("with another agent")
 }
 
 // pretendScript gives a pod another's addresses and has it talk to itself in
@@ -104,10 +141,10 @@ func TestSockmapForged(t *testing.T) {
 
 // packets are those that a pod has sent so far.
 func packets(p *Pod) (n int) {
-	_ = p.Node.ns.do(func() error {
-		device, err := netlink.LinkByIndex(p.Index)
+	_ = p.ns.do(func() error {
+		device, err := netlink.LinkByName("eth0")
 		if err == nil {
-			n = int(device.Attrs().Statistics.RxPackets)
+			n = int(device.Attrs().Statistics.TxPackets)
 		}
 		return err
 	})
