@@ -143,6 +143,11 @@ func (n *Node) receive(group netip.Addr, on bool) error {
 	if !on {
 		request = unix.SIOCDELMULTI
 	}
+	return within(n.options.Namespace, func() error { return multicast(n.uplink.Name, group, request) })
+}
+
+// multicast changes a device's filter.
+func multicast(device string, group netip.Addr, request uintptr) error {
 	ip := group.As16()
 	var r struct { // struct ifreq
 		name   [unix.IFNAMSIZ]byte
@@ -150,20 +155,36 @@ func (n *Node) receive(group netip.Addr, on bool) error {
 		mac    [6]byte
 		_      [16]byte
 	}
-	copy(r.name[:unix.IFNAMSIZ-1], n.uplink.Name)
+	copy(r.name[:unix.IFNAMSIZ-1], device)
 	r.family, r.mac = unix.AF_UNSPEC, [6]byte{0x33, 0x33, ip[12], ip[13], ip[14], ip[15]}
-	return within(n.options.Namespace, func() error {
-		socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return fmt.Errorf("open a socket: %w", err)
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open a socket: %w", err)
+	}
+	defer unix.Close(socket)
+	_, _, number := unix.Syscall(unix.SYS_IOCTL, uintptr(socket), request, uintptr(unsafe.Pointer(&r)))
+	if number != 0 && number != unix.ENOENT && number != unix.EINVAL { // it does not, or has no filter
+		return fmt.Errorf("have %s receive %s: %w", device, net.HardwareAddr(r.mac[:]), number)
+	}
+	return nil
+}
+
+// RemoveMemberships has no device receive any more what it does for the sake of
+// announced addresses.
+func RemoveMemberships(announced []netip.Addr) error {
+	devices, err := net.Interfaces()
+	if err != nil {
+		return fmt.Errorf("list devices: %w", err)
+	}
+	var errs []error
+	for _, a := range announced {
+		for _, d := range devices {
+			if a.Is6() && len(d.HardwareAddr) == 6 {
+				errs = append(errs, multicast(d.Name, Solicited(a), unix.SIOCDELMULTI))
+			}
 		}
-		defer unix.Close(socket)
-		_, _, number := unix.Syscall(unix.SYS_IOCTL, uintptr(socket), request, uintptr(unsafe.Pointer(&r)))
-		if number != 0 && (on || number != unix.ENOENT) {
-			return fmt.Errorf("have %s receive %s: %w", n.uplink.Name, net.HardwareAddr(r.mac[:]), number)
-		}
-		return nil
-	})
+	}
+	return errors.Join(errs...)
 }
 
 // Close ends what switches were told.

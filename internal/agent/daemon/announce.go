@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -57,7 +58,8 @@ type announcer struct {
 	membership *link.Membership
 	earlier    []netip.Addr                             // what an earlier agent announced
 	rows       map[string]map[string]model.Announcement // by Lease and Service; two Services may have one Lease
-	answered   map[string]map[netip.Addr]bool           // by Lease, what is in the map
+	answered   map[string]map[netip.Addr]bool           // by Lease, what is in the map; true: this agent has claimed it
+	tenures    map[string]kube.Tenure                   // of the Leases that this node holds
 }
 
 // feedAnnouncements prepares the feeds of announcements.
@@ -67,7 +69,7 @@ func (a *node) feedAnnouncements() {
 	}
 	kube.Feed(a.feeds, kube.AnnouncementPolicies, kube.Table[kube.AnnouncementPolicy](a.in.Policies), kube.Selection{})
 	o := a.options.Announce
-	a.announcer = &announcer{a: a, rows: map[string]map[string]model.Announcement{}, answered: map[string]map[netip.Addr]bool{}}
+	a.announcer = &announcer{a: a, rows: map[string]map[string]model.Announcement{}, answered: map[string]map[netip.Addr]bool{}, tenures: map[string]kube.Tenure{}}
 	a.announcer.elections = kube.NewElections(a.feeds, kube.ElectionOptions{
 		Namespace: o.Namespace, Label: leaseLabel, Identity: a.options.Node, Duration: o.Duration, Deadline: o.Deadline, Retry: o.Retry,
 		Tell: func(lease string, t kube.Tenure) { a.tell(func() { a.announcer.told(lease, t) }) },
@@ -106,9 +108,15 @@ func (n *announcer) close() {
 // called after the data path's Commit.
 func (a *node) answerNeighbours() error {
 	if a.announcer == nil {
-		return announce.Stop(a.datapath)
+		return stopAnnouncing(a.options.BPFFS)
 	}
 	return a.announcer.responder.Start()
+}
+
+// stopAnnouncing takes away what agents of the node have announced.
+func stopAnnouncing(bpffs string) error {
+	announced, err := announce.Stop(bpffs)
+	return errors.Join(err, link.RemoveMemberships(announced))
 }
 
 // run takes part in the elections until ctx ends.
@@ -123,20 +131,23 @@ func (n *announcer) begin() {
 	if n == nil {
 		return
 	}
-	wanted := map[netip.Addr]bool{}
-	for _, rows := range n.rows {
-		for _, row := range rows {
-			for _, ip := range row.Addresses {
-				wanted[ip] = true
-			}
-		}
-	}
 	for _, ip := range n.earlier {
-		if !wanted[ip] {
+		if !n.answers(ip) {
 			n.warn(n.withdraw(ip))
 		}
 	}
+	n.earlier = nil
 	n.elections.Begin()
+}
+
+// answers tells whether an address is announced, by whichever Lease.
+func (n *announcer) answers(ip netip.Addr) bool {
+	for _, addresses := range n.answered {
+		if _, ok := addresses[ip]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 // changed is told of rows.
@@ -165,8 +176,30 @@ func (n *announcer) changed(all []flow.Change[model.Announcement]) {
 			}
 			rows[c.Key] = c.New
 		}
-		n.elections.Want(lease, slices.ContainsFunc(n.addresses(lease), func(ip netip.Addr) bool { return slices.Contains(n.earlier, ip) }))
+		n.elections.Want(lease, n.inherit(lease))
+		if t, ok := n.tenures[lease]; ok {
+			t.Taken = false
+			n.hold(lease, t)
+		}
 	}
+}
+
+// inherit finds out whether an earlier agent has announced what a Lease is
+// about.
+func (n *announcer) inherit(lease string) (led bool) {
+	for _, ip := range n.addresses(lease) {
+		if !slices.Contains(n.earlier, ip) {
+			continue
+		}
+		led = true
+		if n.answered[lease] == nil {
+			n.answered[lease] = map[netip.Addr]bool{}
+		}
+		if _, known := n.answered[lease][ip]; !known {
+			n.answered[lease][ip] = false
+		}
+	}
+	return led
 }
 
 // addresses are those that a Lease is about.
@@ -179,23 +212,30 @@ func (n *announcer) addresses(lease string) (all []netip.Addr) {
 
 // told takes note of what became of a Lease.
 func (n *announcer) told(lease string, t kube.Tenure) {
-	answered := n.answered[lease]
-	wanted := n.addresses(lease)
-	if !t.Held {
-		wanted = nil
-	} else if len(wanted) == 0 { // until another takes it
-		for ip := range answered {
-			wanted = append(wanted, ip)
-		}
+	if t.Held {
+		n.tenures[lease] = t
+		n.hold(lease, t)
+		return
+	}
+	delete(n.tenures, lease)
+	n.keep(lease, nil)
+	n.a.log.Info("not announcing any more", "lease", lease)
+}
+
+// hold announces what a Lease is about; what it was about, if that is nothing
+// any more, until another node does.
+func (n *announcer) hold(lease string, t kube.Tenure) {
+	if n.answered[lease] == nil {
+		n.answered[lease] = map[netip.Addr]bool{}
+	}
+	answered, wanted := n.answered[lease], n.addresses(lease)
+	if len(wanted) == 0 {
+		wanted = slices.Collect(maps.Keys(answered))
 	}
 	mac, err := n.a.link.MAC()
 	if err != nil {
 		n.warn(err)
 		return
-	}
-	if answered == nil {
-		answered = map[netip.Addr]bool{}
-		n.answered[lease] = answered
 	}
 	var claims []netip.Addr
 	for _, ip := range wanted {
@@ -208,6 +248,16 @@ func (n *announcer) told(lease string, t kube.Tenure) {
 		}
 		answered[ip] = true
 	}
+	n.keep(lease, wanted)
+	if len(claims) > 0 {
+		n.a.log.Info("announcing", "lease", lease, "addresses", claims)
+		n.claim(lease, claims, claimed)
+	}
+}
+
+// keep withdraws all other addresses of a Lease.
+func (n *announcer) keep(lease string, wanted []netip.Addr) {
+	answered := n.answered[lease]
 	for ip := range answered {
 		if !slices.Contains(wanted, ip) {
 			n.warn(n.withdraw(ip))
@@ -216,12 +266,6 @@ func (n *announcer) told(lease string, t kube.Tenure) {
 	}
 	if len(answered) == 0 {
 		delete(n.answered, lease)
-	}
-	if len(claims) > 0 {
-		n.a.log.Info("announcing", "lease", lease, "addresses", claims)
-		n.claim(lease, claims, claimed)
-	} else if !t.Held {
-		n.a.log.Info("not announcing any more", "lease", lease)
 	}
 }
 

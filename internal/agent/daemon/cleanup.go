@@ -38,7 +38,7 @@ func Cleanup(o Options) error {
 		}
 		defer held.Close()
 	}
-	err = errors.Join(o.CNI.Uninstall(), link.Remove(nil, o.sysctls()), datapath.Cleanup(o.BPFFS), o.removeState(ours))
+	err = errors.Join(o.CNI.Uninstall(), link.Remove(nil, o.sysctls()), stopAnnouncing(o.BPFFS), datapath.Cleanup(o.BPFFS), o.removeState(ours))
 	if o.Node != "" {
 		err = errors.Join(err, o.forget())
 	}

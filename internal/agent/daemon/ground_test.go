@@ -50,6 +50,7 @@ func TestMain(m *testing.M) {
 type settings struct {
 	Kubeconfig, Dir, BPFFS, Cgroup string
 	Sizes                          datapath.Sizes
+	Announce                       AnnounceOptions
 }
 
 func agentMain(run func(context.Context, Options) error) int {
@@ -62,7 +63,7 @@ func agentMain(run func(context.Context, Options) error) int {
 	err := run(ctx, Options{
 		Node: "n1", Cluster: "default", Kube: kube.Options{Kubeconfig: s.Kubeconfig}, StateDir: s.Dir, BPFFS: s.BPFFS, Cgroup: s.Cgroup,
 		CNI: cni.Installation{BinDir: filepath.Join(s.Dir, "bin"), ConfDir: filepath.Join(s.Dir, "net.d")},
-		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Version: "test", Sizes: s.Sizes,
+		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Version: "test", Sizes: s.Sizes, Announce: s.Announce,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "ended:", err)

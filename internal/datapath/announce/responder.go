@@ -70,7 +70,7 @@ func (r *Responder) Start() error {
 		return fmt.Errorf("load the program that announces: %w", err)
 	}
 	defer c.Close()
-	if err := detach(r.node, r.uplink); err != nil {
+	if err := detach(r.node.LinkPins, pinOf(r.node, r.uplink)); err != nil {
 		return err
 	}
 	err = pin.Attach(pinOf(r.node, r.uplink), c.Programs["announce"], func(program *ebpf.Program) (link.Link, error) {
@@ -88,14 +88,14 @@ func pinOf(n datapath.Shared, device int) string {
 	return filepath.Join(n.LinkPins, program+"-"+strconv.Itoa(device))
 }
 
-// detach ends the links to all devices but one; 0: to all.
-func detach(n datapath.Shared, but int) error {
-	found, err := filepath.Glob(filepath.Join(n.LinkPins, program+"-*"))
+// detach ends the links of a folder, but one.
+func detach(folder, but string) error {
+	found, err := filepath.Glob(filepath.Join(folder, program+"-*"))
 	if err != nil {
 		return fmt.Errorf("list links: %w", err)
 	}
 	for _, path := range found {
-		if path == pinOf(n, but) {
+		if path == but {
 			continue
 		}
 		if err := pin.DetachAll(path); err != nil { // at once, and not a while after its pin has gone
@@ -134,11 +134,13 @@ func (r *Responder) Remove(a netip.Addr) error {
 }
 
 // Addresses are those that are answered for, sorted.
-func (r *Responder) Addresses() ([]netip.Addr, error) {
+func (r *Responder) Addresses() ([]netip.Addr, error) { return addresses(r.m) }
+
+func addresses(m *ebpf.Map) ([]netip.Addr, error) {
 	var out []netip.Addr
 	var key [16]byte
 	var row announceAnnounced
-	entries := r.m.Iterate()
+	entries := m.Iterate()
 	for entries.Next(&key, &row) {
 		out = append(out, netip.AddrFrom16(key).Unmap())
 	}
@@ -152,12 +154,31 @@ func (r *Responder) Addresses() ([]netip.Addr, error) {
 // Close lets go of the map, which goes on being answered from.
 func (r *Responder) Close() error { return r.m.Close() }
 
-// Stop ends the answers for good: on a node that is to announce nothing any
-// more.
-func Stop(n *datapath.Node) error {
-	shared, err := n.Shared()
-	if err != nil {
-		return err
+// Stop ends the answers for good, and forgets the addresses, which it gives. It
+// works below a bpffs; empty: the one that /proc/mounts names. Nothing there is
+// no error.
+func Stop(bpffs string) (announced []netip.Addr, err error) {
+	if bpffs, err = kernel.BPF.Mount(bpffs); err != nil {
+		return nil, err
 	}
-	return detach(shared, 0)
+	root := filepath.Join(bpffs, "waggle")
+	if err := detach(filepath.Join(root, "links"), ""); err != nil {
+		return nil, err
+	}
+	maps, err := filepath.Glob(filepath.Join(root, "state", "announced-*"))
+	if err != nil {
+		return nil, fmt.Errorf("list maps: %w", err)
+	}
+	for _, path := range maps {
+		m, err := ebpf.LoadPinnedMap(path, nil)
+		if err != nil {
+			return nil, fmt.Errorf("open map %s: %w", path, err)
+		}
+		these, err := addresses(m)
+		announced = append(announced, these...)
+		if err := errors.Join(err, m.Unpin(), m.Close()); err != nil {
+			return announced, fmt.Errorf("forget map %s: %w", path, err)
+		}
+	}
+	return announced, nil
 }

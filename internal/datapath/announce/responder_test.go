@@ -92,35 +92,6 @@ func (a *announcer) has(want ...netip.Addr) {
 	a.t.Errorf("%s announces %v, want %v", a.node.Name, got, want)
 }
 
-// seen is where a machine finds an address: a MAC address; nil: nowhere.
-func seen(t *testing.T, m *nodes.Machine, a netip.Addr) net.HardwareAddr {
-	t.Helper()
-	// A datagram to nobody has the machine ask who has the address.
-	m.Do(t, func() error {
-		c, err := net.Dial("udp", netip.AddrPortFrom(a, 9).String())
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		_, err = c.Write([]byte("x"))
-		return err
-	})
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		words := strings.Fields(m.Run(t, "ip", "neigh", "show", "to", a.String(), "dev", "eth0"))
-		if i := slices.Index(words, "lladdr"); i >= 0 {
-			mac, err := net.ParseMAC(words[i+1])
-			if err != nil {
-				t.Fatal(err)
-			}
-			return mac
-		}
-		if slices.Contains(words, "FAILED") {
-			return nil
-		}
-	}
-	return nil
-}
-
 var (
 	vip4 = netip.MustParseAddr("192.168.78.200")
 	vip6 = netip.MustParseAddr("fd78::200")
@@ -129,14 +100,11 @@ var (
 func (a *announcer) foundBy(m *nodes.Machine, addresses ...netip.Addr) {
 	a.t.Helper()
 	for _, ip := range addresses {
-		if got := seen(a.t, m, ip); !slices.Equal(got, a.mac[:]) {
+		if got := m.Neighbour(a.t, ip); !slices.Equal(got, a.mac[:]) {
 			a.t.Errorf("%s finds %s at %s, not at %s's %s", m.Name, ip, got, a.node.Name, net.HardwareAddr(a.mac[:]))
 		}
 	}
 }
-
-// forget has a machine ask anew.
-func forget(t *testing.T, m *nodes.Machine) { m.Run(t, "ip", "neigh", "flush", "all") }
 
 // TestAnswers: neighbours find an address where it is announced, and nowhere
 // when it is not; the answers outlast the agent.
@@ -144,26 +112,26 @@ func TestAnswers(t *testing.T) {
 	g := nodes.New(t)
 	n1 := newAnnouncer(t, g.Nodes[0])
 	for _, a := range []netip.Addr{vip4, vip6} {
-		if got := seen(t, g.Client, a); got != nil {
+		if got := g.Client.Neighbour(t, a); got != nil {
 			t.Errorf("%s is at %s before anybody announces it", a, got)
 		}
 		n1.must(n1.Set(a, n1.mac, time.Now().Add(time.Hour)))
 	}
-	forget(t, g.Client)
+	g.Client.ForgetNeighbours(t)
 	n1.foundBy(g.Client, vip4, vip6)
 	n1.has(vip4, vip6)
 
 	n1.close()
-	forget(t, g.Client)
+	g.Client.ForgetNeighbours(t)
 	n1.foundBy(g.Client, vip4, vip6)
 	n1.open()
 	n1.has(vip4, vip6)
 	n1.must(n1.Remove(vip4))
 	n1.must(n1.Remove(vip4))
 	n1.must(n1.Remove(vip6))
-	forget(t, g.Client)
+	g.Client.ForgetNeighbours(t)
 	for _, a := range []netip.Addr{vip4, vip6} {
-		if got := seen(t, g.Client, a); got != nil {
+		if got := g.Client.Neighbour(t, a); got != nil {
 			t.Errorf("%s is still at %s", a, got)
 		}
 	}
@@ -188,7 +156,7 @@ func TestTakeOver(t *testing.T) {
 	for _, a := range []netip.Addr{vip4, vip6} { // the Lease ends
 		n1.must(n1.Set(a, n1.mac, time.Time{}))
 	}
-	forget(t, g.Client)
+	g.Client.ForgetNeighbours(t)
 	n1.foundBy(g.Client, vip4, vip6) // as long as nobody else has it
 	for _, a := range []netip.Addr{vip4, vip6} {
 		n2.must(n2.Set(a, n2.mac, time.Now().Add(time.Hour)))
@@ -196,7 +164,7 @@ func TestTakeOver(t *testing.T) {
 	n2.claim(vip4, vip6)
 	n1.has()
 	n2.foundBy(g.Client, vip4, vip6)
-	forget(t, g.Client)
+	g.Client.ForgetNeighbours(t)
 	n2.foundBy(g.Client, vip4, vip6)
 	n1.close()
 	n2.close()
@@ -208,9 +176,14 @@ func TestStop(t *testing.T) {
 	n1 := newAnnouncer(t, g.Nodes[0])
 	n1.must(n1.Set(vip4, n1.mac, time.Now().Add(time.Hour)))
 	n1.foundBy(g.Client, vip4)
-	n1.must(announce.Stop(n1.path))
-	forget(t, g.Client)
-	if got := seen(t, g.Client, vip4); got != nil {
+	if had, err := announce.Stop(n1.node.BPFFS); err != nil || !slices.Equal(had, []netip.Addr{vip4}) {
+		t.Errorf("had announced %v, %v", had, err)
+	}
+	if had, err := announce.Stop(n1.node.BPFFS); err != nil || had != nil {
+		t.Errorf("once more: had announced %v, %v", had, err)
+	}
+	g.Client.ForgetNeighbours(t)
+	if got := g.Client.Neighbour(t, vip4); got != nil {
 		t.Errorf("still at %s", got)
 	}
 	n1.close()
