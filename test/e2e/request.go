@@ -107,7 +107,7 @@ func (c *Test) Client(node string, labels ...string) *Source {
 	if err != nil {
 		c.Fatal(err)
 	}
-	c.Apply(fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: %s, labels: %s}\nspec:\n  nodeName: %q\n  terminationGracePeriodSeconds: 0\n  containers: [{name: probe, image: \"sandbox.test/probe:1\", imagePullPolicy: Always}]\n", name, text, node))
+	c.Apply(fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: %s, labels: %s}\nspec:\n  nodeName: %q\n  terminationGracePeriodSeconds: 0\n  containers: [{name: probe, image: \"sandbox.test/probe:1\", imagePullPolicy: Always, resources: {requests: {cpu: 50m}}}]\n", name, text, node))
 	c.Wait("pod/"+name, "Ready")
 	return c.Pod(name)
 }

@@ -11,7 +11,7 @@ import (
 // Each load makes this many requests a second, the kept ones on that many
 // connections.
 const (
-	rate        = 20
+	rate        = 10
 	connections = 5
 )
 
