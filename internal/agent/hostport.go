@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -17,28 +18,14 @@ type hostPort struct {
 }
 
 // hostPorts make the hostPorts of this node's pods answer: they are NodePorts
-// of this node alone, with one backend. The port's pod is known by its device,
-// before its status says its address.
+// of this node alone, with one backend.
 func (n *NodeGraph) hostPorts(g *flow.Graph) (*flow.Table[claim], *flow.Table[model.BackendSet]) {
-	byPod := flow.NewIndex(n.in.Links, func(e model.PodEndpoint) []string { return []string{e.Pod.String()} })
 	all := flow.Derive(g, "host ports", n.in.Pods, same[hostPort],
 		func(r *flow.Reader, o model.Object[*corev1.Pod]) (out []hostPort) {
-			pod := o.Value
-			if !hasHostPorts(pod) || isOver(pod) {
-				return nil
-			}
-			links := flow.Select(r, byPod, o.Key())
-			if len(links) == 0 {
-				return nil
-			}
-			e := linkOf(pod, links)
-			self, _ := flow.Get(r, n.nodes, n.settings.Node)
-			for _, c := range pod.Spec.Containers {
-				for _, p := range c.Ports {
-					for _, made := range hostPortsOf(e, pod, p, self.Addresses) {
-						if !slices.ContainsFunc(out, func(other hostPort) bool { return other.Key() == made.Key() }) {
-							out = append(out, made)
-						}
+			for _, p := range n.hostPortsIn(r, o) {
+				for _, made := range p.made {
+					if !slices.ContainsFunc(out, func(other hostPort) bool { return other.Key() == made.Key() }) {
+						out = append(out, made)
 					}
 				}
 			}
@@ -51,6 +38,56 @@ func (n *NodeGraph) hostPorts(g *flow.Graph) (*flow.Table[claim], *flow.Table[mo
 	return claims, sets
 }
 
+// declared is a hostPort as a pod has it.
+type declared struct {
+	field   string     // where it is in the pod
+	made    []hostPort // one for each family
+	problem string     // why none was made
+}
+
+// hostPortsIn are those of a pod, once its device is there: that says the pod's
+// address before its status does.
+func (n *NodeGraph) hostPortsIn(r *flow.Reader, o model.Object[*corev1.Pod]) (out []declared) {
+	if !hasHostPorts(o.Value) || isOver(o.Value) {
+		return nil
+	}
+	links := flow.Select(r, n.linksByPod, o.Key())
+	if len(links) == 0 {
+		return nil
+	}
+	e := linkOf(o.Value, links)
+	self, _ := flow.Get(r, n.nodes, n.settings.Node)
+	for i, c := range o.Value.Spec.Containers {
+		for j, p := range c.Ports {
+			made, problem := hostPortsOf(e, o.Value, p, self.Addresses)
+			out = append(out, declared{fmt.Sprintf("spec.containers[%d].ports[%d].hostPort", i, j), made, problem})
+		}
+	}
+	return out
+}
+
+// unsupportedPods are pods of this node with hostPorts that do not answer.
+func (n *NodeGraph) unsupportedPods(g *flow.Graph, byAddress *flow.Index[claim]) *flow.Table[Unsupported] {
+	return flow.Derive(g, "unsupported fields of pods", n.in.Pods, same[Unsupported],
+		func(r *flow.Reader, o model.Object[*corev1.Pod]) []Unsupported {
+			var fields []string
+			for _, p := range n.hostPortsIn(r, o) {
+				for _, made := range p.made {
+					if by, covered := n.covered(r, byAddress, made.Frontend); covered {
+						p.problem = fmt.Sprintf("%s has port %d of every address of the node", by.Service, made.Port)
+					}
+				}
+				if p.problem != "" {
+					fields = append(fields, p.field+": "+p.problem)
+				}
+			}
+			if len(fields) == 0 {
+				return nil
+			}
+			return []Unsupported{{model.Ref{Kind: "Pod", Name: o.Name}, string(o.Value.UID), fields}}
+		})
+}
+
 func hasHostPorts(pod *corev1.Pod) bool {
 	return slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool {
 		return slices.ContainsFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.HostPort != 0 })
@@ -58,12 +95,16 @@ func hasHostPorts(pod *corev1.Pod) bool {
 }
 
 // hostPortsOf are those of one port of a container, one for each family that
-// the pod has. A hostIP that is not the node's own is passed over: nobody
-// checks it, and a pod could take what others send elsewhere.
-func hostPortsOf(e model.PodEndpoint, pod *corev1.Pod, p corev1.ContainerPort, own []netip.Addr) (out []hostPort) {
+// the pod has; if there are none, the problem tells why, unless no hostPort is
+// meant. A hostIP that is not the node's own is passed over: nobody checks it,
+// and a pod could take what others send elsewhere.
+func hostPortsOf(e model.PodEndpoint, pod *corev1.Pod, p corev1.ContainerPort, own []netip.Addr) (out []hostPort, problem string) {
 	protocol, ok := map[corev1.Protocol]model.L4Protocol{"": model.TCP, corev1.ProtocolTCP: model.TCP, corev1.ProtocolUDP: model.UDP}[p.Protocol]
-	if !ok || p.HostPort < 1 || p.HostPort > 65535 || p.ContainerPort < 1 || p.ContainerPort > 65535 {
-		return nil
+	if p.HostPort < 1 || p.HostPort > 65535 || p.ContainerPort < 1 || p.ContainerPort > 65535 {
+		return nil, ""
+	}
+	if !ok {
+		return nil, fmt.Sprintf("the protocol %s is not supported, TCP and UDP are", p.Protocol)
 	}
 	for _, a := range e.Addresses {
 		// The slash tells it from a Service of the pod's name.
@@ -91,7 +132,10 @@ func hostPortsOf(e model.PodEndpoint, pod *corev1.Pod, p corev1.ContainerPort, o
 			Internal: set.Key(), External: set.Key(), KeepSource: true,
 		}, pod.CreationTimestamp.Unix()}, set})
 	}
-	return out
+	if len(out) == 0 {
+		problem = fmt.Sprintf("the hostIP %s is no address of the node, of a family that the pod has", p.HostIP)
+	}
+	return out, problem
 }
 
 // isOver tells whether all of a pod's containers have ended for good.

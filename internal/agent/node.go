@@ -86,13 +86,15 @@ type NodeGraph struct {
 	EndpointObjects *flow.Table[EndpointObject]
 	Annotations     *flow.Table[NodeAnnotations]
 	Announcements   *flow.Table[model.Announcement]
-	Unsupported     *flow.Table[UnsupportedService]
+	Unsupported     *flow.Table[Unsupported]
 
 	in       NodeInputs
 	settings NodeSettings
 	nodes    *flow.Table[node]
 	labels   *flow.Table[podLabels]
 	numbers  *flow.Table[number]
+
+	linksByPod *flow.Index[model.PodEndpoint]
 }
 
 // NewNode adds the pipeline to g.
@@ -102,6 +104,7 @@ func NewNode(g *flow.Graph, in NodeInputs, settings NodeSettings) *NodeGraph {
 		n.in.Redirects = flow.NewTable(g, "redirects", same[model.ServiceRedirect])
 		n.in.Live = flow.NewTable(g, "live listeners", equal[flow.KeyRow])
 	}
+	n.linksByPod = flow.NewIndex(in.Links, func(e model.PodEndpoint) []string { return []string{e.Pod.String()} })
 	n.nodes = flow.Derive(g, "nodes", in.Nodes, same[node], n.node)
 	n.services(g)
 	n.identities(g)

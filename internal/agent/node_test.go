@@ -173,7 +173,7 @@ func linkActions(t *testing.T, text string) (out []action) {
 type rows struct {
 	frontends   []model.Frontend
 	sets        []model.BackendSet
-	unsupported []UnsupportedService
+	unsupported []Unsupported
 	endpoints   []model.PodEndpoint
 	objects     []EndpointObject
 	requests    []IdentityRequest
@@ -200,7 +200,7 @@ func (r rows) String() string {
 		say("set %s: %v", strings.ReplaceAll(s.Key(), "|", " "), s.Backends)
 	}
 	for _, u := range r.unsupported {
-		say("unsupported %s: %s", u.Service, strings.Join(u.Fields, "; "))
+		say("unsupported %s: %s", u.Object, strings.Join(u.Fields, "; "))
 	}
 	for _, e := range r.endpoints {
 		say("endpoint %d %s %v identity %d", e.ID, e.Pod, e.Addresses, e.Identity)

@@ -22,15 +22,15 @@ type claim struct {
 
 func (c claim) Key() string { return model.Join(c.Service.String(), c.Frontend.Key()) }
 
-// UnsupportedService has fields that have no effect.
-type UnsupportedService struct {
-	Service model.Name
-	UID     string
-	Fields  []string // sentences that begin with the field
+// Unsupported is a Service or pod with fields that have no effect.
+type Unsupported struct {
+	Object model.Ref
+	UID    string
+	Fields []string // sentences that begin with the field
 }
 
-// Key is the Service's name.
-func (u UnsupportedService) Key() string { return u.Service.String() }
+// Key is the object's.
+func (u Unsupported) Key() string { return u.Object.Key() }
 
 // before orders claims of one address and port, what holds first: an address
 // that the cluster gave before one that whoever writes Services or pods may
@@ -94,12 +94,40 @@ func (n *NodeGraph) services(g *flow.Graph) {
 	n.Frontends = flow.Derive(g, "frontends", flow.Keys(g, "frontend addresses", byAddress), flow.Equal[model.Frontend],
 		func(r *flow.Reader, k flow.KeyRow) []model.Frontend {
 			f := slices.MinFunc(flow.Select(r, byAddress, k.Key()), claim.before).Frontend
+			if _, covered := n.covered(r, byAddress, f); covered {
+				return nil
+			}
 			f.Redirect = n.redirect(r, byService, f)
 			return []model.Frontend{f}
 		})
 	n.BackendSets = flow.Union(g, "backend sets", same[model.BackendSet], n.setsOfServices(g), setsOfPods)
-	n.Unsupported = flow.Derive(g, "unsupported fields", n.in.Services, same[UnsupportedService],
-		func(r *flow.Reader, s model.Object[*corev1.Service]) []UnsupportedService {
+	n.Unsupported = flow.Union(g, "unsupported fields", same[Unsupported], n.unsupportedServices(g, byNode), n.unsupportedPods(g, byAddress))
+}
+
+// covered finds who has the port of a frontend at all of the node's addresses,
+// where the frontend is at one of them: both would be one entry of the map. Who
+// has all of them holds.
+func (n *NodeGraph) covered(r *flow.Reader, byAddress *flow.Index[claim], f model.Frontend) (by model.Frontend, covered bool) {
+	addr := f.Address.Addr()
+	if f.Kind == model.ClusterIP || addr.IsUnspecified() {
+		return by, false
+	}
+	if self, _ := flow.Get(r, n.nodes, n.settings.Node); !slices.Contains(self.Addresses, addr) {
+		return by, false
+	}
+	every := f
+	every.Address = netip.AddrPortFrom(netip.PrefixFrom(addr, 0).Masked().Addr(), f.Address.Port())
+	claims := flow.Select(r, byAddress, every.Key())
+	if len(claims) == 0 {
+		return by, false
+	}
+	return slices.MinFunc(claims, claim.before).Frontend, true
+}
+
+// unsupportedServices are Services with fields that have no effect.
+func (n *NodeGraph) unsupportedServices(g *flow.Graph, byNode *flow.Index[node]) *flow.Table[Unsupported] {
+	return flow.Derive(g, "unsupported fields of Services", n.in.Services, same[Unsupported],
+		func(r *flow.Reader, s model.Object[*corev1.Service]) []Unsupported {
 			fields := service.Unsupported(s.Value)
 			for i, text := range s.Value.Spec.ExternalIPs {
 				ip, err := netip.ParseAddr(text)
@@ -108,7 +136,7 @@ func (n *NodeGraph) services(g *flow.Graph) {
 				}
 			}
 			if len(fields) > 0 {
-				return []UnsupportedService{{s.Name, string(s.Value.UID), fields}}
+				return []Unsupported{{model.Ref{Kind: "Service", Name: s.Name}, string(s.Value.UID), fields}}
 			}
 			return nil
 		})

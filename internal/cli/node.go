@@ -84,9 +84,9 @@ func agentTroubles(w io.Writer, s *daemon.Status) {
 	section(w, []string{"NOT WRITTEN", "ROW", "REASON"}, rows)
 	rows = nil
 	for _, u := range s.Unsupported {
-		rows = append(rows, []string{u.Service, u.Field})
+		rows = append(rows, []string{u.Object, u.Field})
 	}
-	section(w, []string{"SERVICE", "WITHOUT EFFECT"}, rows)
+	section(w, []string{"OBJECT", "WITHOUT EFFECT"}, rows)
 }
 
 // PrintEndpoints prints the pods of a node, with Cilium's columns.

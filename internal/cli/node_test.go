@@ -19,7 +19,7 @@ func TestPrintNode(t *testing.T) {
 			{Kind: "Node", Error: "connection refused"}},
 		Maps:        []daemon.MapStatus{{Name: "conntrack", Entries: 50, Limit: 100}, {Name: "events", Entries: -1, Limit: 9}},
 		Failing:     []daemon.Failing{{Output: "frontends", Row: "10.0.0.1:80|TCP", Error: "map is full"}},
-		Unsupported: []daemon.UnsupportedField{{Service: "default/web", Field: "spec.sessionAffinity: no"}},
+		Unsupported: []daemon.UnsupportedField{{Object: "Service default/web", Field: "spec.sessionAffinity: no"}},
 	}
 	endpoints := []daemon.EndpointStatus{{ID: 1, Pod: "default/web", Identity: 300, Labels: []string{"k8s:app=web", "k8s:x=y"},
 		IPv4: netip.MustParseAddr("10.0.1.5"), State: "ready"}}

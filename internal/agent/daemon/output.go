@@ -74,17 +74,17 @@ func (o annotations) Update(ctx context.Context, row agent.NodeAnnotations) (str
 	return struct{}{}, kube.Annotate(ctx, o.client, kube.Nodes, model.Name{Name: row.Node}, row.Values)
 }
 
-// warnings is the Output that tells of Services' fields without effect.
+// warnings is the Output that tells of fields without effect.
 type warnings struct {
 	lasting
 	client *kube.Client
 }
 
 // Update writes an event for each field.
-func (o warnings) Update(ctx context.Context, row agent.UnsupportedService) (struct{}, error) {
+func (o warnings) Update(ctx context.Context, row agent.Unsupported) (struct{}, error) {
 	for _, field := range row.Fields {
 		err := kube.Warn(ctx, o.client, kube.Event{
-			Object: model.Ref{Kind: "Service", Name: row.Service}, APIVersion: "v1", UID: row.UID,
+			Object: row.Object, APIVersion: "v1", UID: row.UID,
 			Reason: "UnsupportedField", Message: field, Reporter: "cilium-agent",
 		})
 		if err != nil {

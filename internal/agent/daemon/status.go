@@ -74,10 +74,10 @@ type Failing struct {
 	Error  string `json:"error"`
 }
 
-// UnsupportedField is a Service's field that has no effect.
+// UnsupportedField is a field, of a Service or a pod, that has no effect.
 type UnsupportedField struct {
-	Service string `json:"service"`
-	Field   string `json:"field"` // a sentence that begins with it
+	Object string `json:"object"` // "Service default/web"
+	Field  string `json:"field"`  // a sentence that begins with it
 }
 
 // EndpointStatus is one pod of the node.
@@ -192,7 +192,7 @@ func (a *node) status(ctx context.Context) *Status {
 		}
 		for _, u := range a.graph.Unsupported.All() {
 			for _, field := range u.Fields {
-				s.Unsupported = append(s.Unsupported, UnsupportedField{u.Service.String(), field})
+				s.Unsupported = append(s.Unsupported, UnsupportedField{u.Object.String(), field})
 			}
 		}
 	})
