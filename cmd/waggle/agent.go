@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/waggle-mesh/waggle/internal/agent/announcer"
 	"github.com/waggle-mesh/waggle/internal/agent/daemon"
 	"github.com/waggle-mesh/waggle/internal/kube"
 )
@@ -71,7 +72,7 @@ Exit codes: 0 it was told to stop; 2 it cannot begin, for the reason it gives.`,
 }
 
 // announceFlags say how nodes decide who announces an address.
-func announceFlags(f *pflag.FlagSet, o *daemon.AnnounceOptions) {
+func announceFlags(f *pflag.FlagSet, o *announcer.Options) {
 	f.BoolVar(&o.Enabled, "enable-l2-announcements", false, "answer ARP and neighbour solicitations for Services' addresses, as CiliumL2AnnouncementPolicies say")
 	f.StringVar(&o.Namespace, "l2-announcements-namespace", envOr("CILIUM_K8S_NAMESPACE", "kube-system"), "`namespace` of the Leases of announcements (environment: CILIUM_K8S_NAMESPACE)")
 	f.DurationVar(&o.Duration, "l2-announcements-lease-duration", 15*time.Second, "`time` after which another node takes the place of one that is silent")

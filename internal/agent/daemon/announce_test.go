@@ -8,25 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waggle-mesh/waggle/internal/agent/announcer"
 	"github.com/waggle-mesh/waggle/internal/kube/kubetest"
 )
-
-// TestAnnounceOptions: what cannot be is told by the names of the flags.
-func TestAnnounceOptions(t *testing.T) {
-	good := AnnounceOptions{Enabled: true, Duration: 3 * time.Second, Deadline: 2 * time.Second, Retry: 500 * time.Millisecond}
-	for want, change := range map[string]func(*AnnounceOptions){
-		"":               func(*AnnounceOptions) {},
-		"lease-duration": func(o *AnnounceOptions) { o.Duration = 2500 * time.Millisecond },
-		"renew-deadline": func(o *AnnounceOptions) { o.Deadline = 3 * time.Second },
-		"retry-period":   func(o *AnnounceOptions) { o.Retry = 2 * time.Second },
-	} {
-		o := good
-		change(&o)
-		if err := o.Check(); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%+v: %v, want %q", o, err, want)
-		}
-	}
-}
 
 const (
 	announceLease = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/cilium-l2announce-default-web"
@@ -38,7 +22,7 @@ var announced = []netip.Addr{netip.MustParseAddr("192.168.78.200"), netip.MustPa
 // announcing is a node that may announce a Service.
 func announcing(t *testing.T) *ground {
 	g := newGround(t)
-	g.settings.Announce = AnnounceOptions{Enabled: true, Namespace: "kube-system", Duration: time.Hour, Deadline: 5 * time.Second, Retry: 200 * time.Millisecond}
+	g.settings.Announce = announcer.Options{Enabled: true, Namespace: "kube-system", Duration: time.Hour, Deadline: 5 * time.Second, Retry: 200 * time.Millisecond}
 	g.node(both)
 	g.Put("/apis/cilium.io/v2alpha1/ciliuml2announcementpolicies/all", kubetest.Object{
 		"kind": "CiliumL2AnnouncementPolicy", "apiVersion": "cilium.io/v2alpha1", "spec": kubetest.Object{"loadBalancerIPs": true}})

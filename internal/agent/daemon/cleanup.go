@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/internal/agent/announcer"
 	"github.com/waggle-mesh/waggle/internal/datapath"
 	"github.com/waggle-mesh/waggle/internal/kube"
 	"github.com/waggle-mesh/waggle/internal/link"
@@ -38,7 +39,7 @@ func Cleanup(o Options) error {
 		}
 		defer held.Close()
 	}
-	err = errors.Join(o.CNI.Uninstall(), link.Remove(nil, o.sysctls()), stopAnnouncing(o.BPFFS), datapath.Cleanup(o.BPFFS), o.removeState(ours))
+	err = errors.Join(o.CNI.Uninstall(), link.Remove(nil, o.sysctls()), announcer.Stop(o.BPFFS), datapath.Cleanup(o.BPFFS), o.removeState(ours))
 	if o.Node != "" {
 		err = errors.Join(err, o.forget())
 	}

@@ -16,6 +16,7 @@ import (
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/agent"
+	"github.com/waggle-mesh/waggle/internal/agent/announcer"
 	"github.com/waggle-mesh/waggle/internal/agent/proxy"
 	"github.com/waggle-mesh/waggle/internal/ask"
 	"github.com/waggle-mesh/waggle/internal/cni"
@@ -42,7 +43,7 @@ type node struct {
 	configs   agent.EnvoyInputs
 	graph     *agent.NodeGraph
 	envoys    *envoys
-	announcer *announcer // nil: nothing is announced
+	announcer *announcer.Announcer // nil: nothing is announced
 	loops     *loops
 	turns     ask.Turns
 	told      chan func() // for the graph's owner
@@ -112,10 +113,10 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer a.link.Close()
 	defer a.datapath.Close()
-	if err := a.openAnnouncer(); err != nil {
+	if a.announcer, err = a.announcer.Open(a.datapath, a.link); err != nil {
 		return err
 	}
-	defer a.announcer.close()
+	defer a.announcer.Close()
 	if err := a.pipeline(); err != nil {
 		return err
 	}
@@ -137,12 +138,21 @@ func Run(ctx context.Context, o Options) error {
 	for _, l := range a.loops.all {
 		parts.Go(func() { l.run(life) })
 	}
-	parts.Go(func() { a.announcer.run(life) })
+	parts.Go(func() { a.announcer.Run(life) })
 	err = a.serve(ctx, failed)
 	end() // and nobody writes any more, before the next agent may
 	parts.Wait()
-	a.announcer.resign()
+	if a.leaving() {
+		a.announcer.Resign()
+	}
 	return stopped(ctx, err)
+}
+
+// leaving tells whether the node is to end as well as its agent: it is cordoned,
+// or being deleted. Nobody owns the graph any more.
+func (a *node) leaving() bool {
+	self, ok := a.in.Nodes.Get(a.options.Node)
+	return !ok || self.Value.Spec.Unschedulable || self.Value.DeletionTimestamp != nil
 }
 
 // stopped leaves out the error of having been told to stop.
@@ -193,7 +203,7 @@ func (a *node) serve(ctx context.Context, failed <-chan error) error {
 	if err := a.datapath.Commit(); err != nil {
 		return err
 	}
-	if err := a.answerNeighbours(); err != nil {
+	if err := a.announcer.Start(a.options.BPFFS); err != nil {
 		return err
 	}
 	if err := installation.Install(); err != nil {
@@ -234,7 +244,7 @@ func (a *node) own() {
 			synced = true
 			a.envoys.commit()
 			a.loops.begin(a.life)
-			a.announcer.begin()
+			a.announcer.Begin()
 		}
 		select {
 		case <-a.life.Done():

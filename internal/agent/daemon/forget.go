@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/agent"
+	"github.com/waggle-mesh/waggle/internal/agent/announcer"
 	"github.com/waggle-mesh/waggle/internal/kube"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
@@ -22,7 +22,7 @@ func Forget(ctx context.Context, c *kube.Client) error {
 	errs := []error{
 		kube.DeleteAll(ctx, c, kube.Endpoints, func(*ciliumv2.CiliumEndpoint) bool { return true }),
 		kube.DeleteAll(ctx, c, kube.EnvoyNodes, func(*waggle.EnvoyNode) bool { return true }),
-		kube.DeleteAll(ctx, c, kube.Leases, func(l *coordinationv1.Lease) bool { return metav1.HasLabel(l.ObjectMeta, leaseLabel) }),
+		kube.DeleteAll(ctx, c, kube.Leases, announcer.IsLease),
 	}
 	nodes, err := kube.List(ctx, c, kube.Nodes, "", metav1.ListOptions{})
 	errs = append(errs, err)

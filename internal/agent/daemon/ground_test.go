@@ -25,6 +25,7 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"golang.org/x/sys/unix"
 
+	"github.com/waggle-mesh/waggle/internal/agent/announcer"
 	"github.com/waggle-mesh/waggle/internal/ask"
 	"github.com/waggle-mesh/waggle/internal/cni"
 	"github.com/waggle-mesh/waggle/internal/datapath"
@@ -50,7 +51,7 @@ func TestMain(m *testing.M) {
 type settings struct {
 	Kubeconfig, Dir, BPFFS, Cgroup string
 	Sizes                          datapath.Sizes
-	Announce                       AnnounceOptions
+	Announce                       announcer.Options
 }
 
 func agentMain(run func(context.Context, Options) error) int {

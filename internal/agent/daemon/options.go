@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"path/filepath"
 
+	"github.com/waggle-mesh/waggle/internal/agent/announcer"
 	"github.com/waggle-mesh/waggle/internal/cni"
 	"github.com/waggle-mesh/waggle/internal/datapath"
 	"github.com/waggle-mesh/waggle/internal/kube"
@@ -27,7 +28,7 @@ type Options struct {
 	AllowUnsafe bool // clusterwide CiliumEnvoyConfigs may do anything
 	Sockmap     bool // data between pods and Envoy goes from socket to socket
 	EnvoyUID    int  // Envoy's user
-	Announce    AnnounceOptions
+	Announce    announcer.Options
 	Log         *slog.Logger
 	Version     string
 }

@@ -16,6 +16,7 @@ import (
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/agent"
+	"github.com/waggle-mesh/waggle/internal/agent/announcer"
 	"github.com/waggle-mesh/waggle/internal/agent/proxy"
 	"github.com/waggle-mesh/waggle/internal/datapath"
 	"github.com/waggle-mesh/waggle/internal/flow"
@@ -62,6 +63,17 @@ func (a *node) feedEnvoys() {
 	kube.Feed(a.feeds, kube.ReferenceGrants, kube.Table[*gatewayv1.ReferenceGrant](a.configs.Grants), everything)
 	kube.Feed(a.feeds, kube.Secrets, kube.Table[*corev1.Secret](a.configs.Secrets), kube.Selection{Namespace: secretsNamespace})
 	a.sources.envoys = kube.Feed(a.feeds, kube.EnvoyNodes, kube.Table[*waggle.EnvoyNode](a.configs.Answers), kube.Selection{Fields: "metadata.name=" + a.options.Node})
+}
+
+// feedAnnouncements prepares the feeds of announcements, if there are any.
+func (a *node) feedAnnouncements() {
+	a.announcer = announcer.New(a.feeds, a.options.Announce, announcer.Node{
+		Name: a.options.Node, Tell: a.tell, Log: a.log,
+		There: func(service string) bool { _, ok := a.in.Services.Get(service); return ok },
+	})
+	if a.announcer != nil {
+		kube.Feed(a.feeds, kube.AnnouncementPolicies, kube.Table[kube.AnnouncementPolicy](a.in.Policies), kube.Selection{})
+	}
 }
 
 // open takes over, or makes, what is on the node.
@@ -163,7 +175,7 @@ func (a *node) pipeline() error {
 		kube.Keep(a.sources.envoys, a.envoys.answers, answers, model.Name.String)
 		add(a, "kept CiliumEnvoyConfigs", configs.Lasting(&a.tables), kept, nil)
 	}
-	a.graph.Announcements.OnChange(a.announcer.changed)
+	a.graph.Announcements.OnChange(a.announcer.Changed)
 	add(a, "warnings", a.graph.Unsupported, warnings{client: a.client}, nil)
 	return nil
 }
