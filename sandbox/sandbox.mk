@@ -42,7 +42,7 @@ e2e: sandbox
 
 e2e-node-long: sandbox
 	WAGGLE_LONG=1 FAMILIES='$(or $(FAMILIES),ipv4$(comma)ipv6)' NODES=$(NODES) KEEP='$(KEEP)' \
-		PACKAGES=./node RUN='^Test(AgentRestarts|Upgrades|Replacements)$$' $(SANDBOX_FOLDER)/../test/e2e/run.sh
+		PACKAGES=./node RUN='$(or $(RUN),^Test(AgentRestarts|Upgrades|Replacements)$$)' $(SANDBOX_FOLDER)/../test/e2e/run.sh
 
 conformance: sandbox
 	NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' $(SANDBOX_FOLDER)/../test/conformance/run.sh $(ARGS)
