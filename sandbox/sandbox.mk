@@ -10,7 +10,11 @@
 #                              cluster of each; KEEP=1 keeps the cluster of a failed run,
 #                              RUN=Bookstore chooses tests, FLAGS as above
 #   make e2e-node-long         20 restarts and 10 upgrades of the agents, 180 replaced backends, under load
-#   make conformance           the Gateway API's suite; ARGS chooses (-run-test=HTTPRouteWeight)
+#   make e2e-mesh              those of the mesh, on a cluster that the chart was installed in;
+#                              RUN=TestEcho, CONFORMANCE='HTTPRouteWeight|GatewayInfrastructure'
+#   make e2e-mesh-long         20 restarts of each part of the mesh under load
+#   make conformance           the Gateway API's suite; PROFILE=GATEWAY-HTTP claims one, REPORT
+#                              is a file for its report, ARGS chooses (-run-test=HTTPRouteWeight)
 #   make e2e-services          Kubernetes' own specs of Services, on Waggle alone, or
 #                              PROXY=nftables; FAMILIES=ipv6; SPECS='Services.*NodePort'
 
@@ -19,7 +23,7 @@ NODES ?= 2
 PROXY ?= waggle
 comma := ,
 
-.PHONY: up down sandbox sandbox-up sandbox-down e2e e2e-node-long conformance e2e-services
+.PHONY: up down sandbox sandbox-up sandbox-down e2e e2e-node-long e2e-mesh e2e-mesh-long conformance e2e-services
 
 sandbox:
 	@go build -C $(SANDBOX_FOLDER) -o bin/sandbox .
@@ -36,7 +40,7 @@ sandbox-up: sandbox
 sandbox-down: sandbox
 	$(SANDBOX_FOLDER)/bin/sandbox down
 
-e2e e2e-node-long: NODES = 3
+e2e e2e-node-long e2e-mesh e2e-mesh-long: NODES = 3
 e2e: sandbox
 	PROXY=$(PROXY) FAMILIES='$(FAMILIES)' NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' RUN='$(RUN)' $(SANDBOX_FOLDER)/../test/e2e/run.sh
 
@@ -44,8 +48,14 @@ e2e-node-long: sandbox
 	WAGGLE_LONG=1 FAMILIES='$(or $(FAMILIES),ipv4$(comma)ipv6)' NODES=$(NODES) KEEP='$(KEEP)' \
 		PACKAGES=./node RUN='$(or $(RUN),^Test(AgentRestarts|Upgrades|Replacements)$$)' $(SANDBOX_FOLDER)/../test/e2e/run.sh
 
+e2e-mesh: sandbox
+	PROXY=chart NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' RUN='$(RUN)' CONFORMANCE='$(CONFORMANCE)' $(SANDBOX_FOLDER)/../test/e2e/run.sh
+
+e2e-mesh-long: sandbox
+	PROXY=chart WAGGLE_LONG=1 NODES=$(NODES) KEEP='$(KEEP)' TIMEOUT=4h RUN='^Test(Restarts|EnvoyCrash)$$' $(SANDBOX_FOLDER)/../test/e2e/run.sh
+
 conformance: sandbox
-	NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' $(SANDBOX_FOLDER)/../test/conformance/run.sh $(ARGS)
+	PROFILE='$(PROFILE)' REPORT='$(REPORT)' NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' $(SANDBOX_FOLDER)/../test/conformance/run.sh $(ARGS)
 
 e2e-services: sandbox
 	PROXY=$(PROXY) FAMILIES='$(FAMILIES)' SPECS='$(SPECS)' KEEP='$(KEEP)' $(SANDBOX_FOLDER)/../test/k8s-e2e/run.sh $(ARGS)
