@@ -62,6 +62,7 @@ Exit codes: 0 it was told to stop; 2 it cannot begin, for the reason it gives.`,
 	f.StringVar(&o.Cgroup, "cgroup-root", "", "where the node's cgroup2 root is `mounted` (default: as /proc/mounts says, below /host if there is one)")
 	f.BoolVar(&o.L7Proxy, "enable-l7-proxy", true, "lead connections to the node's Envoy: for Gateways and CiliumEnvoyConfigs")
 	f.BoolVar(&o.EnvoyConfig, "enable-envoy-config", true, "heed users' CiliumEnvoyConfigs, not the operator's alone")
+	f.StringVar(&o.SecretsNamespace, "gateway-api-secrets-namespace", "cilium-secrets", "`namespace` of the Secrets that listeners present; empty: none are read")
 	f.BoolVar(&o.AllowUnsafe, "envoy-config-allow-unsafe", false, "let CiliumClusterwideEnvoyConfigs have Envoy do anything")
 	f.BoolVar(&o.Sockmap, "sockmap", false, "hand data between pods and Envoy from socket to socket: less CPU at kept connections, but no device sees it")
 	f.IntVar(&o.EnvoyUID, "envoy-uid", 0, "`user` that Envoy runs as")

@@ -12,6 +12,7 @@ import (
 	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/render"
 	"github.com/waggle-mesh/waggle/internal/service"
+	"github.com/waggle-mesh/waggle/internal/xds"
 )
 
 // ProxyInputs are the tables that the pipeline to a node's Envoys reads.
@@ -70,7 +71,9 @@ func (n ListenerNumber) Key() string { return n.Listener }
 // Changes, Settle and Outcomes are Graph's.
 type ProxyGraph struct {
 	*Graph
-	// Wanted are the names of the listeners that need a number.
+	// Wanted are the names of the listeners that need a number: those that a
+	// Service's connections are led to. There are not numbers for everything
+	// that objects may name.
 	Wanted *flow.Table[flow.KeyRow]
 	// Numbers are those that they were given.
 	Numbers *flow.Table[ListenerNumber]
@@ -84,16 +87,17 @@ type ProxyGraph struct {
 // NewProxy adds the pipeline to g.
 func NewProxy(g *flow.Graph, in ProxyInputs) *ProxyGraph {
 	p := &ProxyGraph{Graph: newGraph(g, in.RouteTables), Numbers: in.Numbers, Redirects: in.Redirects, in: in}
+	byListener := flow.NewIndex(in.Redirects, func(r model.ServiceRedirect) []string { return []string{r.Listener} })
 	p.merge(g)
 	p.Wanted = flow.Derive(g, "wanted listeners", p.resources, equal[flow.KeyRow],
-		func(_ *flow.Reader, r model.ProxyResource) []flow.KeyRow {
-			if r.Type != model.EnvoyListener || !render.IsLed(r.Resource) {
+		func(r *flow.Reader, offered model.ProxyResource) []flow.KeyRow {
+			if offered.Type != model.EnvoyListener || !render.IsLed(offered.Resource) || flow.Count(r, byListener, offered.Name) == 0 {
 				return nil
 			}
-			return []flow.KeyRow{flow.KeyRow(r.Name)}
+			return []flow.KeyRow{flow.KeyRow(offered.Name)}
 		})
 	p.hosts = in.Hosts
-	p.routes(g, p.uses(g))
+	p.routes(g, p.uses(g, byListener))
 	p.fragments(g)
 	p.fit(g)
 	p.publish(in.Secrets)
@@ -101,10 +105,54 @@ func NewProxy(g *flow.Graph, in ProxyInputs) *ProxyGraph {
 	return p
 }
 
+// mostUsers is how many of users' listeners get numbers, of which there are
+// 4,999: however many they name, some are left for the operator's.
+const mostUsers = 4000
+
+// WantedNames are those in Wanted that are to get numbers, the operator's
+// first. Who has one keeps it.
+func (p *ProxyGraph) WantedNames() []string {
+	var generated, numbered, users []string
+	for _, row := range p.Wanted.All() {
+		name := string(row)
+		switch _, has := p.Numbers.Get(name); {
+		case p.offered(name).Generated:
+			generated = append(generated, name)
+		case has:
+			numbered = append(numbered, name)
+		default:
+			users = append(users, name)
+		}
+	}
+	users = append(numbered, users...)
+	return append(generated, users[:min(len(users), mostUsers)]...)
+}
+
+// Unnumbered are the listeners in Wanted for which no number was left, as if
+// Envoy had rejected them: nobody else can tell their authors.
+func (p *ProxyGraph) Unnumbered() (out []xds.Status) {
+	for _, row := range p.Wanted.All() {
+		if _, ok := p.Numbers.Get(row.Key()); ok {
+			continue
+		}
+		r := p.offered(string(row))
+		out = append(out, xds.Status{
+			ResourceKey: r.ResourceKey, State: model.Rejected, Owners: r.Owners, Wanted: true,
+			Message: "the node has no port left for another listener",
+		})
+	}
+	return out
+}
+
+// offered is the listener of a name.
+func (p *ProxyGraph) offered(listener string) model.ProxyResource {
+	r, _ := p.resources.Get(model.ResourceKey{Type: model.EnvoyListener, Name: listener}.Key())
+	return r
+}
+
 // uses finds the generated route tables that listeners use, and the ports of
 // Services that lead to them.
-func (p *ProxyGraph) uses(g *flow.Graph) *flow.Table[tableUse] {
-	byListener := flow.NewIndex(p.in.Redirects, func(r model.ServiceRedirect) []string { return []string{r.Listener} })
+func (p *ProxyGraph) uses(g *flow.Graph, byListener *flow.Index[model.ServiceRedirect]) *flow.Table[tableUse] {
 	return flow.Derive(g, "used route tables", p.resources, equal[tableUse],
 		func(r *flow.Reader, offered model.ProxyResource) (out []tableUse) {
 			if offered.Type != model.EnvoyListener || !offered.Generated {

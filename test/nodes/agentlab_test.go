@@ -30,7 +30,8 @@ type agentNode struct {
 	dir        string // short: sockets are in it
 	flags      []string
 	agent      *agentProcess
-	envoys     int // started so far
+	envoys     int           // started so far
+	envoy      *agentProcess // the newest of them
 }
 
 // agentProcess is a process of the product's.
@@ -187,10 +188,11 @@ func (n *agentNode) startEnvoy(flags ...string) *agentProcess {
 	n.t.Helper()
 	n.envoys++
 	name := fmt.Sprintf("envoy-%d", n.envoys)
-	return n.run(name, append([]string{
+	n.envoy = n.run(name, append([]string{
 		"envoy", "run", "--node-name", n.Name, "--envoy", envoyBinary(n.t), "--xds-socket", filepath.Join(daemon.EnvoyDir(n.stateDir()), "xds.sock"),
 		"--dir", filepath.Join(n.dir, name), "--concurrency", "2", "--heap-bytes", "1000000000",
 	}, flags...)...)
+	return n.envoy
 }
 
 // command runs a subcommand of the product's to its end.

@@ -39,6 +39,7 @@ type envoys struct {
 	answers   *flow.Table[agent.EnvoyAnswer]
 	unsure    bool      // Envoy may have said something since the last look
 	answered  time.Time // the last look
+	lost      time.Time // since when no Envoy is connected; zero: one is
 	answering *time.Timer
 	lookAgain *time.Timer // while listeners are waited for
 	busy      time.Time   // until then they are looked for often
@@ -50,11 +51,6 @@ const (
 	looksOften  = 5 * time.Millisecond
 	looksSeldom = 200 * time.Millisecond
 	busyFor     = 5 * time.Second
-	// answersEvery is how often what Envoy has said is written down at most.
-	answersEvery = time.Second
-	// firstAnswer is how long the first time waits for Envoy to have answered
-	// everything.
-	firstAnswer = 15 * time.Second
 )
 
 func newEnvoys(a *node, configs *agent.EnvoyConfigs, graph *agent.ProxyGraph) (*envoys, error) {
@@ -102,42 +98,6 @@ func (e *envoys) commit() {
 	}
 }
 
-// answer writes down what Envoy has said, if that may be news.
-func (e *envoys) answer() (again bool) {
-	if !e.unsure || e.proxy.Connected() == 0 {
-		return false
-	}
-	if wait := answersEvery - time.Since(e.answered); wait > 0 {
-		e.answering.Reset(wait)
-		return false
-	}
-	e.unsure, e.answered = false, time.Now()
-	unsettled := map[string]bool{}
-	for _, f := range e.a.graph.Frontends.All() {
-		if f.Redirect != "" && e.named[f.Key()] != f.Redirect {
-			unsettled[f.Redirect] = true
-		}
-	}
-	before, ok := e.answers.Get(e.a.options.Node)
-	if !ok {
-		before.Node = e.a.options.Node
-	}
-	now := e.configs.Answer(before, e.proxy.Snapshot(), func(listener string) bool {
-		return e.known[listener] != 0 && !unsettled[listener]
-	})
-	if !ok && len(now.Configs) < e.configs.Wholes() && time.Since(e.a.started) < firstAnswer {
-		e.unsure = true // the node counts from when it serves what there is
-		e.answering.Reset(answersEvery)
-		return false
-	}
-	if e.configs.Behind(now) { // look again, whoever tells
-		e.unsure = true
-		e.answering.Reset(answersEvery)
-	}
-	e.answers.Set(now)
-	return true
-}
-
 // heard takes note of what Envoy has said.
 func (e *envoys) heard(outcomes []model.Outcome) {
 	e.graph.Outcomes(outcomes)
@@ -150,10 +110,7 @@ func (e *envoys) number() (again bool) {
 	if !e.renumber {
 		return false
 	}
-	var names []string
-	for _, name := range e.graph.Wanted.All() {
-		names = append(names, string(name))
-	}
+	names := e.graph.WantedNames()
 	wanted := len(names)
 	for name := range e.known {
 		_, wanted := e.graph.Wanted.Get(name)

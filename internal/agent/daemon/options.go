@@ -25,12 +25,14 @@ type Options struct {
 	Sizes       datapath.Sizes
 	L7Proxy     bool // connections are led to Envoy
 	EnvoyConfig bool // users\' CiliumEnvoyConfigs count, not the operator\'s alone
-	AllowUnsafe bool // clusterwide CiliumEnvoyConfigs may do anything
-	Sockmap     bool // data between pods and Envoy goes from socket to socket
-	EnvoyUID    int  // Envoy's user
-	Announce    announcer.Options
-	Log         *slog.Logger
-	Version     string
+	// SecretsNamespace has the Secrets that listeners present; empty: none.
+	SecretsNamespace string
+	AllowUnsafe      bool // clusterwide CiliumEnvoyConfigs may do anything
+	Sockmap          bool // data between pods and Envoy goes from socket to socket
+	EnvoyUID         int  // Envoy's user
+	Announce         announcer.Options
+	Log              *slog.Logger
+	Version          string
 }
 
 // Socket is where the agent with that state directory answers questions.

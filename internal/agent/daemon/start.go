@@ -17,6 +17,7 @@ import (
 	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/agent"
 	"github.com/waggle-mesh/waggle/internal/agent/announcer"
+	"github.com/waggle-mesh/waggle/internal/agent/kept"
 	"github.com/waggle-mesh/waggle/internal/agent/proxy"
 	"github.com/waggle-mesh/waggle/internal/datapath"
 	"github.com/waggle-mesh/waggle/internal/flow"
@@ -26,9 +27,6 @@ import (
 	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/render"
 )
-
-// secretsNamespace has the copies of the Secrets that listeners present.
-const secretsNamespace = "cilium-secrets"
 
 // connect prepares the feeds and the tables they write to.
 func (a *node) connect() (err error) {
@@ -61,7 +59,9 @@ func (a *node) feedEnvoys() {
 	kube.Feed(a.feeds, kube.EnvoyConfigs, kube.Table[*ciliumv2.CiliumEnvoyConfig](a.configs.Configs), everything)
 	kube.Feed(a.feeds, kube.ClusterwideEnvoyConfigs, kube.Table[*ciliumv2.CiliumClusterwideEnvoyConfig](a.configs.Clusterwide), everything)
 	kube.Feed(a.feeds, kube.ReferenceGrants, kube.Table[*gatewayv1.ReferenceGrant](a.configs.Grants), everything)
-	kube.Feed(a.feeds, kube.Secrets, kube.Table[*corev1.Secret](a.configs.Secrets), kube.Selection{Namespace: secretsNamespace})
+	if a.options.SecretsNamespace != "" {
+		kube.Feed(a.feeds, kube.Secrets, kube.Table[*corev1.Secret](a.configs.Secrets), kube.Selection{Namespace: a.options.SecretsNamespace})
+	}
 	a.sources.envoys = kube.Feed(a.feeds, kube.EnvoyNodes, kube.Table[*waggle.EnvoyNode](a.configs.Answers), kube.Selection{Fields: "metadata.name=" + a.options.Node})
 }
 
@@ -142,8 +142,8 @@ func (a *node) pipeline() error {
 		}
 	}
 	ingress4, ingress6 := a.ingress()
-	kept := keptFiles{filepath.Join(a.options.StateDir, "configs")}
-	a.configs.Remembered = kept.read(a.log)
+	files := kept.Files{Dir: filepath.Join(a.options.StateDir, "configs")}
+	a.configs.Remembered = files.Read(a.log)
 	configs := agent.NewEnvoyConfigs(&a.tables, a.configs, a.options.Node)
 	graph := agent.NewProxy(&a.tables, configs.Inputs(&a.tables, render.Node{
 		Ingress4: ingress4, Ingress6: ingress6, FirstPort: model.ReservedPorts.First, LastPort: model.ReservedPorts.Last,
@@ -173,7 +173,7 @@ func (a *node) pipeline() error {
 	if a.options.L7Proxy {
 		answers := add(a, "EnvoyNode", a.envoys.answers, envoyNodes(a.client, a.sources.envoys, a.self), nil)
 		kube.Keep(a.sources.envoys, a.envoys.answers, answers, model.Name.String)
-		add(a, "kept CiliumEnvoyConfigs", configs.Lasting(&a.tables), kept, nil)
+		add(a, "kept CiliumEnvoyConfigs", configs.Lasting(&a.tables), files, nil)
 	}
 	a.graph.Announcements.OnChange(a.announcer.Changed)
 	add(a, "warnings", a.graph.Unsupported, warnings{client: a.client}, nil)

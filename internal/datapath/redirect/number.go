@@ -63,16 +63,15 @@ func (n *Numbers) Known() map[string]uint16 {
 }
 
 // Assign gives each of the names a number, the one it has if it has one, and
-// takes back the numbers of all other names. A number that was taken back is
+// takes back the numbers of all other names. Where there are too few, the names
+// that come first have them. A number that was taken back is
 // the last to be given again: connections to its listener may still begin.
 // taken tells which ports processes of the node listen on, other than Envoy.
 // Names that get none are missing in the result, with ErrPortsExhausted.
 func (n *Numbers) Assign(names []string, taken func(port uint16) bool) (map[string]uint16, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	names = slices.Sorted(slices.Values(names))
-	names = slices.Compact(names)
-	changed := n.takeBack(names)
+	changed := n.takeBack(slices.Sorted(slices.Values(names)))
 	var exhausted error
 	for _, name := range names {
 		if n.by[name] != 0 {

@@ -34,16 +34,16 @@ func TestNumbersStay(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "numbers")
 	n := openNumbers(t, path)
 	first := assign(t, n, "b", "a", "c")
-	if first["a"] != 1 || first["b"] != 2 || first["c"] != 3 {
+	if first["b"] != 1 || first["a"] != 2 || first["c"] != 3 {
 		t.Errorf("first numbers are %v", first)
 	}
-	if got := assign(t, n, "c", "a"); len(got) != 2 || got["a"] != 1 || got["c"] != 3 {
+	if got := assign(t, n, "c", "a"); len(got) != 2 || got["a"] != 2 || got["c"] != 3 {
 		t.Errorf("without b: %v", got)
 	}
 	n = openNumbers(t, path)
 	got := assign(t, n, "d", "c", "a")
-	if got["a"] != 1 || got["c"] != 3 || got["d"] != 4 {
-		t.Errorf("after a restart: %v, want 2 not to be given again so soon", got)
+	if got["a"] != 2 || got["c"] != 3 || got["d"] != 4 {
+		t.Errorf("after a restart: %v, want 1 not to be given again so soon", got)
 	}
 }
 

@@ -1,4 +1,4 @@
-package daemon
+package kept
 
 import (
 	"context"
@@ -15,11 +15,11 @@ import (
 	"github.com/waggle-mesh/waggle/internal/envoyconfig"
 )
 
-// TestKeptFiles: what was kept is read back as it was, but for what is gone and
+// TestFiles: what was kept is read back as it was, but for what is gone and
 // what cannot be read.
-func TestKeptFiles(t *testing.T) {
-	o, ctx, log := keptFiles{filepath.Join(t.TempDir(), "configs")}, context.Background(), slog.New(slog.DiscardHandler)
-	if got := o.read(log); len(got) != 0 {
+func TestFiles(t *testing.T) {
+	o, ctx, log := Files{filepath.Join(t.TempDir(), "configs")}, context.Background(), slog.New(slog.DiscardHandler)
+	if got := o.Read(log); len(got) != 0 {
 		t.Errorf("before the first: %v", got)
 	}
 	spec := ciliumv2.CiliumEnvoyConfigSpec{Resources: []ciliumv2.EnvoyResource{{JSON: []byte(`{"@type":"x","a":1}`)}}, Services: []ciliumv2.ServiceListener{{Name: "web"}}}
@@ -32,7 +32,7 @@ func TestKeptFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := o.read(log); len(got) != 2 || !reflect.DeepEqual(got[clusterwide.Key()], clusterwide) || !reflect.DeepEqual(got[namespaced.Key()], namespaced) {
+	if got := o.Read(log); len(got) != 2 || !reflect.DeepEqual(got[clusterwide.Key()], clusterwide) || !reflect.DeepEqual(got[namespaced.Key()], namespaced) {
 		t.Errorf("read %+v", got)
 	}
 	if info, err := os.Stat(o.fileOf(namespaced.Key())); err != nil || info.Mode().Perm() != 0o600 {
@@ -41,8 +41,8 @@ func TestKeptFiles(t *testing.T) {
 	if err := os.WriteFile(o.fileOf("half"), []byte(`{"kind":`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.Delete(ctx, clusterwide.Key()); err != nil || len(o.read(log)) != 1 || o.Delete(ctx, clusterwide.Key()) != nil {
-		t.Errorf("after one is gone: %v, %v", o.read(log), err)
+	if err := o.Delete(ctx, clusterwide.Key()); err != nil || len(o.Read(log)) != 1 || o.Delete(ctx, clusterwide.Key()) != nil {
+		t.Errorf("after one is gone: %v, %v", o.Read(log), err)
 	}
 	if err := o.Prune(ctx, []string{namespaced.Key()}); err != nil || len(o.files()) != 1 {
 		t.Errorf("pruned to %q, %v", o.files(), err)

@@ -1,4 +1,7 @@
-package daemon
+// Package kept remembers on a node's disk what users' CiliumEnvoyConfigs last
+// asked for when they were valid, so that the node's next agent goes on with
+// that where newer versions are not.
+package kept
 
 import (
 	"bytes"
@@ -22,19 +25,20 @@ import (
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
-// keptFiles is the Output of users' CiliumEnvoyConfigs that are valid: a file
-// for each, so that the next agent of the node goes on with them where newer
-// versions are not. A file may hold keys of certificates: it is root's alone.
-type keptFiles struct{ dir string }
+// Files is the reconcile.Output that writes a file for each object. Files may
+// hold keys of certificates: they are root's alone.
+type Files struct {
+	Dir string // made with the first file
+}
 
 // fileOf is the file of a row.
-func (o keptFiles) fileOf(key string) string {
+func (o Files) fileOf(key string) string {
 	sum := sha256.Sum256([]byte(key))
-	return filepath.Join(o.dir, hex.EncodeToString(sum[:])+".json")
+	return filepath.Join(o.Dir, hex.EncodeToString(sum[:])+".json")
 }
 
 // Update writes the file, if it does not say so already.
-func (o keptFiles) Update(_ context.Context, row agent.KeptConfig) (struct{}, error) {
+func (o Files) Update(_ context.Context, row agent.KeptConfig) (struct{}, error) {
 	text, err := json.Marshal(ciliumv2.CiliumEnvoyConfig{TypeMeta: metav1.TypeMeta{Kind: row.Ref.Kind}, ObjectMeta: *row.Meta, Spec: *row.Spec})
 	if err != nil {
 		return struct{}{}, fmt.Errorf("keep %s: %w", row.Ref, err)
@@ -43,7 +47,7 @@ func (o keptFiles) Update(_ context.Context, row agent.KeptConfig) (struct{}, er
 	if had, err := os.ReadFile(name); err == nil && bytes.Equal(had, text) {
 		return struct{}{}, nil
 	}
-	if err := os.MkdirAll(o.dir, 0o700); err != nil {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return struct{}{}, fmt.Errorf("keep %s: %w", row.Ref, err)
 	}
 	if err := os.WriteFile(name+".new", text, 0o600); err != nil {
@@ -53,7 +57,7 @@ func (o keptFiles) Update(_ context.Context, row agent.KeptConfig) (struct{}, er
 }
 
 // Delete removes the file.
-func (o keptFiles) Delete(_ context.Context, key string) error {
+func (o Files) Delete(_ context.Context, key string) error {
 	if err := os.Remove(o.fileOf(key)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -61,7 +65,7 @@ func (o keptFiles) Delete(_ context.Context, key string) error {
 }
 
 // Prune removes the files of no row.
-func (o keptFiles) Prune(_ context.Context, keys []string) error {
+func (o Files) Prune(_ context.Context, keys []string) error {
 	var wanted []string
 	for _, key := range keys {
 		wanted = append(wanted, o.fileOf(key))
@@ -78,14 +82,14 @@ func (o keptFiles) Prune(_ context.Context, keys []string) error {
 }
 
 // files are all that there are.
-func (o keptFiles) files() []string {
-	names, _ := filepath.Glob(filepath.Join(o.dir, "*")) // the pattern is well formed
+func (o Files) files() []string {
+	names, _ := filepath.Glob(filepath.Join(o.Dir, "*")) // the pattern is well formed
 	return names
 }
 
-// read gives what the files hold, by the rows' keys. One that cannot be read is
+// Read gives what the files hold, by the rows' keys. One that cannot be read is
 // left out: its object is as good as new then.
-func (o keptFiles) read(log *slog.Logger) map[string]agent.KeptConfig {
+func (o Files) Read(log *slog.Logger) map[string]agent.KeptConfig {
 	out := map[string]agent.KeptConfig{}
 	for _, name := range o.files() {
 		text, err := os.ReadFile(name)
