@@ -148,3 +148,41 @@ func TestAnnounceElsewhere(t *testing.T) {
 	g.eventually("it announces no more", func() bool { return strings.Contains(a.said.String(), "not announcing any more") })
 	g.found(false)
 }
+
+// TestAnnounceTakeOver: when a node is cut off without a word, whoever knows its
+// addresses finds them at another node, within 3 s if Leases last 2 s.
+func TestAnnounceTakeOver(t *testing.T) {
+	n1 := announcing(t)
+	n1.settings.Announce.Duration, n1.settings.Announce.Deadline = 2*time.Second, time.Second
+	n2 := n1.neighbour()
+	n2.node([]any{"10.99.2.0/24", "fd99:2::/64"})
+	n2.settings.Announce = n1.settings.Announce
+	first, second := n1.start(n1.settings), n2.start(n2.settings)
+	first.ready()
+	second.ready()
+	n1.eventually("somebody has the Lease", func() bool { who, _ := n1.holder(); return who != nil })
+	if who, _ := n1.holder(); who == "n2" {
+		first, second = second, first
+	}
+	first.eventually("it announces", func() bool { return strings.Contains(first.said.String(), "announcing") })
+	first.found(true)
+	mac := n1.client.Neighbour(t, announced[0])
+
+	first.Run(t, "ip", "link", "set", "eth0", "down")
+	first.kill()
+	begin := time.Now()
+	second.eventually("the client finds them at the other node", func() bool {
+		for _, a := range announced {
+			if got := second.client.Neighbour(t, a); got == nil || slices.Equal(got, mac) {
+				return false
+			}
+		}
+		return true
+	})
+	took := time.Since(begin)
+	t.Logf("taken over after %s", took)
+	if took > 10*time.Second { // 3 s where the machine does nothing else
+		t.Errorf("taken over after %s", took)
+	}
+	second.found(true)
+}

@@ -49,9 +49,10 @@ func TestMain(m *testing.M) {
 
 // settings are what a test's agent is told.
 type settings struct {
-	Kubeconfig, Dir, BPFFS, Cgroup string
-	Sizes                          datapath.Sizes
-	Announce                       announcer.Options
+	Node, Kubeconfig   string
+	Dir, BPFFS, Cgroup string
+	Sizes              datapath.Sizes
+	Announce           announcer.Options
 }
 
 func agentMain(run func(context.Context, Options) error) int {
@@ -62,7 +63,7 @@ func agentMain(run func(context.Context, Options) error) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	err := run(ctx, Options{
-		Node: "n1", Cluster: "default", Kube: kube.Options{Kubeconfig: s.Kubeconfig}, StateDir: s.Dir, BPFFS: s.BPFFS, Cgroup: s.Cgroup,
+		Node: s.Node, Cluster: "default", Kube: kube.Options{Kubeconfig: s.Kubeconfig}, StateDir: s.Dir, BPFFS: s.BPFFS, Cgroup: s.Cgroup,
 		CNI: cni.Installation{BinDir: filepath.Join(s.Dir, "bin"), ConfDir: filepath.Join(s.Dir, "net.d")},
 		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Version: "test", Sizes: s.Sizes, Announce: s.Announce,
 	})
@@ -76,6 +77,7 @@ func agentMain(run func(context.Context, Options) error) int {
 // ground is a node of a cluster, with an API server on its loopback address.
 type ground struct {
 	*nodes.Node
+	of     *nodes.Ground
 	client *nodes.Machine // outside of the cluster
 	t      *testing.T
 	*kubetest.Server
@@ -86,9 +88,19 @@ type ground struct {
 func newGround(t *testing.T) *ground {
 	t.Helper()
 	of := nodes.New(t)
-	g := &ground{Node: of.Nodes[0], client: of.Client, t: t, Server: kubetest.New(t), pods: map[string]*os.File{}}
-	dir := filepath.Join(of.Dir, "agent")
-	g.settings = settings{Dir: dir, BPFFS: g.BPFFS, Cgroup: g.Root, Kubeconfig: filepath.Join(of.Dir, "kubeconfig")}
+	g := groundOf(t, of, of.Nodes[0], kubetest.New(t))
+	g.Put("/api/v1/namespaces/default", kubetest.Object{})
+	return g
+}
+
+// neighbour is the other node of the cluster.
+func (g *ground) neighbour() *ground { return groundOf(g.t, g.of, g.of.Nodes[1], g.Server) }
+
+func groundOf(t *testing.T, of *nodes.Ground, n *nodes.Node, api *kubetest.Server) *ground {
+	t.Helper()
+	g := &ground{Node: n, of: of, client: of.Client, t: t, Server: api, pods: map[string]*os.File{}}
+	dir := filepath.Join(of.Dir, "agent-"+n.Name)
+	g.settings = settings{Node: n.Name, Dir: dir, BPFFS: g.BPFFS, Cgroup: g.Root, Kubeconfig: filepath.Join(of.Dir, "kubeconfig-"+n.Name)}
 	var listener net.Listener
 	g.Do(t, func() (err error) {
 		listener, err = net.Listen("tcp", "127.0.0.1:0")
@@ -101,7 +113,6 @@ func newGround(t *testing.T) *ground {
 	if err := os.WriteFile(g.settings.Kubeconfig, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g.Put("/api/v1/namespaces/default", kubetest.Object{})
 	return g
 }
 
@@ -114,7 +125,7 @@ func (g *ground) node(podCIDRs []any, addresses ...string) {
 	for _, a := range addresses {
 		all = append(all, kubetest.Object{"type": "InternalIP", "address": a})
 	}
-	g.Put("/api/v1/nodes/n1", kubetest.Object{"spec": kubetest.Object{"podCIDRs": podCIDRs}, "status": kubetest.Object{"addresses": all}})
+	g.Put("/api/v1/nodes/"+g.Name, kubetest.Object{"spec": kubetest.Object{"podCIDRs": podCIDRs}, "status": kubetest.Object{"addresses": all}})
 }
 
 // both are the PodCIDRs of most tests' node.
