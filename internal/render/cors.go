@@ -2,7 +2,6 @@ package render
 
 import (
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,16 +12,11 @@ import (
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
-var everyMethod = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"}
-
-// cors renders c for the routes it belongs to; the filter is off elsewhere.
+// cors renders c for the routes it belongs to; the filter is off elsewhere. For
+// '*' Envoy answers with the method, or the headers, that the browser asks for.
 func cors(c *model.CORS) *corsv3.CorsPolicy {
-	methods := c.AllowMethods
-	if c.AllowCredentials && slices.Contains(methods, "*") {
-		methods = everyMethod // browsers take '*' for a method's name then
-	}
 	policy := &corsv3.CorsPolicy{
-		AllowMethods:  strings.Join(methods, ","),
+		AllowMethods:  strings.Join(c.AllowMethods, ","),
 		AllowHeaders:  strings.Join(c.AllowHeaders, ","),
 		ExposeHeaders: strings.Join(c.ExposeHeaders, ","),
 		// A preflight request is never the backend's business: one of a
