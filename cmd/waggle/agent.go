@@ -67,6 +67,7 @@ Exit codes: 0 it was told to stop; 2 it cannot begin, for the reason it gives.`,
 	f.BoolVar(&o.Sockmap, "sockmap", false, "hand data between pods and Envoy from socket to socket: less CPU at kept connections, but no device sees it")
 	f.IntVar(&o.EnvoyUID, "envoy-uid", 0, "`user` that Envoy runs as")
 	announceFlags(f, &o.Announce)
+	balanceFlags(f, &o.Balance)
 	sizeFlags(f, &o.Sizes)
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return c

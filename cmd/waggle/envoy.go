@@ -20,8 +20,9 @@ import (
 const envoyOwnDir = "/run/waggle"
 
 func envoyCommand() *cobra.Command {
-	c := group("envoy", "The node's Envoy", "  waggle envoy replace")
+	c := group("envoy", "The node's Envoy", "  waggle envoy clusters\n  waggle envoy replace")
 	c.AddCommand(envoyRunCommand(), envoyKeepCommand(), envoyReadyCommand(), envoyPreStopCommand(), envoyReplaceCommand())
+	c.AddCommand(envoyQuestionCommands()...)
 	return c
 }
 

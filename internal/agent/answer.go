@@ -74,7 +74,7 @@ func (e *EnvoyConfigs) Answer(before EnvoyAnswer, resources []xds.Status, settle
 		if !pending[ref] {
 			generation = c.Generation
 		}
-		if generation != 0 && !c.Part && !untold[ref] {
+		if generation != 0 && c.reported() && !untold[ref] {
 			out.Configs = append(out.Configs, waggle.AnsweredConfig{Namespace: ref.Namespace, Name: ref.Name.Name, Generation: generation})
 		}
 	}
@@ -132,14 +132,17 @@ func (e *EnvoyConfigs) Behind(a EnvoyAnswer) bool {
 		answered[model.Name{Namespace: c.Namespace, Name: c.Name}] = c.Generation
 	}
 	return slices.ContainsFunc(e.Served.All(), func(c Config) bool {
-		return !c.Part && answered[c.Object.Name] != c.Generation
+		return c.reported() && answered[c.Object.Name] != c.Generation
 	})
 }
+
+// reported tells of an object with a status of its own.
+func (c Config) reported() bool { return !c.Part && !c.Balanced }
 
 // Wholes counts the objects that are no parts of others.
 func (e *EnvoyConfigs) Wholes() (n int) {
 	for _, c := range e.Served.All() {
-		if !c.Part {
+		if c.reported() {
 			n++
 		}
 	}

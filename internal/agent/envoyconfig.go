@@ -31,6 +31,8 @@ type EnvoyInputs struct {
 	GeneratedOnly bool
 	// AllowUnsafe lets clusterwide objects do anything.
 	AllowUnsafe bool
+	// Balance are the Services that Envoy distributes requests of.
+	Balance envoyconfig.Balance
 }
 
 // NewEnvoyInputs makes the tables beside those of the node, empty.
@@ -47,8 +49,8 @@ func NewEnvoyInputs(g *flow.Graph, node NodeInputs) EnvoyInputs {
 
 // EnvoyConfigs makes of objects what the pipeline to Envoy reads:
 //
-//	objects ─▶ judged ─▶ Kept ─▶ Served ─┬─▶ offers, fragments, hosts, assignments
-//	                                     └─▶ claims ─▶ redirects
+//	objects ─▶ judged ─▶ Kept ─┬─▶ Served ─┬─▶ offers, fragments, hosts, assignments
+//	        balanced Services ─┘           └─▶ claims ─▶ redirects
 //
 // Of each object Kept has the newest version that was valid, which is judged
 // anew whenever the world changes: what it may not reach any more it loses,
@@ -67,6 +69,7 @@ type EnvoyConfigs struct {
 type Config struct {
 	envoyconfig.Parsed
 	Generation int64
+	Balanced   bool // it stands for a Service, and nobody reads what is said of it
 	Generated  bool // the operator has made it
 	Part       bool // of another one,
 	Whole      model.Ref
@@ -117,7 +120,7 @@ func NewEnvoyConfigs(g *flow.Graph, in EnvoyInputs, self string) *EnvoyConfigs {
 			}))
 	newest.OnChange(func(changes []flow.Change[judged]) { e.changed = append(e.changed, changes...) })
 	e.Kept = flow.NewTable(g, "kept configs", KeptConfig.equal)
-	e.Served = flow.Derive(g, "served configs", e.Kept, same[Config], func(r *flow.Reader, k KeptConfig) (out []Config) {
+	kept := flow.Derive(g, "kept objects' configs", e.Kept, same[Config], func(r *flow.Reader, k KeptConfig) (out []Config) {
 		all := e.judgedBefore(r, newest, k)
 		if all == nil {
 			all = e.judge(r, k)
@@ -129,7 +132,20 @@ func NewEnvoyConfigs(g *flow.Graph, in EnvoyInputs, self string) *EnvoyConfigs {
 		}
 		return out
 	})
+	e.Served = flow.Union(g, "served configs", same[Config], kept, e.balanced(g))
 	return e
+}
+
+// balanced are the Services that Envoy distributes requests of.
+func (e *EnvoyConfigs) balanced(g *flow.Graph) *flow.Table[Config] {
+	return flow.Derive(g, "balanced Services", e.in.Services, same[Config],
+		func(r *flow.Reader, s model.Object[*corev1.Service]) []Config {
+			o, ok := e.in.Balance.Object(s.Value)
+			if !ok {
+				return nil
+			}
+			return []Config{{Parsed: envoyconfig.Parse(o, e.world.Read(r)), Balanced: true}}
+		})
 }
 
 // judge reads an object, if it counts on this node.

@@ -12,7 +12,7 @@ import (
 
 // unsupportedAnnotations are Cilium's that ask for something.
 var unsupportedAnnotations = []string{
-	"service.cilium.io/lb-l7", "service.cilium.io/lb-l7-algorithm", "service.cilium.io/lb-algorithm", "service.cilium.io/src-ranges-policy",
+	"service.cilium.io/lb-algorithm", "service.cilium.io/src-ranges-policy",
 	"service.cilium.io/forwarding-mode", "service.cilium.io/proxy-delegation", "service.cilium.io/type", "service.cilium.io/node",
 	"service.cilium.io/node-selector", "service.cilium.io/global", "service.cilium.io/shared", "service.cilium.io/affinity",
 	"service.cilium.io/global-sync-endpoint-slices", "io.cilium/global-service", "io.cilium/shared-service", "io.cilium/service-affinity",

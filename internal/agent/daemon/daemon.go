@@ -171,6 +171,7 @@ func (a *node) answer(life context.Context, parts *sync.WaitGroup, failed chan<-
 	}
 	mux := http.NewServeMux()
 	a.questions(mux)
+	a.envoyQuestions(mux)
 	ask.Debug(life, mux, a.turns, &a.tables, a.metrics()...)
 	parts.Go(func() {
 		if err := ask.Serve(life, socket, mux); err != nil {

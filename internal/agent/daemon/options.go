@@ -7,6 +7,7 @@ import (
 	"github.com/waggle-mesh/waggle/internal/agent/announcer"
 	"github.com/waggle-mesh/waggle/internal/cni"
 	"github.com/waggle-mesh/waggle/internal/datapath"
+	"github.com/waggle-mesh/waggle/internal/envoyconfig"
 	"github.com/waggle-mesh/waggle/internal/kube"
 )
 
@@ -24,15 +25,17 @@ type Options struct {
 	Cgroup      string           // the node's cgroup2 root; empty: as /proc/mounts says
 	Sizes       datapath.Sizes
 	L7Proxy     bool // connections are led to Envoy
-	EnvoyConfig bool // users\' CiliumEnvoyConfigs count, not the operator\'s alone
+	EnvoyConfig bool // users' CiliumEnvoyConfigs count, not the operator's alone
 	// SecretsNamespace has the Secrets that listeners present; empty: none.
 	SecretsNamespace string
 	AllowUnsafe      bool // clusterwide CiliumEnvoyConfigs may do anything
-	Sockmap          bool // data between pods and Envoy goes from socket to socket
-	EnvoyUID         int  // Envoy's user
-	Announce         announcer.Options
-	Log              *slog.Logger
-	Version          string
+	// Balance are the Services whose requests Envoy distributes.
+	Balance  envoyconfig.Balance
+	Sockmap  bool // data between pods and Envoy goes from socket to socket
+	EnvoyUID int  // Envoy's user
+	Announce announcer.Options
+	Log      *slog.Logger
+	Version  string
 }
 
 // Socket is where the agent with that state directory answers questions.

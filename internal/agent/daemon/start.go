@@ -37,6 +37,7 @@ func (a *node) connect() (err error) {
 	a.in = agent.NewNodeInputs(&a.tables)
 	a.configs = agent.NewEnvoyInputs(&a.tables, a.in)
 	a.configs.GeneratedOnly, a.configs.AllowUnsafe = !a.options.EnvoyConfig, a.options.AllowUnsafe
+	a.configs.Balance = a.options.Balance
 	everything := kube.Selection{}
 	a.sources.nodes = kube.Feed(a.feeds, kube.Nodes, kube.Table[*corev1.Node](a.in.Nodes), everything)
 	kube.Feed(a.feeds, kube.Pods, kube.Table[*corev1.Pod](a.in.Pods), kube.Selection{Fields: "spec.nodeName=" + a.options.Node})
