@@ -44,7 +44,7 @@ reason it gives.`,
 			if err != nil {
 				return err
 			}
-			o.Log, o.Kube.UserAgent = log, "cilium-operator/"+version
+			o.Log, o.Kube.UserAgent, o.SecretsLinger = log, "cilium-operator/"+version, time.Minute
 			ctx, _ := interrupts(c.Context())
 			return operator.Run(ctx, o)
 		},
@@ -63,6 +63,8 @@ reason it gives.`,
 	f.BoolVar(&o.AllowUnsafe, "envoy-config-allow-unsafe", false, "judge CiliumEnvoyConfigs as agents do that have this flag")
 	f.StringVar(&o.SecretsNamespace, "gateway-api-secrets-namespace", "cilium-secrets", "`namespace` where agents read the Secrets that Gateways present; copies are kept there")
 	f.StringVar(&o.ExternalTrafficPolicy, "gateway-api-service-externaltrafficpolicy", "Cluster", "externalTrafficPolicy of Gateways' Services: `Cluster` or Local")
+	f.BoolVar(&o.UseRemoteAddress, "gateway-api-use-remote-address", true, "have Gateways take a connection's address for the client's; false: what x-forwarded-for says, whoever wrote it")
+	f.Uint32Var(&o.TrustedHops, "gateway-api-xff-num-trusted-hops", 0, "`number` of proxies before Gateways that append to x-forwarded-for and are believed")
 	f.BoolVar(&o.Announcements, "enable-l2-announcements", false, "say in CiliumL2AnnouncementPolicies what is wrong with them")
 	f.BoolVar(&o.LBIPAM, "enable-lb-ipam", true, "give Services of type LoadBalancer addresses of CiliumLoadBalancerIPPools")
 	f.StringVar(&o.DefaultLBServiceIPAM, "default-lb-service-ipam", "lbipam", "who gives Services without a loadBalancerClass their addresses: `lbipam` or none")

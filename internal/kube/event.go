@@ -14,24 +14,36 @@ import (
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
-// Event is a warning about an object, for whoever describes it.
+// Event is something to tell of an object, for whoever describes it.
 type Event struct {
 	Object     model.Ref
 	APIVersion string // of the object
 	UID        string // of the object
-	Reason     string // one word, as in conditions
-	Message    string
-	Reporter   string // "cilium-agent"
+	// Version is the object's that the event is about. Events that differ in
+	// nothing else are two; empty: it holds for all versions.
+	Version  string
+	Reason   string // one word, as in conditions
+	Message  string
+	Reporter string // "cilium-agent"
 }
 
 var events = Kind[*corev1.Event]{name: "Event", group: corev1.SchemeGroupVersion, resource: "events",
 	new: func() *corev1.Event { return new(corev1.Event) }}
 
-// Warn writes an event. Equal ones have one name, so that it is written once,
-// however many agents say it and however often.
+// Warn writes an event of type Warning. Equal ones have one name, so that it is
+// written once, however many agents say it and however often.
 func Warn(ctx context.Context, c *Client, e Event) error {
+	return e.write(ctx, c, corev1.EventTypeWarning)
+}
+
+// Tell is Warn for what is as it should be.
+func Tell(ctx context.Context, c *Client, e Event) error {
+	return e.write(ctx, c, corev1.EventTypeNormal)
+}
+
+func (e Event) write(ctx context.Context, c *Client, kind string) error {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%s\x00%s\x00%s", e.UID, e.Reason, e.Message)
+	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s", e.UID, e.Version, e.Reason, e.Message)
 	now, namespace := metav1.NewTime(time.Now()), e.Object.Namespace
 	if namespace == "" {
 		namespace = metav1.NamespaceDefault
@@ -41,7 +53,7 @@ func Warn(ctx context.Context, c *Client, e Event) error {
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: e.APIVersion, Kind: e.Object.Kind, Namespace: e.Object.Namespace, Name: e.Object.Name.Name, UID: types.UID(e.UID),
 		},
-		Reason: e.Reason, Message: e.Message, Type: corev1.EventTypeWarning, Count: 1,
+		Reason: e.Reason, Message: e.Message, Type: kind, Count: 1,
 		Source:         corev1.EventSource{Component: e.Reporter},
 		FirstTimestamp: now, LastTimestamp: now,
 	})

@@ -276,7 +276,7 @@ func newWriter(c *Client, source *Source[*ciliumv2.CiliumEndpoint]) *Writer[row,
 	})
 }
 
-const path = "/apis/cilium.io/v2/namespaces/default/ciliumendpoints"
+const endpointsPath = "/apis/cilium.io/v2/namespaces/default/ciliumendpoints"
 
 func TestWriter(t *testing.T) {
 	f := kubetest.New(t)
@@ -298,25 +298,25 @@ func TestWriter(t *testing.T) {
 			t.Errorf("%s: the object is %+v", what, o.Status)
 		}
 	}
-	step("new", "10.0.1.5", "POST "+path)
+	step("new", "10.0.1.5", "POST "+endpointsPath)
 	step("as it is", "10.0.1.5")
-	step("changed", "10.0.1.6", "PUT "+path+"/web")
-	step("and back, whatever the feed has seen", "10.0.1.5", "PUT "+path+"/web")
+	step("changed", "10.0.1.6", "PUT "+endpointsPath+"/web")
+	step("and back, whatever the feed has seen", "10.0.1.5", "PUT "+endpointsPath+"/web")
 
 	w.until("the feed has seen it", func() bool {
 		o, ok := w.source.Newest(model.Name{Namespace: "default", Name: "web"})
-		return ok && o.ResourceVersion == kubetest.Meta(f.Get(path + "/web"))["resourceVersion"]
+		return ok && o.ResourceVersion == kubetest.Meta(f.Get(endpointsPath + "/web"))["resourceVersion"]
 	})
-	f.Put(path+"/web", endpoint("10.9.9.9"))
-	step("others have changed it", "10.0.1.7", "PUT "+path+"/web", "GET "+path+"/web", "PUT "+path+"/web")
-	if kubetest.Meta(f.Get(path + "/web"))["annotations"].(map[string]any)["others"] != "stay" {
+	f.Put(endpointsPath+"/web", endpoint("10.9.9.9"))
+	step("others have changed it", "10.0.1.7", "PUT "+endpointsPath+"/web", "GET "+endpointsPath+"/web", "PUT "+endpointsPath+"/web")
+	if kubetest.Meta(f.Get(endpointsPath + "/web"))["annotations"].(map[string]any)["others"] != "stay" {
 		t.Error("what others wrote is lost")
 	}
-	f.Remove(path + "/web")
-	step("others have deleted it", "10.0.1.8", "PUT "+path+"/web", "GET "+path+"/web", "POST "+path)
+	f.Remove(endpointsPath + "/web")
+	step("others have deleted it", "10.0.1.8", "PUT "+endpointsPath+"/web", "GET "+endpointsPath+"/web", "POST "+endpointsPath)
 
-	if err := writer.Delete(ctx, "default/web"); err != nil || f.Get(path+"/web") != nil {
-		t.Errorf("deleted: %v, %v", err, f.Get(path+"/web"))
+	if err := writer.Delete(ctx, "default/web"); err != nil || f.Get(endpointsPath+"/web") != nil {
+		t.Errorf("deleted: %v, %v", err, f.Get(endpointsPath+"/web"))
 	}
 	if err := writer.Delete(ctx, "default/nosuch"); err != nil {
 		t.Error(err)
@@ -327,18 +327,18 @@ func TestWriter(t *testing.T) {
 func TestPrune(t *testing.T) {
 	f := kubetest.New(t)
 	c := connect(t, f)
-	f.Put(path+"/others", endpoint("10.0.1.1"))
+	f.Put(endpointsPath+"/others", endpoint("10.0.1.1"))
 	for _, name := range []string{"wanted", "left"} {
 		o := endpoint("10.0.1.2")
 		delete(o["metadata"].(map[string]any), "annotations")
-		f.Put(path+"/"+name, o)
+		f.Put(endpointsPath+"/"+name, o)
 	}
 	w := newWorld(t, c)
 	w.until("synced", w.feeds.Synced)
 	if err := newWriter(c, w.source).Prune(context.Background(), []string{"default/wanted", "default/new"}); err != nil {
 		t.Fatal(err)
 	}
-	if got := f.Asked(); !slices.Equal(got, []string{"DELETE " + path + "/left"}) {
+	if got := f.Asked(); !slices.Equal(got, []string{"DELETE " + endpointsPath + "/left"}) {
 		t.Errorf("requests %q", got)
 	}
 }

@@ -38,6 +38,9 @@ type WriterOptions[R flow.Row, O Object] struct {
 	// StatusOnly: the object is somebody else's, who may delete it; only its
 	// status is written.
 	StatusOnly bool
+	// Wrote is called when an object has been changed, with it as it was before
+	// and is; nil: nobody wants to know.
+	Wrote func(ctx context.Context, before, after O)
 }
 
 // ErrForeign: an object of that name is there, and is not ours to change.
@@ -62,8 +65,12 @@ func (w *Writer[R, O]) Update(ctx context.Context, row R) (struct{}, error) {
 		if !exists && w.o.StatusOnly {
 			return struct{}{}, nil // and so will the row be gone
 		}
+		before, existed := have, exists
 		if have, exists, err = w.put(ctx, row, name, have, exists); err == nil {
 			w.remember(name, have)
+			if w.o.Wrote != nil && existed && Object(before) != Object(have) {
+				w.o.Wrote(ctx, before, have)
+			}
 			return struct{}{}, nil
 		}
 		switch {

@@ -44,6 +44,8 @@ type ClusterSettings struct {
 	SecretsNamespace string
 	// ExternalTrafficPolicy is that of Gateways' Services.
 	ExternalTrafficPolicy corev1.ServiceExternalTrafficPolicy
+	// Clients says how Gateways know their clients' addresses.
+	Clients model.ClientAddress
 	// AllowUnsafe is envoyConfig.allowUnsafe.
 	AllowUnsafe bool
 }

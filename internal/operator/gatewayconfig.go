@@ -95,7 +95,7 @@ func (c *Cluster) main(r *flow.Reader, o Owner) []GatewayConfig {
 			}
 			l.Chains[i].Certificates = certificates
 		}
-		out.Spec.Resources = append(out.Spec.Resources, ciliumv2.EnvoyResource{JSON: render.StoredListener(l)})
+		out.Spec.Resources = append(out.Spec.Resources, ciliumv2.EnvoyResource{JSON: render.StoredListener(l, c.settings.Clients)})
 		out.Spec.Services = append(out.Spec.Services, ciliumv2.ServiceListener{
 			Name: name.Name, Namespace: name.Namespace, Ports: []uint16{l.Port}, Listener: l.Key(),
 		})

@@ -60,6 +60,7 @@ type Loop[T flow.Row, R any] struct {
 	log     *slog.Logger
 	outcome func(Outcome[R])
 	spacing func(before, after T) time.Duration
+	linger  time.Duration
 
 	mu     sync.Mutex
 	last   map[string]time.Time // when a row was made so, where there is a spacing
@@ -96,6 +97,10 @@ func (l *Loop[T, R]) Space(spacing func(before, after T) time.Duration) {
 	l.spacing, l.last = spacing, map[string]time.Time{}
 }
 
+// Linger has what is in no row any more stay in the world for that long, as
+// others may still refer to it. It is called before Run.
+func (l *Loop[T, R]) Linger(long time.Duration) { l.linger = long }
+
 // Synced says that every feed has synced and Changed has brought all rows:
 // from here on the world is changed, and what is in no row pruned from it.
 func (l *Loop[T, R]) Synced() {
@@ -115,6 +120,9 @@ func (l *Loop[T, R]) Changed(changes []flow.Change[T]) {
 	for _, c := range changes {
 		had, waits := l.todo[c.Key]
 		t := task[T]{row: c.New, deleted: !c.HasNew, version: had.version + 1}
+		if t.deleted && l.linger > 0 {
+			t.due = time.Now().Add(l.linger)
+		}
 		if l.spacing != nil && c.HadOld && c.HasNew {
 			if t.space = l.spacing(c.Old, c.New); waits && !had.again {
 				t.space = min(t.space, had.space) // what waits already may be urgent

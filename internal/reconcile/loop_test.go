@@ -416,3 +416,26 @@ func TestAgainIsNotUrgent(t *testing.T) {
 		}
 	})
 }
+
+// TestLinger: what is in no row any more goes later, and not at all if it comes
+// back.
+func TestLinger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{rows: map[string]string{}}
+		table, commit := run(t, w, func(l *Loop[row, int]) { l.Linger(time.Minute) })
+		table.Set(row{"a", "1"})
+		table.Set(row{"b", "1"})
+		commit(0)
+		table.Delete("a")
+		table.Delete("b")
+		commit(59 * time.Second)
+		if len(w.rows) != 2 {
+			t.Errorf("before its time: %v", w.rows)
+		}
+		table.Set(row{"b", "2"})
+		commit(2 * time.Second)
+		if want := map[string]string{"b": "2"}; !maps.Equal(w.rows, want) {
+			t.Errorf("after its time: %v", w.rows)
+		}
+	})
+}

@@ -12,6 +12,8 @@ import (
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/waggle-mesh/waggle/internal/model"
 )
 
 // Names of HTTP filters, by which routes configure them.
@@ -27,6 +29,7 @@ type connection struct {
 	table       string
 	scoped      bool
 	defaultHost string
+	clients     model.ClientAddress
 }
 
 // manager renders the connection manager for clients that nobody vouches
@@ -56,7 +59,8 @@ func (c connection) manager() *hcmv3.HttpConnectionManager {
 // trustNobody decides whose word about the client is taken, and makes
 // requests that could be read in two ways readable in one.
 func (c connection) trustNobody(m *hcmv3.HttpConnectionManager) {
-	m.UseRemoteAddress = truth(true)
+	m.UseRemoteAddress = truth(!c.clients.Said)
+	m.XffNumTrustedHops = c.clients.TrustedHops
 	m.InternalAddressConfig = &hcmv3.HttpConnectionManager_InternalAddressConfig{CidrRanges: clientAddresses()}
 	m.EarlyHeaderMutationExtensions = []*corev3.TypedExtensionConfig{extension("envoy.http.early_header_mutation.header_mutation", withoutControl())}
 	m.NormalizePath = truth(true)

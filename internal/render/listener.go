@@ -20,7 +20,8 @@ type ListenerOptions struct {
 	ExclusivePort bool
 	// Scoped tells which route tables are served by scopes, see ScopedHost.
 	// Nil: none. Changing it for a table drains the connections to it.
-	Scoped func(table string) bool
+	Scoped  func(table string) bool
+	Clients model.ClientAddress
 }
 
 // Listener renders a port of a Gateway. It holds nothing that a route, a
@@ -50,6 +51,7 @@ func filterChain(l model.Listener, chain model.Chain, o ListenerOptions) *listen
 		table:       chain.Table,
 		scoped:      o.Scoped != nil && o.Scoped(chain.Table),
 		defaultHost: defaultHost(o.Address),
+		clients:     o.Clients,
 	}
 	rendered := &listenerv3.FilterChain{
 		Name: chainName(chain.Hostname),

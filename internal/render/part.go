@@ -175,8 +175,8 @@ func (p HostPart) Stored() (out Stored) {
 
 // StoredListener is a listener as it is stored: without an address, as every
 // agent puts it to another.
-func StoredListener(l model.Listener) []byte {
-	return storedResource(Listener(l, ListenerOptions{}))
+func StoredListener(l model.Listener, clients model.ClientAddress) []byte {
+	return storedResource(Listener(l, ListenerOptions{Clients: clients}))
 }
 
 func backendsOf(r model.Route) (out []model.Backend) {

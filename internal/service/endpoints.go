@@ -72,17 +72,22 @@ func slicePort(slice *discoveryv1.EndpointSlice, name string, protocol model.L4P
 }
 
 // addressOf is an endpoint's address. Only the first counts: the API calls
-// the others alternatives that consumers ignore.
+// the others alternatives that consumers ignore. Addresses that mean another
+// host on each node are none, though the API server does not take them either:
+// whoever may write slices would reach what listens on nodes for nobody else.
 func addressOf(e discoveryv1.Endpoint) (netip.Addr, bool) {
 	if len(e.Addresses) == 0 {
 		return netip.Addr{}, false
 	}
 	address, err := netip.ParseAddr(e.Addresses[0])
-	if err != nil || address.Zone() != "" {
+	if err != nil || address.Zone() != "" || address.Is4In6() || address.IsUnspecified() || address.IsLoopback() ||
+		address.IsMulticast() || address.IsLinkLocalUnicast() || address == broadcast {
 		return netip.Addr{}, false
 	}
-	return address.Unmap(), true
+	return address, true
 }
+
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 // isReady: a condition that is not known counts as true.
 func isReady(e discoveryv1.Endpoint) bool {

@@ -10,8 +10,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/waggle-mesh/waggle/internal/ask"
 	"github.com/waggle-mesh/waggle/internal/kube"
@@ -30,7 +33,7 @@ func start(t *testing.T, api *kubetest.Server, change func(*Options)) *running {
 	t.Helper()
 	o := Options{
 		Kube: kube.Options{Kubeconfig: api.Kubeconfig()}, Namespace: "kube-system", StateDir: t.TempDir(),
-		GatewayAPI: true, EnvoyConfig: true, SecretsNamespace: "cilium-secrets", ExternalTrafficPolicy: "Cluster", LBIPAM: true, DefaultLBServiceIPAM: "lbipam",
+		GatewayAPI: true, EnvoyConfig: true, UseRemoteAddress: true, SecretsNamespace: "cilium-secrets", ExternalTrafficPolicy: "Cluster", LBIPAM: true, DefaultLBServiceIPAM: "lbipam",
 		Garbage: GarbageOptions{Every: 50 * time.Millisecond, Unused: 200 * time.Millisecond}, Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
@@ -233,11 +236,6 @@ func TestPutBack(t *testing.T) {
 	api := kubetest.New(t)
 	start(t, api, nil)
 	settled(t, api, 1)
-	all := cluster(api)
-	until(t, "nothing is written any more", func() bool {
-		time.Sleep(50 * time.Millisecond)
-		return len(api.Asked()) == 0
-	})
 	made := func() (paths []string) {
 		for _, path := range api.Paths("/") {
 			if strings.Contains(path, "cilium-gateway-web") {
@@ -246,10 +244,12 @@ func TestPutBack(t *testing.T) {
 		}
 		return paths
 	}
-	paths := made()
-	if len(paths) != 5 { // Service, EndpointSlice, main object, two parts
-		t.Fatalf("made are %q", paths)
-	}
+	// Service, EndpointSlice, main object, two parts; and who gives addresses has said that there are none.
+	until(t, "all is made", func() bool {
+		service := api.Get("/api/v1/namespaces/shop/services/cilium-gateway-web")
+		return len(made()) == 5 && service["status"] != nil && strings.Contains(cluster(api), "AddressNotAssigned")
+	})
+	all, paths := cluster(api), made()
 	for _, path := range paths {
 		api.Remove(path)
 		until(t, path+" is there again", func() bool { return cluster(api) == all })
@@ -278,4 +278,167 @@ func jsonCopy(t *testing.T, o kubetest.Object) (out kubetest.Object) {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// TestKindsRead: what is not served is not read, as there may be no right to.
+func TestKindsRead(t *testing.T) {
+	always := "Service Node CiliumIdentity CiliumEndpoint"
+	configs := " EnvoyNode CiliumEnvoyConfig CiliumClusterwideEnvoyConfig ReferenceGrant"
+	for _, c := range []struct {
+		gatewayAPI, envoyConfig bool
+		want                    string
+	}{{false, false, always}, {false, true, always + configs}} {
+		o := start(t, kubetest.New(t), func(o *Options) { o.GatewayAPI, o.EnvoyConfig, o.LBIPAM = c.gatewayAPI, c.envoyConfig, false })
+		until(t, "it is well", func() bool { s := o.status(); return len(s.Kinds) > 0 && s.OK() })
+		var got []string
+		for _, k := range o.status().Kinds {
+			got = append(got, k.Kind)
+		}
+		if want := strings.Fields(c.want); !slices.Equal(got, want) {
+			t.Errorf("%t, %t: it reads %q, want %q", c.gatewayAPI, c.envoyConfig, got, want)
+		}
+	}
+}
+
+// TestSecretsLinger: the copy of a certificate outlives its Gateway, as agents
+// may not have heard of that yet.
+func TestSecretsLinger(t *testing.T) {
+	archive, err := txtar.ParseFile("testdata/script/certificate.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := kubetest.New(t)
+	start(t, api, func(o *Options) { o.SecretsLinger = time.Hour })
+	for _, f := range archive.Files {
+		if f.Name == "gateway.yaml" || f.Name == "secret.yaml" {
+			apply(t, api, f.Data, false)
+		}
+	}
+	const copies, gateways = "/api/v1/namespaces/cilium-secrets/secrets/", "/apis/gateway.networking.k8s.io/v1/namespaces/shop/gateways/"
+	made := func() int { return len(api.Paths("/apis/cilium.io/v2/namespaces/shop/ciliumenvoyconfigs/")) }
+	until(t, "all is made", func() bool { return len(api.Paths(copies)) == 1 && made() == 2 })
+	api.Remove(api.Paths(gateways)[0])
+	until(t, "the rest is gone", func() bool { return made() == 0 })
+	if len(api.Paths(copies)) != 1 {
+		t.Error("the copy is gone")
+	}
+}
+
+// TestConditionEvents: what becomes of a user's object is told in events, once.
+func TestConditionEvents(t *testing.T) {
+	api := kubetest.New(t)
+	start(t, api, nil)
+	const path = "/apis/cilium.io/v2/namespaces/default/ciliumenvoyconfigs/c"
+	put := func(resource kubetest.Object) {
+		o := kubetest.Object{"kind": "CiliumEnvoyConfig", "apiVersion": "cilium.io/v2"}
+		if had := api.Get(path); had != nil {
+			o = jsonCopy(t, had)
+		}
+		o["spec"] = kubetest.Object{"resources": []any{resource}}
+		delete(kubetest.Meta(o), "resourceVersion")
+		api.Put(path, o)
+	}
+	events := func() (out []string) {
+		for _, p := range api.Paths("/api/v1/namespaces/default/events/") {
+			e := api.Get(p)
+			out = append(out, fmt.Sprintf("%s %s %s", e["type"], e["reason"], e["involvedObject"].(kubetest.Object)["name"]))
+		}
+		slices.Sort(out)
+		return out
+	}
+	good := kubetest.Object{"@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": "x"}
+	put(kubetest.Object{"@type": "type.googleapis.com/envoy.config.cluster.v3.Clutser", "name": "x"})
+	until(t, "it is told that it is wrong", func() bool { return slices.Equal(events(), []string{"Warning Invalid c", "Warning NotAccepted c"}) })
+	api.Put("/api/v1/nodes/n1", kubetest.Object{"kind": "Node", "apiVersion": "v1",
+		"status": kubetest.Object{"conditions": []any{kubetest.Object{"type": "Ready", "status": "True"}}}})
+	put(good)
+	api.Put("/apis/waggle.io/v1alpha1/envoynodes/n1", kubetest.Object{"kind": "EnvoyNode", "apiVersion": "waggle.io/v1alpha1",
+		"configs": []any{kubetest.Object{"namespace": "default", "name": "c", "generation": 2}}})
+	want := []string{"Normal Accepted c", "Normal Programmed c", "Warning Invalid c", "Warning NotAccepted c"}
+	until(t, "it is told that it is well", func() bool { return slices.Equal(events(), want) })
+}
+
+// TestClientAddress: whose word about the client's address is taken is said by
+// options; without any, nobody's.
+func TestClientAddress(t *testing.T) {
+	for _, c := range []struct {
+		change func(*Options)
+		want   string // of the connection manager
+	}{
+		{nil, "true <nil>"},
+		{func(o *Options) { o.UseRemoteAddress, o.TrustedHops = false, 2 }, "false 2"},
+	} {
+		api := kubetest.New(t)
+		start(t, api, c.change)
+		settled(t, api, 0)
+		const main = "/apis/cilium.io/v2/namespaces/shop/ciliumenvoyconfigs/cilium-gateway-web"
+		until(t, "the listener is there", func() bool { return api.Get(main) != nil })
+		text, err := json.Marshal(api.Get(main))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var o struct {
+			Spec struct {
+				Resources []struct {
+					FilterChains []struct {
+						Filters []struct {
+							TypedConfig struct{ UseRemoteAddress, XffNumTrustedHops any }
+						}
+					}
+				}
+			}
+		}
+		if err := json.Unmarshal(text, &o); err != nil {
+			t.Fatal(err)
+		}
+		manager := o.Spec.Resources[0].FilterChains[0].Filters[0].TypedConfig
+		if got := fmt.Sprint(manager.UseRemoteAddress, " ", manager.XffNumTrustedHops); got != c.want {
+			t.Errorf("the connection manager has %s, want %s", got, c.want)
+		}
+	}
+}
+
+// TestAddressesOverAnnotation: that spec.addresses hold, whatever an annotation
+// says, is in the log, once, and in the status.
+func TestAddressesOverAnnotation(t *testing.T) {
+	var log lines
+	api := kubetest.New(t)
+	start(t, api, func(o *Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	settled(t, api, 0)
+	const path = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/gateways/web"
+	o := jsonCopy(t, api.Get(path))
+	spec := o["spec"].(kubetest.Object)
+	spec["addresses"] = []any{kubetest.Object{"type": "IPAddress", "value": "10.0.0.1"}}
+	spec["infrastructure"] = kubetest.Object{"annotations": kubetest.Object{"io.cilium/lb-ipam-ips": "10.0.0.2"}}
+	delete(kubetest.Meta(o), "resourceVersion")
+	api.Put(path, o)
+	until(t, "the status says it", func() bool {
+		text, err := json.Marshal(api.Get(path))
+		return err == nil && strings.Contains(string(text), "has no effect, as there are spec.addresses")
+	})
+	if n := strings.Count(log.String(), "has no effect, as there are spec.addresses"); n != 1 {
+		t.Errorf("the log says it %d times:\n%s", n, log.String())
+	}
+	until(t, "the Service asks for the address", func() bool {
+		service := api.Get("/api/v1/namespaces/shop/services/cilium-gateway-web")
+		return service != nil && kubetest.Meta(service)["annotations"].(kubetest.Object)["lbipam.cilium.io/ips"] == "10.0.0.1"
+	})
+}
+
+// lines is a log.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }

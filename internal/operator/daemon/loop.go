@@ -121,7 +121,10 @@ func addKept[T flow.Row, R any, O kube.Object](
 
 // addStatus is addKept for the statuses of users' objects.
 func addStatus[T flow.Row, O kube.Object](p *process, name string, table *flow.Table[T], kind kube.Kind[O], source *kube.Source[O], fill func(T, O)) *reconcile.Loop[T, struct{}] {
-	return addKept(p, name, table, statusWriter(p, source, fill), source, func(object model.Name) string {
-		return model.Ref{Kind: kind.Name(), Name: object}.Key()
-	})
+	return addKept(p, name, table, statusWriter(p, source, fill, nil), source, statusKey(kind))
+}
+
+// statusKey is the key of a row that says something of an object of a kind.
+func statusKey[O kube.Object](kind kube.Kind[O]) func(model.Name) string {
+	return func(object model.Name) string { return model.Ref{Kind: kind.Name(), Name: object}.Key() }
 }

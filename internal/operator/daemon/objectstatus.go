@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,8 +18,8 @@ import (
 )
 
 // statusWriter writes the statuses of objects that users make.
-func statusWriter[R flow.Row, O kube.Object](p *process, source *kube.Source[O], fill func(R, O)) *kube.Writer[R, O] {
-	return kube.NewWriter(p.client, source, kube.WriterOptions[R, O]{Name: nameFromRef, Fill: fill, StatusOnly: true})
+func statusWriter[R flow.Row, O kube.Object](p *process, source *kube.Source[O], fill func(R, O), wrote func(ctx context.Context, before, after O)) *kube.Writer[R, O] {
+	return kube.NewWriter(p.client, source, kube.WriterOptions[R, O]{Name: nameFromRef, Fill: fill, StatusOnly: true, Wrote: wrote})
 }
 
 // nameFromRef is the name in the key of a model.Ref.

@@ -30,8 +30,16 @@ type Options struct {
 	// SecretsNamespace is where agents read the Secrets that Gateways present;
 	// copies of them are kept there.
 	SecretsNamespace string
+	// SecretsLinger is for how long a copy stays that no Gateway presents any
+	// more: agents may have the Gateway as it was before.
+	SecretsLinger time.Duration
 	// ExternalTrafficPolicy is that of Gateways' Services: "Cluster" or "Local".
 	ExternalTrafficPolicy string
+	// UseRemoteAddress: Gateways take the address of a connection for the
+	// client's, or that of the TrustedHops-th proxy before it; else what the
+	// client says.
+	UseRemoteAddress bool
+	TrustedHops      uint32
 	// LBIPAM: Services of type LoadBalancer are given addresses of pools.
 	// DefaultLBServiceIPAM is "lbipam" where that is for those without a class,
 	// too, or "none".

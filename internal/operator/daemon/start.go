@@ -7,6 +7,7 @@ import (
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
+	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/gateway"
 	"github.com/waggle-mesh/waggle/internal/kube"
 	"github.com/waggle-mesh/waggle/internal/model"
@@ -49,9 +50,6 @@ func (p *process) connect() (err error) {
 	all, s := kube.Selection{}, &p.sources
 	s.services = kube.Feed(p.feeds, kube.Services, kube.Table[*corev1.Service](p.in.Services), all)
 	s.nodes = kube.Feed(p.feeds, kube.Nodes, kube.Table[*corev1.Node](p.in.Nodes), all)
-	s.envoyNodes = kube.Feed(p.feeds, kube.EnvoyNodes, kube.Table[*waggle.EnvoyNode](p.in.EnvoyNodes), all)
-	s.configs = kube.Feed(p.feeds, kube.EnvoyConfigs, kube.Table[*ciliumv2.CiliumEnvoyConfig](p.in.Configs), all)
-	s.clusterwide = kube.Feed(p.feeds, kube.ClusterwideEnvoyConfigs, kube.Table[*ciliumv2.CiliumClusterwideEnvoyConfig](p.in.Clusterwide), all)
 	s.identities = kube.Feed(p.feeds, kube.Identities, kube.NoTable[*ciliumv2.CiliumIdentity]{}, all)
 	s.endpoints = kube.Feed(p.feeds, kube.EndpointIdentities, kube.NoTable[*ciliumv2.CiliumEndpoint]{}, all)
 	if p.options.LBIPAM {
@@ -61,10 +59,22 @@ func (p *process) connect() (err error) {
 		p.policies = operator.Objects[kube.AnnouncementPolicy](&p.tables, kube.AnnouncementPolicies.Name())
 		s.policies = kube.Feed(p.feeds, kube.AnnouncementPolicies, kube.Table[kube.AnnouncementPolicy](p.policies), all)
 	}
+	if p.options.GatewayAPI || p.options.EnvoyConfig {
+		p.feedEnvoyConfigs()
+	}
 	if p.options.GatewayAPI {
 		p.feedGateways()
 	}
 	return nil
+}
+
+// feedEnvoyConfigs prepares the feeds that only Envoys are of use for.
+func (p *process) feedEnvoyConfigs() {
+	all, s := kube.Selection{}, &p.sources
+	s.envoyNodes = kube.Feed(p.feeds, kube.EnvoyNodes, kube.Table[*waggle.EnvoyNode](p.in.EnvoyNodes), all)
+	s.configs = kube.Feed(p.feeds, kube.EnvoyConfigs, kube.Table[*ciliumv2.CiliumEnvoyConfig](p.in.Configs), all)
+	s.clusterwide = kube.Feed(p.feeds, kube.ClusterwideEnvoyConfigs, kube.Table[*ciliumv2.CiliumClusterwideEnvoyConfig](p.in.Clusterwide), all)
+	s.grants = kube.Feed(p.feeds, kube.ReferenceGrants, kube.Table[*gatewayv1.ReferenceGrant](p.in.Grants), all)
 }
 
 // feedGateways prepares the feeds that Gateways alone need.
@@ -73,7 +83,6 @@ func (p *process) feedGateways() {
 	s.classes = kube.Feed(p.feeds, kube.GatewayClasses, kube.Table[*gatewayv1.GatewayClass](p.in.Classes), all)
 	s.gateways = kube.Feed(p.feeds, kube.Gateways, kube.Table[*gatewayv1.Gateway](p.in.Gateways), all)
 	s.routes = kube.Feed(p.feeds, kube.HTTPRoutes, kube.Table[*gatewayv1.HTTPRoute](p.in.HTTPRoutes), all)
-	s.grants = kube.Feed(p.feeds, kube.ReferenceGrants, kube.Table[*gatewayv1.ReferenceGrant](p.in.Grants), all)
 	s.secrets = kube.Feed(p.feeds, kube.Secrets, kube.Table[*corev1.Secret](p.in.Secrets), kube.Selection{Fields: kube.CertificateSecrets})
 	s.namespaces = kube.Feed(p.feeds, kube.Namespaces, kube.Table[*corev1.Namespace](p.in.Namespaces), all)
 	own := kube.Selection{Labels: operator.GatewayLabel}
@@ -89,6 +98,7 @@ func (p *process) pipeline() {
 		Settings:              operator.Settings{Stage: gateway.Stage{Controller: Controller, Infrastructure: true}},
 		SecretsNamespace:      p.options.SecretsNamespace,
 		ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicy(p.options.ExternalTrafficPolicy),
+		Clients:               model.ClientAddress{TrustedHops: p.options.TrustedHops, Said: !p.options.UseRemoteAddress},
 		AllowUnsafe:           p.options.AllowUnsafe,
 	})
 	if p.options.GatewayAPI {
@@ -108,9 +118,10 @@ func (p *process) pipeline() {
 // writeGateways writes first what nodes need, then what is said of it.
 func (p *process) writeGateways() {
 	s := &p.sources
+	p.graph.Gateways.OnChange(p.warnOfGateways)
 	p.loops.group("Gateways", s.classes, s.gateways, s.routes, s.grants, s.services, s.secrets, s.namespaces, s.configs, s.ownServices, s.ownSlices, s.ownSecrets)
 	objects := model.Name.String
-	addKept(p, "copies of Secrets", p.graph.Secrets, p.secretCopies(), s.ownSecrets, objects)
+	addKept(p, "copies of Secrets", p.graph.Secrets, p.secretCopies(), s.ownSecrets, objects).Linger(p.options.SecretsLinger)
 	addKept(p, "Services", p.graph.Services, p.gatewayServices(), s.ownServices, objects)
 	addKept(p, "EndpointSlices", p.graph.Services, p.gatewaySlices(), s.ownSlices, objects)
 	addKept(p, "CiliumEnvoyConfigs", p.graph.Configs, p.gatewayConfigs(), s.configs, objects)
@@ -118,6 +129,15 @@ func (p *process) writeGateways() {
 	addStatus(p, "statuses of GatewayClasses", p.graph.ClassStatuses, kube.GatewayClasses, s.classes, fillClassStatus)
 	addStatus(p, "statuses of Gateways", p.graph.GatewayStatuses, kube.Gateways, s.gateways, fillGatewayStatus).Space(spacing)
 	addStatus(p, "statuses of HTTPRoutes", p.graph.RouteStatuses, kube.HTTPRoutes, s.routes, fillRouteStatus)
+}
+
+// warnOfGateways logs what of Gateways is without effect, as their statuses say.
+func (p *process) warnOfGateways(changes []flow.Change[gateway.Gateway]) {
+	for _, c := range changes {
+		if c.HasNew && c.New.Warning != "" && c.New.Warning != c.Old.Warning {
+			p.log.Warn("part of a Gateway is without effect", "gateway", c.New.Name, "warning", c.New.Warning)
+		}
+	}
 }
 
 // loadBalancer gives Services addresses from pools.
@@ -134,17 +154,17 @@ func (p *process) loadBalancer() {
 // judgeEnvoyConfigs writes what is said of users' CiliumEnvoyConfigs.
 func (p *process) judgeEnvoyConfigs() {
 	s := &p.sources
-	needs := []reader{s.configs, s.clusterwide, s.services, s.nodes, s.envoyNodes}
-	if p.options.GatewayAPI {
-		needs = append(needs, s.grants)
-	}
-	p.loops.group("CiliumEnvoyConfigs", needs...)
-	addStatus(p, "statuses of CiliumEnvoyConfigs", p.graph.EnvoyConfigs.Statuses, kube.EnvoyConfigs, s.configs,
+	p.loops.group("CiliumEnvoyConfigs", s.configs, s.clusterwide, s.services, s.nodes, s.envoyNodes, s.grants)
+	addKept(p, "statuses of CiliumEnvoyConfigs", p.graph.EnvoyConfigs.Statuses, statusWriter(p, s.configs,
 		func(row operator.EnvoyConfigStatus, o *ciliumv2.CiliumEnvoyConfig) {
 			fillEnvoyConfigStatus(row, &o.Status)
-		})
-	addStatus(p, "statuses of CiliumClusterwideEnvoyConfigs", p.graph.EnvoyConfigs.ClusterwideStatuses, kube.ClusterwideEnvoyConfigs, s.clusterwide,
+		},
+		conditionEvents(p, kube.EnvoyConfigs, func(o *ciliumv2.CiliumEnvoyConfig) *ciliumv2.CiliumEnvoyConfigStatus { return &o.Status }),
+	), s.configs, statusKey(kube.EnvoyConfigs))
+	addKept(p, "statuses of CiliumClusterwideEnvoyConfigs", p.graph.EnvoyConfigs.ClusterwideStatuses, statusWriter(p, s.clusterwide,
 		func(row operator.EnvoyConfigStatus, o *ciliumv2.CiliumClusterwideEnvoyConfig) {
 			fillEnvoyConfigStatus(row, &o.Status)
-		})
+		},
+		conditionEvents(p, kube.ClusterwideEnvoyConfigs, func(o *ciliumv2.CiliumClusterwideEnvoyConfig) *ciliumv2.CiliumEnvoyConfigStatus { return &o.Status }),
+	), s.clusterwide, statusKey(kube.ClusterwideEnvoyConfigs))
 }
