@@ -73,28 +73,22 @@ func runRoutes(ctx context.Context, args []string) error {
 }
 
 func runHop(ctx context.Context, args []string) error {
-	o := hop.Options{Progress: progress}
+	o := hop.Options{}
+	o.Progress = progress
 	f := newFlags("hop", &o.Binaries)
+	o.Flags(f.FlagSet, 20, 20*time.Millisecond)
 	f.IntVar(&o.Many, "many", 5000, "hosts, and path rules of one host")
-	f.IntVar(&o.Rounds, "rounds", 20, "rounds of all shapes; targets need 15 or more")
-	f.DurationVar(&o.For, "for", 0, "begin no round later than this")
-	f.StringVar(&o.Append, "append", "", "`file` of rounds: those in it count too, and this run's are added")
 	f.IntVar(&o.Turns, "turns", 8, "turns of all proxies in a round")
-	f.Float64Var(&o.Quiet, "quiet", 0.1, "drop rounds in which others take more than this `share` of the machine")
 	f.Var((*list)(&o.Shapes), "shapes", "measure these alone: "+strings.Join(hop.Shapes, ","))
-	f.DurationVar(&o.Slice, "slice", 20*time.Millisecond, "load on one proxy at a time; it has two a turn")
 	f.Parse(args)
 	return f.write("The price of a hop", o.Binaries, func(p *measure.Page) error { return hop.Measure(ctx, o, p) })
 }
 
 func runL4(ctx context.Context, args []string) error {
-	o := l4.Options{Progress: progress}
+	o := l4.Options{}
+	o.Progress = progress
 	f := newFlags("l4", &o.Binaries)
-	f.IntVar(&o.Rounds, "rounds", 25, "worlds are made anew for each; targets need 15 or more")
-	f.DurationVar(&o.For, "for", 0, "begin no round later than this")
-	f.DurationVar(&o.Slice, "slice", 60*time.Millisecond, "one load on one way at a time; each has two a round")
-	f.Float64Var(&o.Quiet, "quiet", 0.1, "drop rounds in which others take more than this `share` of the core")
-	f.StringVar(&o.Append, "append", "", "`file` of rounds: those in it count too, and this run's are added")
+	o.Flags(f.FlagSet, 25, 60*time.Millisecond)
 	f.StringVar(&o.Kube, "kube", l4.DefaultKube(), "the sandbox's program that is kube-proxy")
 	f.Var((*list)(&o.Ways), "ways", "measure these alone: "+strings.Join(l4.Ways, ","))
 	f.Var((*list)(&o.Kinds), "worlds", "measure these alone: "+strings.Join(l4.Kinds, ","))
@@ -104,14 +98,11 @@ func runL4(ctx context.Context, args []string) error {
 }
 
 func runRedirect(ctx context.Context, args []string) error {
-	o := redirect.Options{Progress: progress}
+	o := redirect.Options{}
+	o.Progress = progress
 	f := newFlags("redirect", &o.Binaries)
-	f.IntVar(&o.Rounds, "rounds", 40, "everything is made anew for each; targets need 15 or more")
+	o.Flags(f.FlagSet, 40, 50*time.Millisecond)
 	f.IntVar(&o.Turns, "turns", 2, "turns of all Envoys in a round")
-	f.DurationVar(&o.For, "for", 0, "begin no round later than this")
-	f.DurationVar(&o.Slice, "slice", 50*time.Millisecond, "load on one Envoy at a time; it has two a turn")
-	f.Float64Var(&o.Quiet, "quiet", 0.1, "drop rounds in which others take more than this `share` of the core")
-	f.StringVar(&o.Append, "append", "", "`file` of rounds: those in it count too, and this run's are added")
 	f.Var((*list)(&o.Kinds), "envoys", "measure these alone: "+strings.Join(redirect.Kinds, ","))
 	f.Var((*list)(&o.Loads), "loads", "measure these alone: "+strings.Join(redirect.Loads, ","))
 	f.Parse(args)

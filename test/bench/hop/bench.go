@@ -18,16 +18,11 @@ import (
 
 // Options say how much is measured.
 type Options struct {
+	measure.Series
 	Binaries measure.Binaries
-	Many     int           // hosts, and path rules of one host
-	Rounds   int           // of all shapes, to be added; the proxies are started anew for each
-	For      time.Duration // no round of all shapes begins later than this after the start; 0: all are made
-	Turns    int           // of all proxies in one round, two slices each
-	Slice    time.Duration // of load on one proxy
-	Quiet    float64       // most of the machine that others may take in a round, 0 to 1
-	Append   string        // file of rounds that this run goes on with; empty: none
-	Shapes   []string      // names of Shapes; empty: all
-	Progress func(format string, args ...any)
+	Many     int      // hosts, and path rules of one host
+	Turns    int      // of all proxies in one round, two slices each
+	Shapes   []string // names of Shapes; empty: all
 }
 
 // tools are the programs that must be installed, and their Debian packages.

@@ -10,24 +10,18 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/waggle-mesh/waggle/test/bench/measure"
 )
 
 // Options say how much is measured.
 type Options struct {
+	measure.Series
 	Binaries measure.Binaries
-	For      time.Duration // no round begins later than that after the start; zero: no limit
-	Rounds   int           // to be added; all worlds are made anew for each
-	Slice    time.Duration // of one load on one way; each has two a round
-	Quiet    float64       // most of the core that others may take in a round, 0 to 1
-	Append   string        // file of rounds that this run goes on with; empty: none
-	Kube     string        // the program that is kube-proxy
-	Ways     []string      // short names of ways; empty: all
-	Kinds    []string      // of worlds; empty: all
-	Loads    []string      // empty: all
-	Progress func(format string, args ...any)
+	Kube     string   // the program that is kube-proxy
+	Ways     []string // short names of ways; empty: all
+	Kinds    []string // of worlds; empty: all
+	Loads    []string // empty: all
 }
 
 // bench is a run.
@@ -57,11 +51,7 @@ func Measure(ctx context.Context, o Options, page *measure.Page) error {
 			return err
 		}
 	}
-	record, err := measure.OpenRecord(o.Append, b.of())
-	if err != nil {
-		return err
-	}
-	err = record.Fill(o.Rounds, o.For, o.Quiet, o.Progress, func() (measure.Round, error) { return b.round(ctx) })
+	record, err := b.Series.Measure(b.of(), func() (measure.Round, error) { return b.round(ctx) })
 	if err != nil {
 		return err
 	}

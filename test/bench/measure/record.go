@@ -123,33 +123,6 @@ func (r *Record) Days() []string {
 	return slices.Compact(days)
 }
 
-// Fill adds as many rounds, unless time is up first (zero: it never is). One in which others took more than
-// quiet is measured again, as long as fewer are dropped than are wanted.
-func (r *Record) Fill(rounds int, limit time.Duration, quiet float64, progress func(string, ...any), measure func() (Round, error)) error {
-	began := time.Now()
-	for done, dropped := 0, 0; done < rounds && (limit == 0 || time.Since(began) < limit); {
-		round, err := measure()
-		if err != nil {
-			return err
-		}
-		took := time.Since(round.Began).Round(time.Second)
-		if round.Others > quiet && dropped < rounds {
-			dropped++
-			progress("a round of %s is dropped: others took %.0f %%", took, 100*round.Others)
-			continue
-		}
-		if err := r.Add(round); err != nil {
-			return err
-		}
-		done++
-		progress("round %d of %d, others took %.1f %%, %s", done, rounds, 100*round.Others, took)
-	}
-	if len(r.Rounds) < 2 {
-		return fmt.Errorf("%d rounds are too few for a page", len(r.Rounds))
-	}
-	return nil
-}
-
 // Describe is a sentence about the rounds.
 func (r *Record) Describe() string {
 	days := r.Days()

@@ -9,23 +9,17 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/waggle-mesh/waggle/test/bench/measure"
 )
 
 // Options say how much is measured.
 type Options struct {
+	measure.Series
 	Binaries measure.Binaries
-	For      time.Duration // no round begins later than that after the start; zero: no limit
-	Rounds   int           // to be added; everything is made anew for each
-	Slice    time.Duration // of one load on one Envoy; each has two turns of it a round
-	Turns    int           // a round
-	Quiet    float64       // most of the core that others may take in a round, 0 to 1
-	Append   string        // file of rounds that this run goes on with; empty: none
-	Kinds    []string      // of Envoys; empty: all
-	Loads    []string      // empty: all
-	Progress func(format string, args ...any)
+	Turns    int      // a round
+	Kinds    []string // of Envoys; empty: all
+	Loads    []string // empty: all
 }
 
 func (o Options) of() string {
@@ -44,11 +38,7 @@ func Measure(ctx context.Context, o Options, page *measure.Page) error {
 	if o.Loads, err = measure.Choose(o.Loads, Loads); err != nil {
 		return err
 	}
-	record, err := measure.OpenRecord(o.Append, o.of())
-	if err != nil {
-		return err
-	}
-	err = record.Fill(o.Rounds, o.For, o.Quiet, o.Progress, func() (measure.Round, error) { return o.round(ctx) })
+	record, err := o.Series.Measure(o.of(), func() (measure.Round, error) { return o.round(ctx) })
 	if err != nil {
 		return err
 	}
