@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs the Gateway API's conformance suite. It brings up the cluster that is
 # missing, with Waggle's chart in it, and takes down what it brought up, unless
-# KEEP=1. PROFILE (GATEWAY-HTTP, ...) is what is claimed, REPORT the file for the
+# KEEP=1. CHANNEL (experimental, which HTTPRouteRetry needs; or standard) is of the API's
+# definitions. PROFILE (GATEWAY-HTTP, ...) is what is claimed, REPORT the file for the
 # suite's report of that. Arguments go to the suite: -run-test=NAME,
 # -test.run='^TestConformance$/^(NAME|NAME)$', -supported-features=..., -mesh-name=...
 set -eu
@@ -13,7 +14,7 @@ ours=
 if ! "$SANDBOX" env >/dev/null 2>&1; then
 	ours=1
 	# shellcheck disable=SC2086 # FLAGS is a list
-	SANDBOX=$SANDBOX ../e2e/mesh-up.sh -nodes "${NODES:-2}" -gateway-api "${CHANNEL:-standard}" -images e2e,conformance ${FLAGS:-}
+	SANDBOX=$SANDBOX ../e2e/mesh-up.sh -nodes "${NODES:-2}" -gateway-api "${CHANNEL:-experimental}" -images e2e,conformance ${FLAGS:-}
 fi
 eval "$("$SANDBOX" env)"
 echo "building the suite (cached)"

@@ -43,7 +43,7 @@ func TestNoPool(t *testing.T) {
 	c.Kubectl("delete", "ciliumloadbalancerippool/sandbox")
 	c.Cleanup(func() { c.Put(pool) })
 	c.Apply(gatewayOf("lost", ""))
-	told(c, "gateway/lost", "Programmed", "AddressNotAssigned", "cilium-gateway-lost")
+	told(c, "gateway/lost", "Programmed", "AddressNotAssigned", "No address is assigned")
 	c.Put(pool)
 	addressOf(c, "lost")
 }
