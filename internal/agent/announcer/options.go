@@ -20,7 +20,7 @@ func (o Options) Check() error {
 	case !o.Enabled:
 		return nil
 	case o.Duration < time.Second || o.Duration%time.Second != 0:
-		return errors.New("Leases of L2 announcements last whole seconds: --l2-announcements-lease-duration")
+		return errors.New("--l2-announcements-lease-duration must be whole seconds, at least one")
 	case o.Deadline <= 0 || o.Deadline >= o.Duration:
 		return errors.New("--l2-announcements-renew-deadline must be less than --l2-announcements-lease-duration")
 	case o.Retry <= 0 || o.Retry >= o.Deadline:
