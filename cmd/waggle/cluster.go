@@ -38,7 +38,12 @@ func (o *clusterFlags) add(f *pflag.FlagSet) {
 
 // connect asks as whoever runs the program.
 func (o *clusterFlags) connect() (*kube.Client, error) {
-	return kube.Connect(kube.Options{Kubeconfig: o.kubeconfig, Context: o.context, UserAgent: "waggle/" + version, User: true}, slog.New(slog.DiscardHandler))
+	return kube.Connect(o.options(), slog.New(slog.DiscardHandler))
+}
+
+// options are those of the cluster's API server.
+func (o *clusterFlags) options() kube.Options {
+	return kube.Options{Kubeconfig: o.kubeconfig, Context: o.context, UserAgent: "waggle/" + version, User: true}
 }
 
 // given tells whether there is a cluster to ask, as kubectl finds it.

@@ -140,22 +140,15 @@ func (o *clusterFlags) setConfig(c *cobra.Command, values map[string]*string, re
 
 // checkSetting refuses what no agent and no operator would take.
 func checkSetting(name, value string) error {
-	known := false
-	for _, command := range []*cobra.Command{agentCommand(), operatorCommand()} {
-		flag := command.Flags().Lookup(name)
-		if flag == nil {
-			continue
-		}
-		known = true
-		if value == "" {
-			continue
-		}
-		if err := flag.Value.Set(value); err != nil {
-			return fmt.Errorf("%s=%s: %w", name, value, err)
-		}
-	}
-	if !known {
+	if !isSetting(name) {
 		return fmt.Errorf("%q is no flag of `waggle agent` or `waggle operator`", name)
+	}
+	for _, flags := range settings() {
+		if flag := flags.Lookup(name); flag != nil && value != "" {
+			if err := flag.Value.Set(value); err != nil {
+				return fmt.Errorf("%s=%s: %w", name, value, err)
+			}
+		}
 	}
 	return nil
 }

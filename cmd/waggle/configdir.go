@@ -2,16 +2,36 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
+	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
+// unread are settings that the chart writes, under Cilium's names, for people
+// and for programs that look for them there. No command reads them, as their
+// value is the only possible one, or for the reason that is given.
+var unread = map[string]string{
+	"debug":                                     "log-level says it",
+	"enable-gateway-api-alpn":                   "a listener with TLS always offers HTTP/2",
+	"enable-gateway-api-app-protocol":           "appProtocol of a Service's port is always heeded",
+	"enable-gateway-api-proxy-protocol":         "",
+	"enable-gateway-api-secrets-sync":           "",
+	"enable-ipv4":                               "families are those of the Nodes' spec.podCIDRs",
+	"enable-ipv6":                               "families are those of the Nodes' spec.podCIDRs",
+	"envoy-secrets-namespace":                   "",
+	"external-envoy-proxy":                      "the agent takes whatever Envoy comes",
+	"gateway-api-hostnetwork-enabled":           "",
+	"gateway-api-hostnetwork-nodelabelselector": "gateway-api-hostnetwork-enabled is false",
+	"ipam":                   "",
+	"kube-proxy-replacement": "",
+	"routing-mode":           "",
+}
+
 // configDir gives c the flag --config-dir: a directory with a file for each
-// flag, as a mounted ConfigMap is. Flags of the command line win. Names that
-// are no flags of c are another command's.
+// flag, as a mounted ConfigMap is. Flags of the command line win. A name that is
+// a flag of no command is warned of.
 func configDir(c *cobra.Command) *cobra.Command {
 	dir := c.Flags().String("config-dir", "", "`directory` with a file for each flag that is not given, such as a mounted ConfigMap cilium-config")
 	run := c.RunE
@@ -28,22 +48,32 @@ func readConfigDir(c *cobra.Command, dir string) error {
 	if dir == "" {
 		return nil
 	}
-	files, err := os.ReadDir(dir)
+	values, err := readSettings(dir)
 	if err != nil {
 		return fmt.Errorf("read --config-dir: %w", err)
 	}
-	for _, file := range files {
-		flag := c.Flags().Lookup(file.Name())
-		if flag == nil || flag.Changed || file.Name() == "config-dir" {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		flag := c.Flags().Lookup(name)
+		_, silent := unread[name]
+		if flag == nil && !silent && !isSetting(name) {
+			fmt.Fprintf(c.ErrOrStderr(), "waggle: setting %s in %s has no effect: no command has such a flag\n", name, dir)
+		}
+		if flag == nil || flag.Changed || name == "config-dir" {
 			continue
 		}
-		text, err := os.ReadFile(filepath.Join(dir, file.Name()))
-		if err != nil {
-			return fmt.Errorf("read --config-dir: %w", err)
-		}
-		if err := flag.Value.Set(strings.TrimSpace(string(text))); err != nil {
-			return fmt.Errorf("%s: %w", filepath.Join(dir, file.Name()), err)
+		if err := flag.Value.Set(values[name]); err != nil {
+			return fmt.Errorf("setting %s in %s: %w", name, dir, err)
 		}
 	}
 	return nil
+}
+
+// settings are the flags of the commands that ConfigMap cilium-config is for.
+func settings() []*pflag.FlagSet {
+	return []*pflag.FlagSet{agentCommand().Flags(), operatorCommand().Flags()}
+}
+
+// isSetting tells whether one of the commands has such a flag.
+func isSetting(name string) bool {
+	return slices.ContainsFunc(settings(), func(f *pflag.FlagSet) bool { return f.Lookup(name) != nil })
 }

@@ -10,24 +10,30 @@ import (
 )
 
 // TestConfigDir reads flags from files: what the command line says wins, what
-// is no flag is passed over, and what cannot be read is named.
+// is another command's flag is passed over, what is nobody's is warned of, and
+// what cannot be read is named.
 func TestConfigDir(t *testing.T) {
 	dir := t.TempDir()
-	for name, text := range map[string]string{"level": "debug\n", "port": "7", "other-command": "x", "..data": "x"} {
+	for name, text := range map[string]string{"level": "debug\n", "port": "7", "enable-lb-ipam": "x", "routing-mode": "native", "enable-lb-ipm": "x", "..data": "x"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+	var warned strings.Builder
 	run := func(args ...string) (level string, port int, err error) {
 		c := configDir(&cobra.Command{Use: "test", RunE: func(*cobra.Command, []string) error { return nil }, SilenceErrors: true, SilenceUsage: true})
 		c.Flags().StringVar(&level, "level", "info", "")
 		c.Flags().IntVar(&port, "port", 1, "")
 		c.SetArgs(args)
+		c.SetErr(&warned)
 		err = c.Execute()
 		return level, port, err
 	}
 	if level, port, err := run("--config-dir", dir, "--port", "8"); level != "debug" || port != 8 || err != nil {
 		t.Errorf("got %s, %d, %v", level, port, err)
+	}
+	if got := warned.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "setting enable-lb-ipm in ") {
+		t.Errorf("it warns of %q", got)
 	}
 	if level, _, err := run(); level != "info" || err != nil {
 		t.Errorf("without: %s, %v", level, err)
@@ -35,7 +41,7 @@ func TestConfigDir(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "port"), []byte("many"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := run("--config-dir", dir); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "port")) {
+	if _, _, err := run("--config-dir", dir); err == nil || !strings.Contains(err.Error(), "setting port in "+dir) {
 		t.Errorf("a broken file: %v", err)
 	}
 	if _, _, err := run("--config-dir", filepath.Join(dir, "none")); err == nil {

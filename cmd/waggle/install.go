@@ -17,9 +17,9 @@ import (
 	"github.com/waggle-mesh/waggle/internal/survey"
 )
 
-// installCommands change what is installed in a cluster.
+// installCommands change what is installed in a cluster, or look at all of it.
 func installCommands() []*cobra.Command {
-	return []*cobra.Command{installCommand(), upgradeCommand(), uninstallCommand()}
+	return []*cobra.Command{installCommand(), upgradeCommand(), uninstallCommand(), sysdumpCommand()}
 }
 
 // installFlags are those of install, upgrade and uninstall.

@@ -92,7 +92,7 @@ var scheme = func() *runtime.Scheme {
 // Connect makes a Client. It does not dial yet.
 func Connect(o Options, log *slog.Logger) (*Client, error) {
 	quieten.Do(func() { klog.SetSlogLogger(slog.New(quiet{log.Handler()})) })
-	config, err := configOf(o)
+	config, err := Config(o)
 	if err != nil {
 		return nil, err
 	}
@@ -120,8 +120,8 @@ var quieten sync.Once
 // Host is the API server's URL.
 func (c *Client) Host() string { return c.host }
 
-// configOf says where the API server is and who we are.
-func configOf(o Options) (*rest.Config, error) {
+// Config says where the API server is and who we are.
+func Config(o Options) (*rest.Config, error) {
 	server := ""
 	if o.Host != "" {
 		server = "https://" + net.JoinHostPort(o.Host, strconv.Itoa(int(cmp.Or(o.Port, 6443))))

@@ -3,7 +3,9 @@ package kube
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"path"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,8 +22,8 @@ func (d Definition) Name() string { return d.Plural + "." + d.Group }
 // Count is how many objects there are of a definition's kind; 0 if there is no
 // such kind.
 func (c *Client) Count(ctx context.Context, d Definition) (int, error) {
-	text, err := c.groups[ciliumv2.GroupVersion].Get().AbsPath("/apis", d.Group, d.Version, d.Plural).Do(ctx).Raw()
-	if apierrors.IsNotFound(err) {
+	text, err := c.Raw(ctx, path.Join("/apis", d.Group, d.Version, d.Plural), nil)
+	if errors.Is(err, ErrNotFound) {
 		return 0, nil
 	}
 	var list metav1.PartialObjectMetadataList

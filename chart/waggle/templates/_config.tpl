@@ -14,7 +14,7 @@
   "envoy-config-allow-unsafe" .Values.envoyConfig.allowUnsafe
   "enable-gateway-api" .Values.gatewayAPI.enabled
   "enable-gateway-api-secrets-sync" .Values.gatewayAPI.secretsNamespace.sync
-  "gateway-api-secrets-namespace" .Values.gatewayAPI.secretsNamespace.name
+  "gateway-api-secrets-namespace" (ternary .Values.gatewayAPI.secretsNamespace.name "" (or .Values.gatewayAPI.enabled .Values.envoyConfig.enabled))
   "envoy-secrets-namespace" .Values.envoyConfig.secretsNamespace.name
   "enable-gateway-api-alpn" .Values.gatewayAPI.enableAlpn
   "enable-gateway-api-app-protocol" .Values.gatewayAPI.enableAppProtocol
@@ -28,6 +28,7 @@
   "default-lb-service-ipam" .Values.defaultLBServiceIPAM
   "loadbalancer-l7" .Values.loadBalancer.l7.backend
   "loadbalancer-l7-algorithm" .Values.loadBalancer.l7.algorithm
+  "loadbalancer-l7-ports" (join "," .Values.loadBalancer.l7.ports)
   "enable-l2-announcements" .Values.l2announcements.enabled
   "l2-announcements-lease-duration" .Values.l2announcements.leaseDuration
   "l2-announcements-renew-deadline" .Values.l2announcements.leaseRenewDeadline
@@ -38,7 +39,7 @@
   "cni-conf-dir" "/host/etc/cni/net.d"
 -}}
 {{- with .Values.k8sServiceHost }}{{ $_ := set $config "k8s-service-host" . }}{{ $_ := set $config "k8s-service-port" $.Values.k8sServicePort }}{{ end -}}
-{{- with .Values.devices }}{{ $_ := set $config "device" (kindIs "slice" . | ternary (first (. | default list)) .) }}{{ end -}}
+{{- with .Values.devices }}{{ $_ := set $config "device" (first (kindIs "slice" . | ternary . (list .))) }}{{ end -}}
 {{- with .Values.gatewayAPI.hostNetwork.nodes.matchLabels }}{{ $pairs := list }}{{ range $k, $v := . }}{{ $pairs = append $pairs (printf "%s=%s" $k $v) }}{{ end }}{{ $_ := set $config "gateway-api-hostnetwork-nodelabelselector" (join "," $pairs) }}{{ end -}}
 {{- range $name, $value := .Values.extraConfig }}{{ $_ := set $config $name $value }}{{ end -}}
 {{- range $name := keys $config | sortAlpha }}

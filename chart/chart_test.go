@@ -1,0 +1,110 @@
+package chart_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/waggle-mesh/waggle/chart"
+	"github.com/waggle-mesh/waggle/internal/golden"
+	"github.com/waggle-mesh/waggle/internal/install"
+)
+
+// render gives the chart's objects, as texts, for values.
+func render(t *testing.T, values string) ([]string, error) {
+	t.Helper()
+	c, err := install.Load(chart.Waggle, "waggle")
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := map[string]any{}
+	if err := yaml.Unmarshal([]byte(values), &given); err != nil {
+		t.Fatal(err)
+	}
+	files, err := install.Render(c, given, "gateway.networking.k8s.io/v1/GatewayClass")
+	var objects []string
+	for _, file := range slices.Sorted(maps.Keys(files)) {
+		if strings.HasSuffix(file, ".yaml") {
+			objects = append(objects, strings.Split(files[file], "\n---\n")...)
+		}
+	}
+	return objects, err
+}
+
+// TestRights shows each right that a workload gets: a new one is seen here.
+func TestRights(t *testing.T) {
+	golden.Run(t, "testdata/rights/*.txtar", func(t *testing.T, c *golden.Case) {
+		objects, err := render(t, c.Section("values.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lines []string
+		for _, text := range objects {
+			var role rbacv1.ClusterRole // a Role has nothing else
+			if err := yaml.Unmarshal([]byte(text), &role); err != nil {
+				t.Fatalf("%v in\n%s", err, text)
+			}
+			if role.Kind != "ClusterRole" && role.Kind != "Role" {
+				continue
+			}
+			for _, rule := range role.Rules {
+				lines = append(lines, right(role, rule)...)
+			}
+		}
+		slices.Sort(lines)
+		c.Expect("rights", strings.Join(lines, "\n"))
+	})
+}
+
+// right is a line for each resource of a rule.
+func right(role rbacv1.ClusterRole, rule rbacv1.PolicyRule) (lines []string) {
+	who := role.Name
+	if role.Namespace != "" {
+		who += " in " + role.Namespace
+	}
+	only := ""
+	if len(rule.ResourceNames) > 0 {
+		only = " " + strings.Join(rule.ResourceNames, ",")
+	}
+	slices.Sort(rule.Verbs)
+	for _, group := range rule.APIGroups {
+		for _, resource := range rule.Resources {
+			lines = append(lines, fmt.Sprintf("%s: %s%s: %s", who, strings.TrimSuffix(resource+"."+group, "."), only, strings.Join(rule.Verbs, " ")))
+		}
+	}
+	return lines
+}
+
+// TestRefused: what Waggle does not have is refused by its name, and what
+// Cilium's users usually write is not.
+func TestRefused(t *testing.T) {
+	for values, want := range map[string]string{
+		"noSuchValue: 1":                                "value noSuchValue: Waggle does not know it",
+		"gatewayAPI: {enable: true}":                    "value gatewayAPI.enable: Waggle does not know it",
+		"envoy: {idleTimeoutDurationSeconds: 5}":        "value envoy.idleTimeoutDurationSeconds: Waggle does not know it",
+		"loadBalancer: {serviceTopology: true}":         "value loadBalancer.serviceTopology",
+		"bpf: {lbExternalClusterIP: true}":              "value bpf.lbExternalClusterIP",
+		"bpf: {masquerade: false}":                      "value bpf.masquerade: false is not supported",
+		"socketLB: {hostNamespaceOnly: true}":           "value socketLB.hostNamespaceOnly: true is not supported",
+		"MTU: 1400":                                     "value MTU: 1400 is not supported",
+		"prometheus: {enabled: true}":                   "value prometheus.enabled: true is not supported",
+		"routingMode: tunnel":                           "value routingMode: tunnel is not supported",
+		"ingressController: {enabled: true}":            "value ingressController.enabled: true is not supported",
+		"{l7Proxy: false, gatewayAPI: {enabled: true}}": "value gatewayAPI.enabled: needs l7Proxy=true",
+		"gatewayAPI: {gatewayClass: {create: maybe}}":   "neither auto nor true nor false",
+		`{kubeProxyReplacement: true, l7Proxy: true, gatewayAPI: {enabled: true}, envoyConfig: {enabled: true}, k8sServiceHost: 10.0.0.1, k8sServicePort: 6443,
+		  routingMode: native, autoDirectNodeRoutes: true, ipv4NativeRoutingCIDR: 10.244.0.0/16, bpf: {masquerade: true}, ipam: {mode: kubernetes}, cluster: {name: a, id: 0},
+		  hubble: {enabled: true, relay: {enabled: true}, ui: {enabled: true}}, operator: {replicas: 1, prometheus: {enabled: true}}, image: {pullPolicy: IfNotPresent, useDigest: false},
+		  envoy: {enabled: false}, extraConfig: {enable-envoy-config: "true"}, debug: {enabled: true}}`: "",
+	} {
+		_, err := render(t, values)
+		if got := fmt.Sprint(err); want == "" && err != nil || !strings.Contains(got, want) {
+			t.Errorf("%s: %v, want %q", values, err, want)
+		}
+	}
+}

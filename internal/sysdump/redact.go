@@ -1,0 +1,121 @@
+package sysdump
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// secretFields are fields of Envoy's messages and of others whose values are
+// secret, in both of protobuf's spellings; without underscores and in lower
+// case.
+var secretFields = map[string]bool{
+	"privatekey": true, "genericsecret": true, "sessionticketkeys": true, "password": true, "token": true, "tokensecret": true,
+	"hmacsecret": true, "clientsecret": true, "privatekeyprovider": true, "inlinebytes": true, "apikey": true,
+}
+
+// redactObjects takes secrets out of an object, or a list of some.
+func redactObjects(tree any) any {
+	o, ok := tree.(map[string]any)
+	if !ok {
+		return tree
+	}
+	items, isList := o["items"].([]any)
+	if !isList {
+		return redactObject(o, o["kind"] == "Secret")
+	}
+	for i, item := range items {
+		if one, ok := item.(map[string]any); ok {
+			items[i] = redactObject(one, o["kind"] == "SecretList")
+		}
+	}
+	return o
+}
+
+func redactObject(o map[string]any, secret bool) map[string]any {
+	meta, _ := o["metadata"].(map[string]any)
+	delete(meta, "managedFields")
+	if annotations, ok := meta["annotations"].(map[string]any); ok {
+		// A copy of the whole object, in the form of a text.
+		delete(annotations, "kubectl.kubernetes.io/last-applied-configuration")
+	}
+	if secret {
+		for _, field := range []string{"data", "stringData"} {
+			if values, ok := o[field].(map[string]any); ok {
+				o[field] = blank(values)
+			}
+		}
+		delete(meta, "annotations")
+	}
+	return redact(o).(map[string]any)
+}
+
+// redact replaces values of secret fields, of containers' environments, and
+// private keys wherever they stand.
+func redact(tree any) any {
+	switch v := tree.(type) {
+	case map[string]any:
+		for name, value := range v {
+			switch word := strings.ToLower(strings.ReplaceAll(name, "_", "")); {
+			case secretFields[word]:
+				v[name] = blank(value)
+			case word == "env":
+				v[name] = withoutValues(value)
+			default:
+				v[name] = redact(value)
+			}
+		}
+	case []any:
+		for i := range v {
+			v[i] = redact(v[i])
+		}
+	case string:
+		return string(redactText([]byte(v)))
+	}
+	return tree
+}
+
+// withoutValues leaves the names of an environment.
+func withoutValues(env any) any {
+	list, ok := env.([]any)
+	if !ok {
+		return redact(env)
+	}
+	for _, one := range list {
+		if variable, ok := one.(map[string]any); ok && variable["value"] != nil {
+			variable["value"] = blank(variable["value"])
+		}
+	}
+	return list
+}
+
+// blank keeps the shape of a value and how long its texts are.
+func blank(tree any) any {
+	switch v := tree.(type) {
+	case map[string]any:
+		for name := range v {
+			v[name] = blank(v[name])
+		}
+	case []any:
+		for i := range v {
+			v[i] = blank(v[i])
+		}
+	case string:
+		return fmt.Sprintf("(redacted, %d bytes)", len(v))
+	}
+	return tree
+}
+
+// privateKey is one in PEM, as it is, with its line ends escaped, or cut off;
+// packedKey is one in base64, which begins in one of three ways.
+var (
+	privateKey = regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)`)
+	packedKey  = regexp.MustCompile(`LS0tLS1CRUdJTi[A-Za-z0-9+/=_-]*`)
+)
+
+// redactText takes private keys out of a text. What is PEM in base64 goes, even
+// if it is a certificate.
+func redactText(text []byte) []byte {
+	text = privateKey.ReplaceAll(text, []byte("(redacted: private key)"))
+	return packedKey.ReplaceAll(text, []byte("(redacted: PEM in base64)"))
+}
