@@ -12,9 +12,14 @@ import (
 // and dashboards refer to them.
 
 // ObjectName is the name of the Service, the EndpointSlice and the main
-// CiliumEnvoyConfig of a Gateway.
+// CiliumEnvoyConfig of a Gateway. A Service's name, unlike a Gateway's, has no
+// dots.
 func ObjectName(gateway model.Name) model.Name {
-	return model.Name{Namespace: gateway.Namespace, Name: shortened("cilium-gateway-" + gateway.Name)}
+	name := "cilium-gateway-" + gateway.Name
+	if strings.Contains(name, ".") {
+		name = hashed(strings.ReplaceAll(name, ".", "-"), name)
+	}
+	return model.Name{Namespace: gateway.Namespace, Name: shortened(name)}
 }
 
 // partName is the name of the CiliumEnvoyConfig of a part of a host. Two hosts
@@ -38,13 +43,18 @@ func SecretCopyName(namespace string, secret model.Name) model.Name {
 // longestName is that of a Service, and of a label's value.
 const longestName = 63
 
-// shortened makes a name fit: its beginning, and the beginning of its hash in
-// letters that form no words.
+// shortened makes a name fit.
 func shortened(name string) string {
 	if len(name) <= longestName {
 		return name
 	}
+	return hashed(name, name)
+}
+
+// hashed is the beginning of a text, and of the hash of a name in letters that
+// form no words.
+func hashed(text, name string) string {
 	sum := sha256.Sum256([]byte(name))
 	safe := strings.NewReplacer("0", "g", "1", "h", "3", "k", "a", "m", "e", "t")
-	return name[:52] + "-" + safe.Replace(hex.EncodeToString(sum[:5]))
+	return text[:min(len(text), 52)] + "-" + safe.Replace(hex.EncodeToString(sum[:5]))
 }
