@@ -19,6 +19,8 @@ fi
 eval "$("$SANDBOX" env)"
 echo "building the suite (cached)"
 CGO_ENABLED=0 go test -c -trimpath -o "$SANDBOX_CACHE/bin/conformance.test" .
+# Those of an earlier run.
+"$SANDBOX" kubectl wait --for=delete --timeout=120s namespace/gateway-conformance-infra namespace/gateway-conformance-app-backend namespace/gateway-conformance-web-backend
 # Addresses that a Gateway asks for: one of the pool's end, and one of no pool.
 set -- -usable-address "${SANDBOX_LB_CIDRS%.*}.200" -unusable-address 192.0.2.1 "$@"
 if [ -n "${PROFILE:-}" ]; then

@@ -47,9 +47,9 @@ func TestBookstore(t *testing.T) {
 			c.Errorf("kubectl get cec prints %s", got)
 		}
 		envoyed(client, c, bookstoreURL, true)
-		c.Shares(client.Do(e2e.Request{URL: bookstoreURL, Count: throws / 2}), map[string]float64{"v1": 90, "v2": 10}, 5)
+		c.Shares(client.Do(e2e.Request{URL: bookstoreURL, Count: throws / 2, Rate: 40}), map[string]float64{"v1": 90, "v2": 10}, 5)
 
-		load := client.Load(e2e.Request{URL: bookstoreURL, Rate: 50})
+		load := client.Load(e2e.Request{URL: bookstoreURL, Rate: 40})
 		c.Apply(strings.NewReplacer("weight: 90", "weight: 10", "weight: 10", "weight: 90").Replace(s.text(c, "bookstore/canary.yaml")))
 		c.Wait("cec/bookstore-canary", "Programmed")
 		c.Shares(load.More(400), map[string]float64{"v1": 10, "v2": 90}, 7)
