@@ -72,13 +72,6 @@ func show[K, V any](f func(r *Reader, key K, value V) (row Row, family string)) 
 	}
 }
 
-func familyOf(a netip.Addr) string {
-	if a.Is4() {
-		return "4"
-	}
-	return "6"
-}
-
 func endOf(a nodeAddr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a.addr(), be16(port)) }
 
 var frontendFlags = []string{"ClusterIP", "NodePort", "LoadBalancer", "ExternalIP", "keep-source", "l7-load-balancer", "reject"}
@@ -101,7 +94,7 @@ func frontendRow(r *Reader, k nodeFrontendKey, v nodeFrontend) (Row, string) {
 	if v.Flags&frontendRedirect != 0 {
 		value += fmt.Sprintf(" (L7LB Proxy Port: %d)", v.Proxy)
 	}
-	return Row{fmt.Sprintf("%s %s", k, scope), value}, familyOf(k.Addr.addr())
+	return Row{fmt.Sprintf("%s %s", k, scope), value}, names.Family(k.Addr.addr())
 }
 
 func setRow(r *Reader, number uint32, v nodeSet) (Row, string) {
@@ -109,7 +102,7 @@ func setRow(r *Reader, number uint32, v nodeSet) (Row, string) {
 }
 
 func backendRow(_ *Reader, k nodeSlotKey, v nodeBackend) (Row, string) {
-	return Row{fmt.Sprintf("%d (%d)", k.Set, k.Slot), v.String()}, familyOf(v.Addr.addr())
+	return Row{fmt.Sprintf("%d (%d)", k.Set, k.Slot), v.String()}, names.Family(v.Addr.addr())
 }
 
 var connFlags = []string{"reply", "dnat", "snat", "proxy", "fin", "answered", "node", "fin-back", "reset", "inside"}
@@ -132,7 +125,7 @@ func connRow(_ *Reader, k nodeConnKey, v nodeConn) (Row, string) {
 		key += " nat"
 	}
 	return Row{key, fmt.Sprintf("[%s]%s identity %d endpoint %d silent %s", names.Flags(uint32(v.Flags), connFlags), way, v.Identity, v.Endpoint, silent)},
-		familyOf(k.Dst.addr())
+		names.Family(k.Dst.addr())
 }
 
 func ipcacheRow(_ *Reader, k nodeIpcacheKey, v nodeIpcache) (Row, string) {
@@ -148,11 +141,7 @@ func ipcacheRow(_ *Reader, k nodeIpcacheKey, v nodeIpcache) (Row, string) {
 
 func endpointRow(_ *Reader, k nodeAddr, v nodeEndpoint) (Row, string) {
 	return Row{k.addr().String(), fmt.Sprintf("id=%d sec_id=%d ifindex=%d mac=%s nodemac=%s revision=%d enforce=%s", v.Id, v.Identity,
-		v.Ifindex, mac(v.Mac), mac(v.HostMac), v.Revision, names.Flags(uint32(v.Enforce), []string{"ingress", "egress"}))}, ""
-}
-
-func mac(m [6]uint8) string {
-	return fmt.Sprintf("%02X:%02X:%02X:%02X:%02X:%02X", m[0], m[1], m[2], m[3], m[4], m[5])
+		v.Ifindex, names.MAC(v.Mac), names.MAC(v.HostMac), v.Revision, names.Flags(uint32(v.Enforce), []string{"ingress", "egress"}))}, ""
 }
 
 func policyRow(r *Reader, k nodePolicyKey, v nodePolicy) (Row, string) {
@@ -181,7 +170,7 @@ func (r *Reader) socketRows() ([]Row, error) {
 }
 
 func vipRow(_ *Reader, addr nodeAddr, v nodeVip) (Row, string) {
-	return Row{addr.addr().String(), fmt.Sprintf("%d frontends", v.Ports)}, familyOf(addr.addr())
+	return Row{addr.addr().String(), fmt.Sprintf("%d frontends", v.Ports)}, names.Family(addr.addr())
 }
 
 func fragmentRow(_ *Reader, _ nodeSeatKey, v nodeFragment) (Row, string) {

@@ -2,6 +2,7 @@ package names
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 )
 
@@ -50,4 +51,17 @@ func Reason(number uint8) string {
 		return name
 	}
 	return fmt.Sprint(number)
+}
+
+// Family is "4" or "6".
+func Family(a netip.Addr) string {
+	if a.Is4() {
+		return "4"
+	}
+	return "6"
+}
+
+// MAC is a hardware address as Cilium writes it.
+func MAC(m [6]uint8) string {
+	return fmt.Sprintf("%02X:%02X:%02X:%02X:%02X:%02X", m[0], m[1], m[2], m[3], m[4], m[5])
 }
