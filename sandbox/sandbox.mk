@@ -11,7 +11,7 @@
 #                              RUN=Bookstore chooses tests, FLAGS as above
 #   make e2e-node-long         20 restarts and 10 upgrades of the agents, 180 replaced backends, under load
 #   make e2e-mesh              those of the mesh, on a cluster that the chart was installed in;
-#                              RUN=TestEcho, CONFORMANCE='HTTPRouteWeight|GatewayInfrastructure'
+#                              RUN=TestEcho, CONFORMANCE='HTTPRouteWeight|GatewayModifyListeners'
 #   make e2e-mesh-long         20 restarts of each part of the mesh under load
 #   make conformance           the Gateway API's suite; PROFILE=GATEWAY-HTTP claims one, REPORT
 #                              is a file for its report, ARGS chooses (-run-test=HTTPRouteWeight)
