@@ -12,7 +12,11 @@ help: ## this list
 .PHONY: build
 build: ## bin/waggle
 	@mkdir -p bin
-	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/waggle ./cmd/waggle-cni
+	go build -tags noinstall -ldflags '$(LDFLAGS)' -o bin/ ./cmd/waggle ./cmd/waggle-cni
+
+.PHONY: build-install
+build-install: build ## bin/waggle-install, too, which has Helm: waggle install, upgrade, uninstall and sysdump are its
+	go build -ldflags '$(LDFLAGS)' -o bin/waggle-install ./cmd/waggle
 
 .PHONY: tools
 tools: ## the pinned Envoy, at .tools/envoy
@@ -60,6 +64,10 @@ bench-l4: tools build sandbox ## packets' way through a node beside plain veths 
 .PHONY: bench-redirect
 bench-redirect: tools build ## a redirected Envoy beside a static one; as root
 	go run ./test/bench redirect
+
+.PHONY: bench-cec
+bench-cec: tools ## 1,000 CiliumEnvoyConfigs on 1,000 Services of a node; as root
+	WAGGLE_CONFIGS=1000 go test -count=1 -timeout 20m -v -run 'TestManyConfigs$$' ./test/nodes
 
 .PHONY: nodes-long
 nodes-long: tools ## ten replacements of Envoy under every kind of load: no request fails

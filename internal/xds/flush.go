@@ -33,7 +33,7 @@ func (st *stream) sendPending(sub *subscription, names []string) bool {
 			sub.gone[name] = struct{}{}
 		case r == nil: // Envoy has never had it, or lets go of it itself
 		case h == nil || h.sent.hash != r.hash:
-			if h != nil && sub.typ == model.Cluster {
+			if sub.typ == model.Cluster {
 				st.reloadEndpoints(r)
 			}
 			b.add(name, r)
@@ -87,8 +87,10 @@ func (b *batch) flush() {
 	b.items, b.names, b.size, b.any = nil, nil, 0, true
 }
 
-// reloadEndpoints makes the endpoints of a changed cluster pending: the new
-// instance in Envoy waits for them, for 15 seconds, and does not ask.
+// reloadEndpoints makes the endpoints of a new or changed cluster pending, where
+// Envoy has them already, for an earlier instance or another cluster: the new
+// instance waits for them, as long as its initial_fetch_timeout, and does not
+// ask.
 func (st *stream) reloadEndpoints(changed *resource) {
 	name := endpointsOf(changed)
 	if name == "" {

@@ -100,6 +100,7 @@ type FetchRequest struct {
 	Body      int // bytes to send
 	H2        bool
 	LocalPort int
+	At        string        // connect there and not where the URL says
 	Timeout   time.Duration // zero: 5 s
 	// Session keeps the connection for the next request with the same
 	// Session; empty: closed.
@@ -170,7 +171,13 @@ func (r *Resident) Fetch(q FetchRequest, out *FetchResult) error {
 
 func (r *Resident) session(q FetchRequest) *session {
 	if q.Session == "" {
-		return newSession(q.H2, false, q.LocalPort, cmpTimeout(q.Timeout))
+		s := newSession(q.H2, false, q.LocalPort, cmpTimeout(q.Timeout))
+		if q.At != "" {
+			s.client.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return dialer(q.LocalPort, cmpTimeout(q.Timeout)).DialContext(ctx, network, q.At)
+			}
+		}
+		return s
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
