@@ -38,6 +38,23 @@ func PlaceOf(o *corev1.Node) (p Place, awaited string) {
 	return p, ""
 }
 
+// Own are the node's first addresses of the families that pods have. Others say
+// nothing about the cluster: a second family of one node alone would have it
+// call the world by other identities than its neighbours do.
+func (p Place) Own() (v4, v6 netip.Addr) {
+	for _, a := range slices.Backward(p.Addresses) {
+		family := model.FamilyOf(a)
+		switch {
+		case !slices.ContainsFunc(p.PodCIDRs, func(c netip.Prefix) bool { return model.FamilyOf(c.Addr()) == family }):
+		case a.Is4():
+			v4 = a
+		default:
+			v6 = a
+		}
+	}
+	return v4, v6
+}
+
 // Equal tells whether nothing differs, the order of addresses included: the
 // first of each family is the source of what leaves the cluster.
 func (p Place) Equal(other Place) bool {

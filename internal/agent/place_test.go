@@ -32,3 +32,24 @@ func TestPlaceOf(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnAddresses: a family that the cluster's pods have not does not count.
+func TestOwnAddresses(t *testing.T) {
+	for _, c := range []struct {
+		cidrs []string
+		want  string
+	}{
+		{[]string{"10.0.1.0/24"}, "172.18.0.1, invalid IP"},
+		{[]string{"fd00::/64"}, "invalid IP, fc00::1"},
+		{[]string{"fd00::/64", "10.0.1.0/24"}, "172.18.0.1, fc00::1"},
+	} {
+		o := &corev1.Node{Spec: corev1.NodeSpec{PodCIDRs: c.cidrs}}
+		for _, a := range []string{"172.18.0.1", "fc00::1", "172.18.0.2", "fc00::2"} {
+			o.Status.Addresses = append(o.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: a})
+		}
+		p, _ := PlaceOf(o)
+		if v4, v6 := p.Own(); fmt.Sprintf("%s, %s", v4, v6) != c.want {
+			t.Errorf("pods in %v: %s, %s, want %s", c.cidrs, v4, v6, c.want)
+		}
+	}
+}

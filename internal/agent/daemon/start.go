@@ -99,13 +99,7 @@ func (a *node) open() (err error) {
 		BPFFS: a.options.BPFFS, Cgroup: cgroup, Uplink: a.link.Uplink().Name, Addresses: addresses, Sizes: a.options.Sizes,
 		Disconnect: link.DestroyDatagrams,
 	}
-	for _, ip := range slices.Backward(addresses) {
-		if ip.Is4() {
-			o.IPv4 = ip
-		} else {
-			o.IPv6 = ip
-		}
-	}
+	o.IPv4, o.IPv6 = a.place.Own()
 	if a.datapath, err = datapath.Open(o); err != nil {
 		return err
 	}
@@ -177,6 +171,13 @@ func (a *node) pipeline() error {
 		add(a, "kept CiliumEnvoyConfigs", configs.Lasting(&a.tables), files, nil)
 	}
 	a.graph.Announcements.OnChange(a.announcer.Changed)
+	a.in.Services.OnChange(func(all []flow.Change[model.Object[*corev1.Service]]) {
+		for _, c := range all {
+			if !c.HasNew {
+				a.announcer.Gone(c.Old.Name)
+			}
+		}
+	})
 	add(a, "warnings", a.graph.Unsupported, warnings{client: a.client}, nil)
 	return nil
 }
