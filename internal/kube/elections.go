@@ -64,7 +64,7 @@ type contest struct {
 	name   string
 	wanted bool
 	ended  bool                  // what it was about is gone: so shall be the Lease
-	asked  time.Time             // since when it is wanted
+	asked  time.Time             // since when it is wanted, or not
 	lease  *coordinationv1.Lease // the newest; nil: none
 	since  time.Time             // when it was first seen so
 	leads  bool                  // as was told
@@ -120,7 +120,7 @@ func (e *Elections) Want(lease string, led bool) {
 // Leave gives a Lease up: another takes it, or nobody is left to. ended says
 // that there is nothing to lead any more.
 func (e *Elections) Leave(lease string, ended bool) {
-	e.change(lease, func(c *contest) { c.wanted, c.ended = false, ended })
+	e.change(lease, func(c *contest) { c.wanted, c.ended, c.asked = false, ended, time.Now() })
 }
 
 // Resign gives all Leases up, once Run has returned.
@@ -293,7 +293,7 @@ func (e *Elections) decide(c *contest, now time.Time) write {
 
 func (e *Elections) leave(c *contest, ours bool, now time.Time) write {
 	switch {
-	case ours && c.ended, c.ended && c.lease != nil && !c.free(now, now).After(now):
+	case ours && c.ended:
 		if c.leads {
 			c.tell(Tenure{})
 		}
@@ -309,6 +309,15 @@ func (e *Elections) leave(c *contest, ours bool, now time.Time) write {
 		c.at = c.left
 	case c.leads:
 		c.tell(Tenure{})
+	}
+	if c.ended && c.lease != nil { // somebody removes it, when it is nobody's any more
+		from := c.free(now, now)
+		if from.Before(c.asked) {
+			from = c.asked
+		}
+		if c.at = from.Add(e.spread(c.name)); !c.at.After(now) {
+			return e.delete
+		}
 	}
 	return nil
 }

@@ -173,6 +173,8 @@ func TestElectionsKeep(t *testing.T) {
 		return spec["holderIdentity"]
 	}
 	eventually(t, "the Lease that nobody wants is given up", func() bool { return holder("left") == "" || holder("left") == nil })
+	next.Leave("left", true)
+	eventually(t, "what was given up is gone", func() bool { return api.Get(leasesPath+"left") == nil })
 	next.Leave("kept", true)
 	eventually(t, "the Lease is gone", func() bool { return api.Get(leasesPath+"kept") == nil })
 	eventually(t, "it leads no more", next.rests("kept"))

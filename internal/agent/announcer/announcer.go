@@ -183,6 +183,13 @@ func (n *Announcer) Changed(all []flow.Change[model.Announcement]) {
 	}
 }
 
+// Gone is told of Services that are gone: so shall be their Leases.
+func (n *Announcer) Gone(service model.Name) {
+	if n != nil {
+		n.elections.Leave(announcement.Lease(service), true)
+	}
+}
+
 // inherit finds out whether an earlier agent has announced what a Lease is
 // about.
 func (n *Announcer) inherit(lease string) (led bool) {
