@@ -210,21 +210,19 @@ func TestForgottenAtPod(t *testing.T) {
 		// the proxy's socket, which has b's address; the other end never answers
 		other := netip.AddrPortFrom(b.other, 40000)
 		b.Nodes[0].Do(t, func() error {
-			family, from, to := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet4{Port: 81, Addr: b.b.Addr4.As4()}), unix.Sockaddr(&unix.SockaddrInet4{Port: 40000})
+			var from, to unix.Sockaddr
+			family, transparent, level := unix.AF_INET, unix.IP_TRANSPARENT, unix.SOL_IP
 			if b.family == 4 {
-				to = &unix.SockaddrInet4{Port: 40000, Addr: b.other.As4()}
+				from, to = &unix.SockaddrInet4{Port: 81, Addr: b.b.Addr4.As4()}, &unix.SockaddrInet4{Port: 40000, Addr: b.other.As4()}
 			} else {
-				family, from, to = unix.AF_INET6, &unix.SockaddrInet6{Port: 81, Addr: b.b.Addr6.As16()}, &unix.SockaddrInet6{Port: 40000, Addr: b.other.As16()}
+				family, transparent, level = unix.AF_INET6, unix.IPV6_TRANSPARENT, unix.SOL_IPV6
+				from, to = &unix.SockaddrInet6{Port: 81, Addr: b.b.Addr6.As16()}, &unix.SockaddrInet6{Port: 40000, Addr: b.other.As16()}
 			}
 			fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 			if err != nil {
 				return err
 			}
 			t.Cleanup(func() { unix.Close(fd) })
-			transparent, level := unix.IP_TRANSPARENT, unix.SOL_IP
-			if b.family == 6 {
-				transparent, level = unix.IPV6_TRANSPARENT, unix.SOL_IPV6
-			}
 			if err := errors.Join(unix.SetsockoptInt(fd, level, transparent, 1), unix.Bind(fd, from)); err != nil {
 				return err
 			}

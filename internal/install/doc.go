@@ -3,6 +3,6 @@
 // where the other began.
 //
 // It waits for nothing but Helm itself; whoever calls it looks whether the
-// workloads come up. It is not in the program that runs on nodes (build tag
-// "noinstall"): Helm costs every process 27 MB.
+// workloads come up. It is not in the program waggle (build tag "noinstall"),
+// but in waggle-install beside it: Helm costs every process 50 MB.
 package install

@@ -15,7 +15,7 @@ say() { printf '== %s\n' "$*"; }
 
 if [ -z "${WAGGLE:-}" ]; then
 	say "building bin/waggle (the first time takes two minutes)"
-	make --no-print-directory --silent build
+	make --no-print-directory --silent build-install
 	WAGGLE=$PWD/bin/waggle
 fi
 if [ -z "${WAGGLE_IMAGE:-}" ]; then

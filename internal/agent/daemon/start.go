@@ -178,13 +178,6 @@ func (a *node) pipeline() error {
 			}
 		}
 	})
-	a.in.Services.OnChange(func(all []flow.Change[model.Object[*corev1.Service]]) {
-		for _, c := range all {
-			if !c.HasNew {
-				a.announcer.Gone(c.Old.Name)
-			}
-		}
-	})
 	add(a, "warnings", a.graph.Unsupported, warnings{client: a.client}, nil)
 	return nil
 }
