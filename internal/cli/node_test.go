@@ -59,8 +59,8 @@ conntrack  50       100    50.0 %
 NOT WRITTEN  ROW              REASON
 frontends    10.0.0.1:80|TCP  map is full
 
-SERVICE      WITHOUT EFFECT
-default/web  spec.sessionAffinity: no
+OBJECT               WITHOUT EFFECT
+Service default/web  spec.sessionAffinity: no
 ENDPOINT  POLICY (ingress)  POLICY (egress)  IDENTITY  LABELS (source:key[=value])  IPv6  IPv4      STATUS  POD
 1         Disabled          Disabled         300       k8s:app=web                  -     10.0.1.5  ready   default/web
                                                        k8s:x=y
