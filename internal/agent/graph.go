@@ -196,7 +196,7 @@ func (a *Graph) loadAssignments(g *flow.Graph) {
 				slices = append(slices, s.Value)
 			}
 			owner, _ := flow.Get(r, a.in.Services, b.Service.String())
-			return []model.Endpoints{service.Endpoints(b.Service, b.Port, owner.Value, slices)}
+			return []model.Endpoints{service.EndpointsHere(b.Service, b.Port, owner.Value, slices)}
 		})
 	a.publish(flow.Derive(g, "load assignments", endpoints, model.Resource.Equal,
 		func(_ *flow.Reader, e model.Endpoints) []model.Resource {

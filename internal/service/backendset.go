@@ -51,7 +51,7 @@ func Backends(set SetOf, node string, endpointSlices []*discoveryv1.EndpointSlic
 		return hasLabel(s.Labels, corev1.IsHeadlessService)
 	})
 	out.Backends = pick(endpointSlices, set.PortName, set.Protocol, func(e discoveryv1.Endpoint, a netip.Addr) bool {
-		return model.FamilyOf(a) == set.Family && (!set.Local || e.NodeName != nil && *e.NodeName == node)
+		return model.FamilyOf(a) == set.Family && !a.IsLoopback() && (!set.Local || e.NodeName != nil && *e.NodeName == node)
 	})
 	return out
 }

@@ -31,8 +31,19 @@ func Port(service *corev1.Service, number uint16) (corev1.ServicePort, bool) {
 // or, while there is none, those that are terminating and still serve
 // (KEP-1669). A Service or port that does not exist has none, and so has a
 // Service of type ExternalName: a name is no address, and would let whoever
-// may write Services reach any host.
+// may write Services reach any host. Neither counts loopback, which is another
+// host on each node, though the API server does not take it either.
 func Endpoints(name model.Name, number uint16, service *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice) model.Endpoints {
+	return endpoints(name, number, service, endpointSlices, func(_ discoveryv1.Endpoint, a netip.Addr) bool { return !a.IsLoopback() })
+}
+
+// EndpointsHere are the same for a mesh on one machine, where backends may
+// listen on loopback.
+func EndpointsHere(name model.Name, number uint16, service *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice) model.Endpoints {
+	return endpoints(name, number, service, endpointSlices, func(discoveryv1.Endpoint, netip.Addr) bool { return true })
+}
+
+func endpoints(name model.Name, number uint16, service *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice, want func(discoveryv1.Endpoint, netip.Addr) bool) model.Endpoints {
 	out := model.Endpoints{Service: name, Port: number}
 	if service == nil || service.Spec.Type == corev1.ServiceTypeExternalName {
 		return out
@@ -41,7 +52,7 @@ func Endpoints(name model.Name, number uint16, service *corev1.Service, endpoint
 	if !ok {
 		return out
 	}
-	out.Addresses = pick(endpointSlices, port.Name, model.TCP, func(discoveryv1.Endpoint, netip.Addr) bool { return true })
+	out.Addresses = pick(endpointSlices, port.Name, model.TCP, want)
 	return out
 }
 
@@ -80,7 +91,7 @@ func addressOf(e discoveryv1.Endpoint) (netip.Addr, bool) {
 		return netip.Addr{}, false
 	}
 	address, err := netip.ParseAddr(e.Addresses[0])
-	if err != nil || address.Zone() != "" || address.Is4In6() || address.IsUnspecified() || address.IsLoopback() ||
+	if err != nil || address.Zone() != "" || address.Is4In6() || address.IsUnspecified() ||
 		address.IsMulticast() || address.IsLinkLocalUnicast() || address == broadcast {
 		return netip.Addr{}, false
 	}

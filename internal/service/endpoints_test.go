@@ -2,6 +2,7 @@ package service
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -85,5 +86,19 @@ func parse(t *testing.T, text string, into any) {
 	t.Helper()
 	if err := yaml.UnmarshalStrict([]byte(strings.ReplaceAll(text, "\t", " ")), into); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// On one machine backends may listen on loopback.
+func TestEndpointsHere(t *testing.T) {
+	port, number := "http", int32(8080)
+	owner := &corev1.Service{Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: port, Port: 80}}}}
+	slice := &discoveryv1.EndpointSlice{
+		Ports:     []discoveryv1.EndpointPort{{Name: &port, Port: &number}},
+		Endpoints: []discoveryv1.Endpoint{{Addresses: []string{"127.0.0.1"}}, {Addresses: []string{"169.254.169.254"}}},
+	}
+	got := EndpointsHere(model.Name{Namespace: "default", Name: "web"}, 80, owner, []*discoveryv1.EndpointSlice{slice}).Addresses
+	if want := netip.MustParseAddrPort("127.0.0.1:8080"); len(got) != 1 || got[0] != want {
+		t.Errorf("got %v, want %s", got, want)
 	}
 }
