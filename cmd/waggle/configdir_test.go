@@ -24,7 +24,7 @@ func TestConfigDir(t *testing.T) {
 		c := configDir(&cobra.Command{Use: "test", RunE: func(*cobra.Command, []string) error { return nil }, SilenceErrors: true, SilenceUsage: true})
 		c.Flags().StringVar(&level, "level", "info", "")
 		c.Flags().IntVar(&port, "port", 1, "")
-		c.SetArgs(args)
+		c.SetArgs(append([]string{}, args...)) // nil would be those of the test
 		c.SetErr(&warned)
 		err = c.Execute()
 		return level, port, err
