@@ -20,7 +20,7 @@ tests() {
 	[ "$PROXY" != chart ] || packages=./mesh
 	# One package after the other: those of ./node end agents and nodes.
 	# shellcheck disable=SC2086 # a list
-	go test -p 1 -count=1 -parallel 8 -timeout "${TIMEOUT:-40m}" -run "${RUN:-.}" ${PACKAGES:-$packages}
+	go test -p 1 -count=1 -parallel 8 -timeout "${TIMEOUT:-40m}" -run "${RUN:-.}" ${PACKAGES:-$packages} || return
 	[ -z "${CONFORMANCE:-}" ] || ../conformance/run.sh -test.run "^TestConformance\$/^($CONFORMANCE)\$"
 }
 

@@ -146,35 +146,6 @@ static inline int refuse(void)
 	return 0;
 }
 
-// Gives a socket of the node's that connects to the proxy the node's address:
-// of a client at a loopback address Envoy says that it has any of the machine's.
-// One whose process has chosen a source keeps it.
-static inline void speak_as_node(struct bpf_sock_addr *ctx, const struct target *t, int v6)
-{
-	struct sockaddr_in6 six = { .sin6_family = AF_INET6 };
-	struct sockaddr_in four = { .sin_family = AF_INET };
-	struct addr source, node = {};
-
-	if (is_v4(&t->addr))
-		addr_v4(&node, cfg_node_v4.a[3]);
-	else
-		for (int i = 0; i < 4; i++)
-			node.a[i] = cfg_node_v6.a[i];
-	if (!node.a[3] && !node.a[0])
-		return;
-	if (!v6) {
-		four.sin_addr.s_addr = node.a[3];
-		if (!ctx->sk->src_ip4)
-			bpf_bind(ctx, (struct sockaddr *)&four, sizeof(four));
-		return;
-	}
-	LOAD_ADDR(&source, ctx->sk->src_ip6);
-	for (int i = 0; i < 4; i++)
-		six.sin6_addr.s6_addr32[i] = node.a[i];
-	if (!source.a[0] && !source.a[1] && !source.a[2] && !source.a[3])
-		bpf_bind(ctx, (struct sockaddr *)&six, sizeof(six));
-}
-
 // A redirected Service is left alone in pods, where from_pod sees it. A
 // process of the node finds the proxy at the loopback address.
 static inline int to_listener(struct bpf_sock_addr *ctx, struct target *t, __u16 k, int v6, int datagram)
@@ -190,8 +161,6 @@ static inline int to_listener(struct bpf_sock_addr *ctx, struct target *t, __u16
 	b.port = bpf_htons(proxy_port(k, !is_v4(&t->addr)));
 	if (!b.port || note_connected(ctx, t, &b, 0))
 		return refuse();
-	if (!datagram)
-		speak_as_node(ctx, t, v6);
 	store_target(ctx, &b.addr, b.port, v6);
 	return 1;
 }
