@@ -64,19 +64,8 @@ func TestCollect(t *testing.T) {
 // A pod that opens connections and sends fragments without end loses its own
 // entries, and nobody else does.
 func TestShares(t *testing.T) {
-	g := nodes.New(t)
-	n := g.Nodes[0]
-	l := &lab{Ground: g, t: t, a: n.AddPod(t, "a"), b: n.AddPod(t, "b"), d: g.Nodes[1].AddPod(t, "d")}
-	n.Do(t, func() (err error) {
-		l.paths[0], err = datapath.Open(datapath.Options{
-			BPFFS: n.BPFFS, Cgroup: n.Root, Uplink: "eth0", IPv4: n.Addr4, IPv6: n.Addr6,
-			Sizes: datapath.Sizes{Conntrack: 8192, Fragments: 4096 + 4*256},
-		})
-		return err
-	})
-	t.Cleanup(func() { l.paths[0].Close() })
-	l.must(l.paths[0].Endpoints().Update(context.Background(), endpointOf(l.a, idA)))
-	l.must(l.paths[0].Endpoints().Update(context.Background(), endpointOf(l.b, idB)))
+	l := newSmallLab(t, datapath.Sizes{Conntrack: 8192, Fragments: 4096 + 4*256})
+	l.d = l.Nodes[1].AddPod(t, "d")
 	b := bench{lab: l, family: 4}
 	quiet := func(i uint16) ip { return tcp(b.at(b.a, 40000+i), b.at(b.b, 8080), syn) }
 	datagram := udp(b.at(b.a, 40000), b.at(b.b, 9000), bytes.Repeat([]byte("x"), 120))
@@ -87,7 +76,7 @@ func TestShares(t *testing.T) {
 		b.passes(t, "a's connections", b.a, quiet(i))
 	}
 	b.passes(t, "a's first fragment", b.a, first)
-	n.Do(t, func() error {
+	l.Nodes[0].Do(t, func() error {
 		for i := range uint16(12000) {
 			flood := udp(netip.AddrPortFrom(b.b.Addr4, 1000+i), netip.AddrPortFrom(l.d.Addr4, 53), []byte("x"))
 			flood.more, flood.id = true, i
@@ -114,22 +103,11 @@ func TestShares(t *testing.T) {
 // A pod that has many conversations in datagrams keeps its idle sessions: what
 // is closed for others was silent for most of its time, and is counted.
 func TestSharesOfOnePod(t *testing.T) {
-	g := nodes.New(t)
-	n := g.Nodes[0]
-	l := &lab{Ground: g, t: t, a: n.AddPod(t, "a"), b: n.AddPod(t, "b")}
-	n.Do(t, func() (err error) {
-		l.paths[0], err = datapath.Open(datapath.Options{
-			BPFFS: n.BPFFS, Cgroup: n.Root, Uplink: "eth0", IPv4: n.Addr4, IPv6: n.Addr6, Sizes: datapath.Sizes{Conntrack: 8192},
-		})
-		return err
-	})
-	t.Cleanup(func() { l.paths[0].Close() })
-	l.must(l.paths[0].Endpoints().Update(context.Background(), endpointOf(l.a, idA)))
-	l.must(l.paths[0].Endpoints().Update(context.Background(), endpointOf(l.b, idB)))
+	l := newSmallLab(t, datapath.Sizes{Conntrack: 8192})
 	b := bench{lab: l, family: 4}
 	opens := func(n int, first uint16, ask, answer func(port uint16) ip) {
 		t.Helper()
-		g.Nodes[0].Do(t, func() error {
+		l.Nodes[0].Do(t, func() error {
 			for port := first; port < first+uint16(n); port++ {
 				_, _, _, err1 := l.paths[0].RunProgram("from_pod", b.b.Index, 0, ask(port).frame())
 				_, _, _, err2 := l.paths[0].RunProgram("from_pod", b.a.Index, 0, answer(port).frame())

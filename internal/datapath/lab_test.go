@@ -50,6 +50,24 @@ func newLab(t *testing.T, sockets bool) *lab {
 	return l
 }
 
+// newSmallLab is a node that knows its pods a and b, with maps of these sizes.
+func newSmallLab(t *testing.T, sizes datapath.Sizes) *lab {
+	t.Helper()
+	g := nodes.New(t)
+	n := g.Nodes[0]
+	l := &lab{Ground: g, t: t, a: n.AddPod(t, "a"), b: n.AddPod(t, "b")}
+	n.Do(t, func() (err error) {
+		l.paths[0], err = datapath.Open(datapath.Options{
+			BPFFS: n.BPFFS, Cgroup: n.Root, Uplink: "eth0", IPv4: n.Addr4, IPv6: n.Addr6, Sizes: sizes,
+		})
+		return err
+	})
+	t.Cleanup(func() { l.paths[0].Close() })
+	l.must(l.paths[0].Endpoints().Update(t.Context(), endpointOf(l.a, idA)))
+	l.must(l.paths[0].Endpoints().Update(t.Context(), endpointOf(l.b, idB)))
+	return l
+}
+
 func openNode(t *testing.T, n *nodes.Node, cgroup string) *datapath.Node {
 	t.Helper()
 	var path *datapath.Node

@@ -13,7 +13,6 @@ import (
 
 	"github.com/waggle-mesh/waggle/internal/datapath"
 	"github.com/waggle-mesh/waggle/internal/model"
-	"github.com/waggle-mesh/waggle/test/nodes"
 )
 
 // redirect makes a Service that leads to a listener of the proxy's, which a
@@ -98,18 +97,7 @@ func TestProxiedEnd(t *testing.T) {
 // Connections to the proxy do not take the seats of others: the proxy's sockets
 // are found without them.
 func TestProxiedShares(t *testing.T) {
-	g := nodes.New(t)
-	n := g.Nodes[0]
-	l := &lab{Ground: g, t: t, a: n.AddPod(t, "a"), b: n.AddPod(t, "b")}
-	n.Do(t, func() (err error) {
-		l.paths[0], err = datapath.Open(datapath.Options{
-			BPFFS: n.BPFFS, Cgroup: n.Root, Uplink: "eth0", IPv4: n.Addr4, IPv6: n.Addr6, Sizes: datapath.Sizes{Conntrack: 8192},
-		})
-		return err
-	})
-	t.Cleanup(func() { l.paths[0].Close() })
-	l.must(l.paths[0].Endpoints().Update(context.Background(), endpointOf(l.a, idA)))
-	l.must(l.paths[0].Endpoints().Update(context.Background(), endpointOf(l.b, idB)))
+	l := newSmallLab(t, datapath.Sizes{Conntrack: 8192})
 	b := bench{lab: l, family: 4}
 	for i := range uint16(20) {
 		b.passes(t, "a to b", b.a, tcp(b.at(b.a, 40000+i), b.at(b.b, 8080), syn))
