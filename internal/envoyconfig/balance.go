@@ -82,7 +82,7 @@ func (b Balance) Object(s *corev1.Service) (Object, bool) {
 	}, true
 }
 
-// ports are those of s that are distributed.
+// ports are those of s that are distributed, mostLed at most.
 func (b Balance) ports(s *corev1.Service) (out []uint16) {
 	said, saidSo := s.Annotations[AnnotationBalance]
 	if !b.Enabled || s.Spec.Type == corev1.ServiceTypeExternalName || IsHeadless(s) || s.Spec.ClusterIP == "" || saidSo && said != "enabled" {
@@ -93,7 +93,7 @@ func (b Balance) ports(s *corev1.Service) (out []uint16) {
 			out = append(out, port)
 		}
 	}
-	return out
+	return out[:min(len(out), mostLed)]
 }
 
 // balancedListener hands HTTP requests to the cluster of its name.

@@ -79,7 +79,23 @@ func (p *parser) services() {
 		}
 		p.find(field, to, s.Ports)
 	}
+	p.led()
 	p.clusters()
+}
+
+// mostLed is how many listeners of an object Services can be led to: each takes
+// one of the ports that a node has for all objects.
+const mostLed = 64
+
+// led counts them. A Gateway's are counted by the Gateway API.
+func (p *parser) led() {
+	listeners := map[string]bool{}
+	for _, c := range p.out.Claims {
+		listeners[c.Listener] = true
+	}
+	if len(listeners) > mostLed && !p.o.Generated() {
+		p.say(ReasonInvalid, "services", "are led to %d listeners, at most %d of one object can have a port on the nodes", len(listeners), mostLed)
+	}
 }
 
 // claim reads one entry of services.

@@ -58,6 +58,26 @@ func cluster(w *Walk, c *clusterv3.Cluster, at string) {
 			c.EdsClusterConfig.ServiceName = c.Name
 		}
 	}
+	healthHosts(c)
+}
+
+// healthHosts names the host that health checks ask for where the object does
+// not: Envoy would take the cluster's name, which many servers refuse for its
+// slashes.
+func healthHosts(c *clusterv3.Cluster) {
+	host := c.Name[strings.LastIndexByte(c.Name, '/')+1:]
+	if namespace, service, ok := strings.Cut(c.GetEdsClusterConfig().GetServiceName(), "/"); ok {
+		service, _, _ = strings.Cut(service, ":")
+		host = service + "." + namespace
+	}
+	for _, h := range c.HealthChecks {
+		if http := h.GetHttpHealthCheck(); http != nil && http.Host == "" {
+			http.Host = host
+		}
+		if grpc := h.GetGrpcHealthCheck(); grpc != nil && grpc.Authority == "" {
+			grpc.Authority = host
+		}
+	}
 }
 
 func listener(w *Walk, l *listenerv3.Listener, at string) {
