@@ -99,6 +99,24 @@ func TestEndpointsOfChangedClusterAreSentAgain(t *testing.T) {
 	})
 }
 
+// A new cluster gets endpoints that Envoy has for another one: it waits for them,
+// and does not ask.
+func TestEndpointsOfNewClusterAreSentAgain(t *testing.T) {
+	scripted(t, func(s *script) {
+		e := s.settled()
+		s.update("CDS new=1 asks c", "RDS r=2 uses new")
+		e.want("CDS +new", "EDS +c")
+		e.ack("EDS +c")
+		e.ack("CDS +new")
+		e.wantAck("RDS +r")
+		s.update("CDS newer=1 asks c", "EDS c=2")
+		if got := e.got(); !slices.Contains(got, "CDS +newer") || got[len(got)-1] != "EDS +c" {
+			t.Errorf("sent %q, want the endpoints after the cluster", got)
+		}
+		e.disconnect()
+	})
+}
+
 func TestWaitsAreBounded(t *testing.T) {
 	scripted(t, func(s *script) {
 		e := s.settled()

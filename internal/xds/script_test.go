@@ -57,7 +57,8 @@ func scripted(t *testing.T, f func(s *script)) {
 	})
 }
 
-// update reads "CDS a=1" (resource a has content 1) and "CDS a" (a is gone).
+// update reads "CDS a=1" (resource a has content 1), "CDS a=1 asks b" (for the
+// endpoints named b) and "CDS a" (a is gone).
 func (s *script) update(lines ...string) {
 	s.t.Helper()
 	var changed []model.Resource
@@ -89,8 +90,10 @@ func body(t *testing.T, k model.ResourceKey, content string) []byte {
 	if k.Type != model.Cluster {
 		return []byte(content)
 	}
+	content, endpoints, _ := strings.Cut(content, " asks ")
 	c := &clusterv3.Cluster{
 		Name:                 k.Name,
+		EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{ServiceName: endpoints},
 		AltStatName:          content,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
 	}
