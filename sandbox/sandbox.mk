@@ -11,8 +11,11 @@
 #                              RUN=Bookstore chooses tests, FLAGS as above
 #   make e2e-node-long         20 restarts and 10 upgrades of the agents, 180 replaced backends, under load
 #   make e2e-mesh              those of the mesh, on a cluster that the chart was installed in;
-#                              RUN=TestEcho, CONFORMANCE='HTTPRouteWeight|GatewayModifyListeners'
-#   make e2e-mesh-long         20 restarts of each part of the mesh under load
+#                              RUN=TestEcho, CONFORMANCE='HTTPRouteWeight|GatewayModifyListeners',
+#                              FAMILIES and VALUES as above
+#   make e2e-mesh-long         20 restarts of each part of the mesh under load, an hour
+#   make e2e-install           installed by the commit before, or OLD=COMMIT, upgraded under
+#                              load, told otherwise, removed without a trace
 #   make conformance           the Gateway API's suite; PROFILE=GATEWAY-HTTP claims one, REPORT
 #                              is a file for its report, ARGS chooses (-run-test=HTTPRouteWeight)
 #   make e2e-services          Kubernetes' own specs of Services, on Waggle alone, or
@@ -23,7 +26,7 @@ NODES ?= 2
 PROXY ?= waggle
 comma := ,
 
-.PHONY: up down sandbox sandbox-up sandbox-down e2e e2e-node-long e2e-mesh e2e-mesh-long conformance e2e-services
+.PHONY: up down sandbox sandbox-up sandbox-down e2e e2e-node-long e2e-mesh e2e-mesh-long e2e-install conformance e2e-services
 
 sandbox:
 	@go build -C $(SANDBOX_FOLDER) -o bin/sandbox .
@@ -40,7 +43,7 @@ sandbox-up: sandbox
 sandbox-down: sandbox
 	$(SANDBOX_FOLDER)/bin/sandbox down
 
-e2e e2e-node-long e2e-mesh e2e-mesh-long: NODES = 3
+e2e e2e-node-long e2e-mesh e2e-mesh-long e2e-install: NODES = 3
 e2e: sandbox
 	PROXY=$(PROXY) FAMILIES='$(FAMILIES)' NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' RUN='$(RUN)' $(SANDBOX_FOLDER)/../test/e2e/run.sh
 
@@ -49,10 +52,13 @@ e2e-node-long: sandbox
 		PACKAGES=./node RUN='$(or $(RUN),^Test(AgentRestarts|Upgrades|Replacements)$$)' $(SANDBOX_FOLDER)/../test/e2e/run.sh
 
 e2e-mesh: sandbox
-	PROXY=chart NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' RUN='$(RUN)' CONFORMANCE='$(CONFORMANCE)' $(SANDBOX_FOLDER)/../test/e2e/run.sh
+	PROXY=chart FAMILIES='$(FAMILIES)' VALUES='$(VALUES)' NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' RUN='$(RUN)' CONFORMANCE='$(CONFORMANCE)' $(SANDBOX_FOLDER)/../test/e2e/run.sh
 
 e2e-mesh-long: sandbox
-	PROXY=chart WAGGLE_LONG=1 NODES=$(NODES) KEEP='$(KEEP)' TIMEOUT=4h RUN='^Test(Restarts|EnvoyCrash)$$' $(SANDBOX_FOLDER)/../test/e2e/run.sh
+	PROXY=chart WAGGLE_LONG=1 VERBOSE=1 FAMILIES='$(FAMILIES)' NODES=$(NODES) KEEP='$(KEEP)' TIMEOUT=4h RUN='$(or $(RUN),^Test(Restarts|EnvoyCrash)$$)' $(SANDBOX_FOLDER)/../test/e2e/run.sh
+
+e2e-install: sandbox
+	OLD='$(OLD)' NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' $(SANDBOX_FOLDER)/../test/e2e/install.sh
 
 conformance: sandbox
 	PROFILE='$(PROFILE)' REPORT='$(REPORT)' NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' $(SANDBOX_FOLDER)/../test/conformance/run.sh $(ARGS)

@@ -27,9 +27,12 @@ say "starting the cluster"
 "$SANDBOX" up -cni-conf none -kube-proxy none -gateway-api standard -images e2e "$@"
 eval "$("$SANDBOX" env)"
 loaded=$("$SANDBOX" load-archive "$WAGGLE_IMAGE")
+families=ipv4.enabled=false,ipv6.enabled=false
+case $SANDBOX_LB_CIDRS in *.*) families=$families,ipv4.enabled=true ;; esac
+case $SANDBOX_LB_CIDRS in *:*) families=$families,ipv6.enabled=true ;; esac
 say "installing Waggle"
 # shellcheck disable=SC2086 # VALUES is a list
-"$WAGGLE" upgrade --install --set gatewayAPI.enabled=true,envoyConfig.enabled=true --set "image.digest=${loaded##* }" ${VALUES:-}
+"$WAGGLE" upgrade --install --set "gatewayAPI.enabled=true,envoyConfig.enabled=true,$families" --set "image.digest=${loaded##* }" ${VALUES:-}
 "$SANDBOX" kubectl wait --for=condition=Ready nodes --all --timeout=60s
 "$SANDBOX" kubectl -n kube-system rollout status deployment/coredns --timeout=60s
 "$SANDBOX" kubectl apply -f - <<EOF

@@ -5,8 +5,9 @@
 # those that need nothing but Kubernetes. It brings up the cluster that is missing, for
 # each word of FAMILIES (ipv4; ipv6; ipv4,ipv6) one, and takes down what it
 # brought up: always on success, on failure unless KEEP=1. NODES, FLAGS (of
-# "sandbox up"), RUN (a pattern of test names), PACKAGES, CONFORMANCE (a pattern of
-# the conformance suite's tests that run, too).
+# "sandbox up"), VALUES (of the chart, see mesh-up.sh), RUN (a pattern of test names),
+# PACKAGES, VERBOSE=1, CONFORMANCE (a pattern of the conformance suite's tests that
+# run, too).
 set -eu
 cd "$(dirname "$0")"
 SANDBOX=$PWD/../../sandbox/bin/sandbox
@@ -20,7 +21,7 @@ tests() {
 	[ "$PROXY" != chart ] || packages=./mesh
 	# One package after the other: those of ./node end agents and nodes.
 	# shellcheck disable=SC2086 # a list
-	go test -p 1 -count=1 -parallel 8 -timeout "${TIMEOUT:-40m}" -run "${RUN:-.}" ${PACKAGES:-$packages} || return
+	go test -p 1 -count=1 ${VERBOSE:+-v} -parallel 8 -timeout "${TIMEOUT:-40m}" -run "${RUN:-.}" ${PACKAGES:-$packages} || return
 	[ -z "${CONFORMANCE:-}" ] || ../conformance/run.sh -test.run "^TestConformance\$/^($CONFORMANCE)\$"
 }
 

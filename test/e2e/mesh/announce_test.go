@@ -38,7 +38,7 @@ spec:
 	t.Cleanup(func() { c.Sandbox("exec", "ext", "ip", "route", "flush", address) })
 	ext := c.From("ext")
 	// Without a route Envoy itself answers, whatever becomes of backends.
-	ask := e2e.Request{URL: "http://" + address, Timeout: 500 * time.Millisecond}
+	ask := e2e.Request{URL: base(address), Timeout: 500 * time.Millisecond}
 	ext.OK(ask, 404)
 
 	holder := func() string {

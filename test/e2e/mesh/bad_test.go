@@ -68,7 +68,7 @@ func TestLarge(t *testing.T) {
 		fmt.Fprintf(&listeners, "  - {name: l%d, protocol: HTTP, port: %d}\n", i, 8000+i)
 	}
 	c.Apply(strings.Replace(gatewayOf("many", ""), " [{name: http, protocol: HTTP, port: 80}]\n", "\n"+listeners.String(), 1))
-	c.From("ext").OK(e2e.Request{URL: "http://" + addressOf(c, long)}, 404)
+	c.From("ext").OK(e2e.Request{URL: base(addressOf(c, long))}, 404)
 	many := addressOf(c, "many")
 	for _, port := range []string{"8000", "8031", "8063"} {
 		c.From("ext").OK(e2e.Request{URL: "http://" + e2e.HostPort(many, port)}, 404)
@@ -106,7 +106,7 @@ func TestDefinitionsVanish(t *testing.T) {
 	route := "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: lasting}\nspec: {parentRefs: [{name: lasting}], rules: [{backendRefs: [{name: echo, port: 80}]}]}\n"
 	c.Apply(gatewayOf("lasting", ""))
 	c.Apply(route)
-	request := e2e.Request{URL: "http://" + addressOf(c, "lasting")}
+	request := e2e.Request{URL: base(addressOf(c, "lasting"))}
 	c.From("ext").OK(request, 200)
 	before := c.Kubectl("-n", system, "get", "pods", "-o", restarts)
 	definitions := []string{"httproutes.gateway.networking.k8s.io", "ciliumenvoyconfigs.cilium.io", "envoynodes.waggle.io"}

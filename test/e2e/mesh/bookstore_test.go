@@ -8,7 +8,12 @@ import (
 	"github.com/waggle-mesh/waggle/test/e2e"
 )
 
-const bookstoreURL = "http://bookstore:8080"
+const (
+	bookstoreURL = "http://bookstore:8080"
+	// unhurried is how many requests a second leave the acceptance scenario's server,
+	// which begins anew after each, the time that two retries do not.
+	unhurried = 20
+)
 
 // bookstore runs two versions behind one Service and returns a client of it.
 func bookstore(c *e2e.Test, s seed) *e2e.Source {
@@ -47,9 +52,9 @@ func TestBookstore(t *testing.T) {
 			c.Errorf("kubectl get cec prints %s", got)
 		}
 		envoyed(client, c, bookstoreURL, true)
-		c.Shares(client.Do(e2e.Request{URL: bookstoreURL, Count: throws / 2, Rate: 40}), map[string]float64{"v1": 90, "v2": 10}, 5)
+		c.Shares(client.Do(e2e.Request{URL: bookstoreURL, Count: throws / 2, Rate: unhurried}), map[string]float64{"v1": 90, "v2": 10}, 5)
 
-		load := client.Load(e2e.Request{URL: bookstoreURL, Rate: 40})
+		load := client.Load(e2e.Request{URL: bookstoreURL, Rate: unhurried})
 		c.Apply(strings.NewReplacer("weight: 90", "weight: 10", "weight: 10", "weight: 90").Replace(s.text(c, "bookstore/canary.yaml")))
 		c.Wait("cec/bookstore-canary", "Programmed")
 		c.Shares(load.More(400), map[string]float64{"v1": 10, "v2": 90}, 7)

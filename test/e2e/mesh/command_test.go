@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -15,6 +17,43 @@ func inAgent(c *e2e.Test, node string, command ...string) string {
 	return c.Kubectl(append([]string{"-n", system, "exec", pod, "-c", "cilium-agent", "--"}, command...)...)
 }
 
+// waggle runs the program that has installed what is tested, and returns what it
+// printed and its exit code.
+func waggle(c *e2e.Test, args ...string) (text string, code int) {
+	c.Helper()
+	cmd := exec.Command(filepath.Join(e2e.Root(), "bin", "waggle"), args...)
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		c.Fatalf("waggle %v: %v", args, err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// words are a text's, with one space between two.
+func words(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// Users' commands, of the cluster.
+func TestClusterCommands(t *testing.T) {
+	c := e2e.New(t)
+	c.Apply(gatewayOf("shown", ""))
+	address := addressOf(c, "shown")
+	for _, r := range []struct {
+		command, says string
+		code          int
+	}{
+		{"status", "Envoy DaemonSet: OK", 0},
+		{"status --wait", "Cilium: OK", 0},
+		{"config view", "enable-gateway-api true", 0},
+		{"gateway list", c.Namespace + "/shown", 0},
+		{"gateway show " + c.Namespace + "/shown", address, 0},
+		{"connectivity test", `unknown command "connectivity"`, 2},
+	} {
+		if got, code := waggle(c, strings.Fields(r.command)...); code != r.code || !strings.Contains(words(got), r.says) {
+			t.Errorf("waggle %s: exit code %d, want %d, and %q in\n%s", r.command, code, r.code, r.says, got)
+		}
+	}
+}
+
 // In the agent's container cilium and cilium-dbg are the same as waggle, and
 // show the Gateway's address with the listener that it is led to.
 func TestCommands(t *testing.T) {
@@ -25,6 +64,12 @@ func TestCommands(t *testing.T) {
 		for _, command := range []string{"waggle", "cilium", "cilium-dbg"} {
 			if got := inAgent(c, node, command, "status"); !strings.Contains(got, node) {
 				t.Errorf("%s status on %s:\n%s", command, node, got)
+			}
+			if got := inAgent(c, node, command, "status", "--wait"); !strings.Contains(got, node) {
+				t.Errorf("%s status --wait on %s:\n%s", command, node, got)
+			}
+			if got := inAgent(c, node, command, "config", "view"); !strings.Contains(words(got), "enable-gateway-api true") {
+				t.Errorf("%s config view on %s:\n%s", command, node, got)
 			}
 		}
 		services := inAgent(c, node, "cilium-dbg", "map", "get", "cilium_lb4_services_v2")

@@ -22,7 +22,7 @@ func TestGateway(t *testing.T) {
 		if got := column(c, "gateway/cilium-gw", "ADDRESS") + " " + column(c, "gateway/cilium-gw", "PROGRAMMED"); got != address+" True" {
 			c.Errorf("kubectl get gateway prints %s, want %s True", got, address)
 		}
-		c.From("ext").OK(e2e.Request{URL: "http://" + address + "/"}, 404) // there is no route
+		c.From("ext").OK(e2e.Request{URL: base(address) + "/"}, 404) // there is no route
 	})
 }
 
@@ -35,7 +35,7 @@ func echo(c *e2e.Test, s seed) (address string) {
 	c.Wait("deployment/echo-1", "Available")
 	c.Wait("deployment/echo-2", "Available")
 	address = addressOf(c, "my-example-gateway")
-	c.From("ext").Hears("http://"+address+"/echo", "echo-1", "echo-2")
+	c.From("ext").Hears(base(address)+"/echo", "echo-1", "echo-2")
 	return address
 }
 
@@ -43,7 +43,7 @@ func echo(c *e2e.Test, s seed) (address string) {
 func TestEcho(t *testing.T) {
 	scenario(t, "gateway-echo", func(c *e2e.Test, s seed) {
 		address := echo(c, s)
-		url := "http://" + address + "/echo"
+		url := base(address) + "/echo"
 		for _, from := range everywhere(c) {
 			from.Hears(url, "echo-1", "echo-2")
 			got := from.Do(e2e.Request{URL: url, Count: throws, Workers: 4})
@@ -54,12 +54,11 @@ func TestEcho(t *testing.T) {
 			if got[0].Seen("x-request-id") == "" {
 				c.Errorf("from %s: the backend sees no x-request-id:\n%s", from.Name(), got[0].Body)
 			}
-			if r := from.Get("http://" + address + "/other"); r.Status != 404 {
+			if r := from.Get(base(address) + "/other"); r.Status != 404 {
 				c.Errorf("from %s: another path answers %d %s", from.Name(), r.Status, r.Error)
 			}
 		}
-		public := "203.0.113.7"
-		c.Sandbox("exec", "ext", "ip", "address", "replace", public, "dev", "lo")
+		public := publicIP(c)
 		r := c.From("ext").Do(e2e.Request{URL: url, From: public})[0]
 		sees(c, r, "x-forwarded-for", public)
 		sees(c, r, "x-envoy-external-address", public)
@@ -70,7 +69,7 @@ func TestEcho(t *testing.T) {
 // Other shares hold within a second, and no request fails meanwhile.
 func TestShift(t *testing.T) {
 	scenario(t, "gateway-echo", func(c *e2e.Test, s seed) {
-		url := "http://" + echo(c, s) + "/echo"
+		url := base(echo(c, s)) + "/echo"
 		load := c.From("ext").Load(e2e.Request{URL: url, Rate: 500, Workers: 4})
 		kept := c.From("ext").Load(e2e.Request{URL: url, Rate: 100, KeepAlive: true})
 		load.More(100)
@@ -88,11 +87,11 @@ func TestRedirects(t *testing.T) {
 		address := echo(c, s)
 		c.Apply(s.file("redirects/route.yaml"))
 		for path, want := range map[string]string{
-			"/original-prefix/a": "http://" + address + "/replacement-prefix/a",
+			"/original-prefix/a": base(address) + "/replacement-prefix/a",
 			"/path-and-host/b":   "http://example.org/replacement-prefix/b",
 			"/scheme-and-host/c": "https://example.org/scheme-and-host/c",
 		} {
-			got := c.From("ext").OK(e2e.Request{URL: "http://" + address + path}, 302)
+			got := c.From("ext").OK(e2e.Request{URL: base(address) + path}, 302)
 			if location := got.Headers.Get("Location"); location != want {
 				c.Errorf("%s leads to %s, want %s", path, location, want)
 			}
@@ -101,24 +100,37 @@ func TestRedirects(t *testing.T) {
 }
 
 // Whoever enters at whichever node, with a backend there or without, under
-// either policy: the backends see the client's address, and all of them are used.
+// either policy, over TLS or not: the backends see the client's address, and all
+// of them are used.
 func TestClientAddress(t *testing.T) {
 	c := e2e.In(t, "default")
 	address := echo(c, own(t))
-	url := "http://" + address + "/echo"
+	c.TLSSecret("headers", "headers.example.org")
+	c.Apply("testdata/headers.yaml")
+	secure := addressOf(c, "headers")
+	overTLS := e2e.Request{URL: "https://headers.example.org/", Connect: e2e.HostPort(secure, "443"), Insecure: true}
+	places := everywhere(c)
+	const service = "service/cilium-gateway-my-example-gateway"
 	for _, policy := range []string{"Local", "Cluster"} {
 		config(c, "gateway-api-service-externaltrafficpolicy", policy)
 		c.Eventually("the policy "+policy, func() error {
-			return equal(c.Get("service/cilium-gateway-my-example-gateway", "{.spec.externalTrafficPolicy}"), policy)
+			return equal(c.Get(service, "{.spec.externalTrafficPolicy}"), policy)
 		})
-		port := c.Get("service/cilium-gateway-my-example-gateway", "{.spec.ports[0].nodePort}")
+		for _, from := range places {
+			r := from.OK(e2e.Request{URL: base(address) + "/echo"}, 200)
+			sees(c, r, "x-forwarded-for", clientOf(c, from, r))
+		}
+		port := c.Get(service, "{.spec.ports[0].nodePort}")
 		for _, node := range c.Nodes() {
 			enterAt(c, address, node)
-			for _, to := range []string{url, "http://" + e2e.HostPort(c.NodeIP(node), port) + "/echo"} {
+			enterAt(c, secure, node)
+			for _, to := range []string{base(address) + "/echo", "http://" + e2e.HostPort(c.NodeIP(node), port) + "/echo"} {
 				c.From("ext").Hears(to, "echo-1", "echo-2")
 				r := c.From("ext").Get(to)
 				sees(c, r, "x-forwarded-for", r.Client())
 			}
+			r := c.From("ext").OK(overTLS, 200)
+			sees(c, r, "x-forwarded-for", r.Client())
 		}
 	}
 }
@@ -145,7 +157,7 @@ spec:
 	if got := addressOf(c, "my-gateway"); got != address {
 		c.Errorf("the address is %s, want %s", got, address)
 	}
-	c.From("ext").OK(e2e.Request{URL: "http://" + address}, 404)
+	c.From("ext").OK(e2e.Request{URL: base(address)}, 404)
 	service := c.Kubectl("get", "service/cilium-gateway-my-gateway", "-o", "json")
 	for _, want := range []string{`"team": "bees"`, `"external-dns.alpha.kubernetes.io/hostname": "my.example.org"`, `"service.beta.kubernetes.io/some-load-balancer": "yes"`} {
 		if !strings.Contains(service, want) {

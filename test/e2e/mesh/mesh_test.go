@@ -83,6 +83,23 @@ func addressOf(c *e2e.Test, gateway string) string {
 	return c.Get("gateway/"+gateway, "{.status.addresses[0].value}")
 }
 
+// base is the URL of an address of either family.
+func base(address string) string {
+	if strings.Contains(address, ":") {
+		return "http://[" + address + "]"
+	}
+	return "http://" + address
+}
+
+// publicIP is an address of the Internet, which the client outside has from now on.
+// RFC 5737 and 3849 keep such addresses.
+func publicIP(c *e2e.Test) string {
+	c.Helper()
+	ip := map[string]string{"IPv4": "203.0.113.7", "IPv6": "2001:db8::7"}[c.Families()[0]]
+	c.Sandbox("exec", "ext", "ip", "address", "replace", ip, "dev", "lo")
+	return ip
+}
+
 // everywhere are the places that requests come from: outside, a node, and a pod
 // on each node.
 func everywhere(c *e2e.Test) []*e2e.Source {
@@ -99,8 +116,8 @@ func everywhere(c *e2e.Test) []*e2e.Source {
 // it the sandbox sends it to the first.
 func enterAt(c *e2e.Test, address, node string) {
 	c.Helper()
-	c.Sandbox("exec", "ext", "ip", "route", "replace", address+"/32", "via", c.NodeIP(node))
-	c.Cleanup(func() { c.Sandbox("exec", "ext", "ip", "route", "flush", address+"/32") })
+	c.Sandbox("exec", "ext", "ip", "route", "replace", address, "via", c.NodeIP(node))
+	c.Cleanup(func() { c.Sandbox("exec", "ext", "ip", "route", "flush", address) })
 }
 
 // namespace is a test in a namespace of that name, which is made anew.

@@ -15,10 +15,10 @@ func TestBookinfo(t *testing.T) {
 		c.Apply(s.file("bookinfo/route.yaml"))
 		address := addressOf(c, "my-gateway")
 		const details = `{"id":1,"author":"William Shakespeare","year":1595,"type":"paperback","pages":200,"publisher":"PublisherA","language":"English","ISBN-10":"1234567890","ISBN-13":"123-1234567890"}`
-		if r := c.From("ext").OK(e2e.Request{URL: "http://" + address + "/details/1"}, 200); r.Body != details {
+		if r := c.From("ext").OK(e2e.Request{URL: base(address) + "/details/1"}, 200); r.Body != details {
 			c.Errorf("details: %s", r.Body)
 		}
-		if r := c.From("ext").Get("http://" + address + "/productpage"); r.Status != 404 {
+		if r := c.From("ext").Get(base(address) + "/productpage"); r.Status != 404 {
 			c.Errorf("the product page answers %d %s", r.Status, r.Error)
 		}
 	})
@@ -61,7 +61,7 @@ func TestSharedGateway(t *testing.T) {
 		in.Apply(routeTo(name, name+".example.org"))
 	}
 	ext := infrastructure.From("ext")
-	url := "http://" + addressOf(infrastructure, "platform") + "/"
+	url := base(addressOf(infrastructure, "platform")) + "/"
 	for _, name := range []string{"observability", "flux-system"} {
 		ext.OK(e2e.Request{URL: url, Host: name + ".example.org"}, 200)
 	}
@@ -88,13 +88,12 @@ func TestHeaders(t *testing.T) {
 	request.Count, request.Workers = throws, 4
 	c.Shares(ext.Do(request), map[string]float64{"echo-1": 95, "echo-2": 5}, 3)
 
-	public := "203.0.113.7"
-	c.Sandbox("exec", "ext", "ip", "address", "replace", public, "dev", "lo")
+	public := publicIP(c)
 	r := ext.Do(e2e.Request{URL: "https://headers.example.org/req-header-add", Connect: e2e.HostPort(ip, "443"), Insecure: true, From: public})[0]
 	sees(c, r, "foo", "bar")
 	sees(c, r, "x-forwarded-proto", "https")
 	sees(c, r, "x-envoy-external-address", public)
-	if r := ext.Get("http://" + address + "/echo"); r.Seen("foo") != "" {
+	if r := ext.Get(base(address) + "/echo"); r.Seen("foo") != "" {
 		c.Errorf("the header is added elsewhere, too")
 	}
 }

@@ -77,7 +77,7 @@ func TestCleanup(t *testing.T) {
 	c.Sandbox("start", node)
 	var before string
 	c.Eventually("the node has begun", func() error {
-		before = traces(c, node)
+		before = c.Traces(node)
 		if !strings.Contains(before, "KUBE-KUBELET-CANARY") || strings.Contains(before, "tentative") {
 			return fmt.Errorf("the kubelet or the kernel is not done: %s", before)
 		}
@@ -87,42 +87,15 @@ func TestCleanup(t *testing.T) {
 	c.Apply("testdata/web.yaml")
 	c.Wait("deployment/web", "Available")
 	c.Client(node).OK(e2e.Request{URL: "http://web"}, 200)
-	if with := others(traces(c, node), before); !strings.Contains(with, "from_pod") || !strings.Contains(with, "lxc") {
+	if with := e2e.Others(c.Traces(node), before); !strings.Contains(with, "from_pod") || !strings.Contains(with, "lxc") {
 		t.Errorf("an agent that runs leaves only these traces:\n%s", with)
 	}
 	without()
-	after := traces(c, node)
-	if left := others(after, before); left != "" {
+	after := c.Traces(node)
+	if left := e2e.Others(after, before); left != "" {
 		t.Errorf("cleanup has left\n%s", left)
 	}
-	if lost := others(before, after); lost != "" {
+	if lost := e2e.Others(before, after); lost != "" {
 		t.Errorf("there was before, and is gone\n%s", lost)
 	}
-}
-
-// traces is all that an agent could have left on a node.
-func traces(c *e2e.Test, node string) string {
-	c.Helper()
-	var b strings.Builder
-	for _, command := range []string{
-		"ip -o link | sed 's/ qlen.*//'", "ip -o address | sed 's/valid_lft.*//'", "ip rule", "ip -6 rule",
-		"ip route show table all | grep -v ' dev eth0 .*local\\|broadcast'", "ip -6 route show table all",
-		"ls -R /sys/fs/bpf /etc/cni /opt/cni /run/cilium", "ls /run/netns 2>/dev/null",
-		"bpftool net show", "bpftool cgroup tree /sys/fs/cgroup/unified 2>/dev/null || bpftool cgroup tree /sys/fs/cgroup",
-		"nft -s list ruleset", "ss -Hltn | awk '{print $4}' | sort",
-	} {
-		fmt.Fprintf(&b, "$ %s\n%s\n", command, c.Sandbox("exec", node, "sh", "-c", "("+command+") 2>&1 || true"))
-	}
-	return b.String()
-}
-
-// others are the lines of a text that another has not.
-func others(text, without string) string {
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		if !strings.Contains(without, line) {
-			b.WriteString(line)
-		}
-	}
-	return b.String()
 }
