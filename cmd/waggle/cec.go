@@ -17,8 +17,8 @@ import (
 func cecCommand() *cobra.Command {
 	c := group("cec", "CiliumEnvoyConfigs, as this node serves them", "  waggle cec list\n  waggle cec explain shop/web")
 	c.AddCommand(
-		nodeList("list", "List the objects that this node serves", "  waggle cec list\n  kubectl -n kube-system exec ds/cilium -- waggle cec list", "/cec", cli.PrintConfigs),
-		cecShowCommand(), cecExplainCommand())
+		nodeList("list", "List the objects that this node serves", "  waggle cec list\n  waggle cec list --node n1", "/cec", cli.PrintConfigs),
+		onNode(cecShowCommand()), onNode(cecExplainCommand()))
 	return c
 }
 
@@ -93,7 +93,7 @@ func envoyQuestionCommands() (all []*cobra.Command) {
 		{"stats", "Print the statistics of the node's Envoy that are not zero"},
 	} {
 		var stateDir, filter string
-		example := "  waggle envoy " + q.name + "\n  kubectl -n kube-system exec ds/cilium -- waggle envoy " + q.name
+		example := "  waggle envoy " + q.name + " --node n1"
 		if q.name == "stats" {
 			example += "\n  waggle envoy stats --filter 'upstream_rq_(5xx|total)$'"
 		}
@@ -113,7 +113,7 @@ func envoyQuestionCommands() (all []*cobra.Command) {
 			c.Flags().StringVar(&filter, "filter", "", "a regular `expression` for names")
 		}
 		agentFlag(c, &stateDir)
-		all = append(all, c)
+		all = append(all, onNode(c))
 	}
 	return all
 }

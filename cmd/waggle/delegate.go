@@ -16,6 +16,11 @@ import (
 // this one, Helm would cost every process on every node 50 MB.
 const installer = "waggle-install"
 
+// runOn has the installer do it, which can run commands in pods.
+func (o *clusterFlags) runOn(*cobra.Command, string, []string) error {
+	return delegate(os.Args[1], os.Args[2:])
+}
+
 // installCommands are the installer's, which is run in this one's place.
 func installCommands() (commands []*cobra.Command) {
 	for _, c := range []struct{ use, short string }{
@@ -44,7 +49,7 @@ func delegate(command string, args []string) error {
 		path, err = exec.LookPath(installer)
 	}
 	if err != nil {
-		return fmt.Errorf("%q needs the program %s, which is neither in %s nor on the PATH (\"make build\" makes it; images do without)",
+		return fmt.Errorf("%q needs the program %s, which is neither in %s nor on the PATH (\"make build-install\" makes it; images do without)",
 			"waggle "+command, installer, filepath.Dir(self))
 	}
 	return syscall.Exec(path, append([]string{"waggle", command}, args...), os.Environ())

@@ -41,7 +41,7 @@ func nodeList[T any](use, short, example, question string, print func(io.Writer,
 	}
 	c.Flags().VarP(&format, "output", "o", "table, json or yaml")
 	agentFlag(c, &stateDir)
-	return c
+	return onNode(c)
 }
 
 func agentFlag(c *cobra.Command, stateDir *string) {

@@ -30,6 +30,23 @@ const (
 	Config    = "cilium-config"
 )
 
+// AgentContainer is the container of an agent's pod that the agent is in.
+const AgentContainer = "cilium-agent"
+
+// AgentOn finds the pod of a node's agent.
+func AgentOn(ctx context.Context, c *kube.Client, namespace, node string) (model.Name, error) {
+	pods, err := kube.List(ctx, c, kube.Pods, namespace, metav1.ListOptions{LabelSelector: "k8s-app=" + Agents, FieldSelector: "spec.nodeName=" + node})
+	if err != nil {
+		return model.Name{}, err
+	}
+	for _, p := range pods {
+		if p.Status.Phase == corev1.PodRunning {
+			return model.Name{Namespace: p.Namespace, Name: p.Name}, nil
+		}
+	}
+	return model.Name{}, fmt.Errorf("no agent runs on node %s in namespace %s", node, namespace)
+}
+
 // Workload is how a DaemonSet or a Deployment does.
 type Workload struct {
 	Kind string `json:"kind"`

@@ -5,6 +5,7 @@ package podexec
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -12,13 +13,26 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/client-go/util/exec"
 
 	"github.com/waggle-mesh/waggle/internal/kube"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
+// ExitError is a command's that ran and did not end with exit code 0.
+type ExitError struct {
+	Code int    // its exit code
+	Said string // what it wrote to stderr
+	what string // it was, and where
+}
+
+// Error has all of it.
+func (e *ExitError) Error() string {
+	return fmt.Sprintf("run %s: exit code %d: %s", e.what, e.Code, e.Said)
+}
+
 // Run runs a command in a container and gives what it prints. A command that
-// fails is an error with what it says of it.
+// fails is an ExitError.
 func Run(ctx context.Context, o kube.Options, pod model.Name, container string, command ...string) ([]byte, error) {
 	config, err := kube.Config(o)
 	if err != nil {
@@ -36,8 +50,12 @@ func Run(ctx context.Context, o kube.Options, pod model.Name, container string, 
 		return nil, err
 	}
 	var out, said bytes.Buffer
-	if err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &out, Stderr: &said}); err != nil {
-		return out.Bytes(), fmt.Errorf("run %q in %s: %w: %s", command, pod, err, strings.TrimSpace(said.String()))
+	err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &out, Stderr: &said})
+	what := fmt.Sprintf("%q in %s", command, pod)
+	if exit := (exec.CodeExitError{}); errors.As(err, &exit) {
+		err = &ExitError{Code: exit.Code, Said: strings.TrimSpace(said.String()), what: what}
+	} else if err != nil {
+		err = fmt.Errorf("run %s: %w", what, err)
 	}
-	return out.Bytes(), nil
+	return out.Bytes(), err
 }
