@@ -65,6 +65,10 @@ bench-l4: tools build sandbox ## packets' way through a node beside plain veths 
 bench-redirect: tools build ## a redirected Envoy beside a static one; as root
 	go run ./test/bench redirect
 
+.PHONY: bench-l7-east-west
+bench-l7-east-west: tools build ## a Service by way of the node's Envoy, beside without and a sidecar; as root
+	go run ./test/bench l7-east-west
+
 .PHONY: bench-cec
 bench-cec: tools ## 1,000 CiliumEnvoyConfigs on 1,000 Services of a node; as root
 	WAGGLE_CONFIGS=1000 go test -count=1 -timeout 20m -v -run 'TestManyConfigs$$' ./test/nodes

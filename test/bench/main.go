@@ -1,7 +1,7 @@
 // Command bench measures Waggle against its targets and writes a page of
 // results: `bench routes` many routes, `bench hop` the price of a request,
 // `bench l4` the way of packets through a node, `bench redirect` the way to
-// Envoy.
+// Envoy, `bench l7-east-west` a Service behind a CiliumEnvoyConfig.
 // See docs/performance.md.
 package main
 
@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/waggle-mesh/waggle/test/bench/eastwest"
 	"github.com/waggle-mesh/waggle/test/bench/hop"
 	"github.com/waggle-mesh/waggle/test/bench/l4"
 	"github.com/waggle-mesh/waggle/test/bench/load"
@@ -25,7 +26,7 @@ import (
 	"github.com/waggle-mesh/waggle/test/nodes"
 )
 
-const usage = "usage: go run ./test/bench routes|hop|l4|redirect [flags]; -h after the name lists them"
+const usage = "usage: go run ./test/bench routes|hop|l4|redirect|l7-east-west [flags]; -h after the name lists them"
 
 func main() {
 	load.Main() // unless this is the benchmark itself
@@ -55,6 +56,8 @@ func run(ctx context.Context, args []string) error {
 		return runL4(ctx, args[1:])
 	case "redirect":
 		return runRedirect(ctx, args[1:])
+	case "l7-east-west":
+		return runEastWest(ctx, args[1:])
 	}
 	return fmt.Errorf("there is no benchmark %q; %s", args[0], usage)
 }
@@ -109,6 +112,22 @@ func runRedirect(ctx context.Context, args []string) error {
 	return f.write("The way to Envoy", o.Binaries, func(p *measure.Page) error { return redirect.Measure(ctx, o, p) })
 }
 
+func runEastWest(ctx context.Context, args []string) error {
+	o := eastwest.Options{}
+	o.Progress = progress
+	f := newFlags("l7-east-west", &o.Binaries)
+	o.Flags(f.FlagSet, 25, 60*time.Millisecond)
+	f.Var((*list)(&o.Ways), "ways", "measure these alone: "+strings.Join(eastwest.Ways, ","))
+	f.Var((*list)(&o.Loads), "loads", "measure these alone, connections and how many of them ask at once: "+strings.Join(eastwest.Loads, ","))
+	f.examples(
+		"-for 4m                            # as many rounds as fit",
+		"-rounds 3 -loads 32 -ways same     # a look",
+		"-for 5m -append /tmp/rounds        # again: more rounds, on one page",
+	)
+	f.Parse(args)
+	return f.write("Pod to pod by way of Envoy", o.Binaries, func(p *measure.Page) error { return eastwest.Measure(ctx, o, p) })
+}
+
 // flags are those that all benchmarks have.
 type flags struct {
 	*flag.FlagSet
@@ -121,6 +140,18 @@ func newFlags(name string, b *measure.Binaries) *flags {
 	f.StringVar(&b.Waggle, "waggle", "bin/waggle", "the waggle under test")
 	f.StringVar(&b.Envoy, "envoy", ".tools/envoy", "the stock Envoy")
 	return f
+}
+
+// examples shows some after the flags.
+func (f *flags) examples(lines ...string) {
+	f.Usage = func() {
+		fmt.Fprintf(f.Output(), "Usage of bench %s:\n", f.Name())
+		f.PrintDefaults()
+		fmt.Fprintln(f.Output(), "Examples:")
+		for _, l := range lines {
+			fmt.Fprintf(f.Output(), "  go run ./test/bench %s %s\n", f.Name(), l)
+		}
+	}
 }
 
 // write makes a page of what is measured.

@@ -23,6 +23,8 @@ type asker struct {
 type pool struct {
 	epoll   int
 	sockets []int
+	asked   []time.Duration // when each socket's request was sent, on the clock of the slice
+	idle    []int           // indices of the sockets that wait for their turn, in that order
 }
 
 func obey() error {
@@ -55,7 +57,7 @@ func (c *asker) do(o order) (report, error) {
 			d, err := c.askOne(p.sockets[0], o.For)
 			return report{Done: d}, err
 		}
-		d, err := c.askAll(p, o.For)
+		d, err := c.askAll(p, o.AtOnce, o.For)
 		return report{Done: d}, err
 	case "connect":
 		d, err := c.connect(o)
@@ -82,11 +84,12 @@ func (c *asker) open(o order) (report, error) {
 		if err := c.ask(fd); err != nil {
 			return report{}, err
 		}
-		event := &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}
+		event := &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(len(p.sockets) - 1)}
 		if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, event); err != nil {
 			return report{}, err
 		}
 	}
+	p.asked, p.idle = make([]time.Duration, len(p.sockets)), make([]int, 0, len(p.sockets)+1)
 	c.pools = append(c.pools, p)
 	return report{Pool: len(c.pools) - 1}, nil
 }
@@ -163,18 +166,26 @@ func (c *asker) askOne(fd int, d time.Duration) (Done, error) {
 	return done, nil
 }
 
-// askAll rests without a request in flight: what was used between two moments
-// is the price of the requests between them.
-func (c *asker) askAll(p *pool, d time.Duration) (Done, error) {
+// askAll has so many requests on their way at once, each on the connection that
+// has waited longest. It rests without one in flight: what was used between two
+// moments is the price of the requests between them.
+func (c *asker) askAll(p *pool, atOnce int, d time.Duration) (Done, error) {
 	var done Done
+	c.times.clear()
+	p.idle = p.idle[:0]
+	for i := range p.sockets {
+		p.idle = append(p.idle, i)
+	}
 	began := time.Now()
-	for _, fd := range p.sockets {
-		if n := write(fd, request); n != len(request) {
-			return done, fmt.Errorf("send a request: %d", n)
+	asking := 0
+	for range min(atOnce, len(p.sockets)) {
+		if err := p.askNext(time.Since(began)); err != nil {
+			return done, err
 		}
+		asking++
 	}
 	var events [128]unix.EpollEvent
-	for asking := len(p.sockets); asking > 0; {
+	for asking > 0 {
 		n, err := wait(p.epoll, events[:])
 		if err == nil && n == 0 {
 			err = errors.New("no answer")
@@ -182,21 +193,35 @@ func (c *asker) askAll(p *pool, d time.Duration) (Done, error) {
 		if err != nil {
 			return done, err
 		}
-		more := time.Since(began) < d
 		for _, e := range events[:n] {
-			if err := c.answer(int(e.Fd)); err != nil {
+			if err := c.answer(p.sockets[e.Fd]); err != nil {
 				return done, err
 			}
+			now := time.Since(began)
+			c.times.add(now - p.asked[e.Fd])
 			done.Count++
-			if !more {
+			p.idle = append(p.idle, int(e.Fd))
+			if now >= d {
 				asking--
-			} else if n := write(int(e.Fd), request); n != len(request) {
-				return done, fmt.Errorf("send a request: %d", n)
+			} else if err := p.askNext(now); err != nil {
+				return done, err
 			}
 		}
 	}
 	done.Took = time.Since(began)
+	done.P50, done.P99 = c.times.quantile(0.5), c.times.quantile(0.99)
 	return done, nil
+}
+
+// askNext sends a request on the connection that has waited longest.
+func (p *pool) askNext(now time.Duration) error {
+	i := p.idle[0]
+	p.idle = p.idle[:copy(p.idle, p.idle[1:])]
+	p.asked[i] = now
+	if n := write(p.sockets[i], request); n != len(request) {
+		return fmt.Errorf("send a request: %d", n)
+	}
+	return nil
 }
 
 func (c *asker) connect(o order) (Done, error) {

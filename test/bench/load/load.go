@@ -168,6 +168,7 @@ type order struct {
 	Target      netip.AddrPort
 	Connections int           `json:",omitempty"` // open
 	Pool        int           `json:",omitempty"` // ask
+	AtOnce      int           `json:",omitempty"` // ask
 	For         time.Duration `json:",omitempty"`
 }
 
@@ -200,20 +201,25 @@ func (c *Client) do(o order) (report, error) {
 
 // Pool is connections of a client that are held open.
 type Pool struct {
-	client *Client
-	number int
+	client      *Client
+	number      int
+	connections int
 }
 
 // Open opens connections, and asks once on each.
 func (c *Client) Open(target netip.AddrPort, connections int) (Pool, error) {
 	r, err := c.do(order{Do: "open", Target: target, Connections: connections})
-	return Pool{c, r.Pool}, err
+	return Pool{c, r.Pool, connections}, err
 }
 
 // Ask asks on all connections of the pool for a while, on each again when it
-// has its answer. Latency is measured if there is one connection alone.
-func (p Pool) Ask(d time.Duration) (Done, error) {
-	r, err := p.client.do(order{Do: "ask", Pool: p.number, For: d})
+// has its answer.
+func (p Pool) Ask(d time.Duration) (Done, error) { return p.AskSome(p.connections, d) }
+
+// AskSome does the same with so many requests on their way at once: the
+// connections take turns.
+func (p Pool) AskSome(atOnce int, d time.Duration) (Done, error) {
+	r, err := p.client.do(order{Do: "ask", Pool: p.number, AtOnce: atOnce, For: d})
 	return r.Done, err
 }
 

@@ -29,7 +29,17 @@ type Envoy struct {
 // load. bootstrap gives its file, which may refer to the folder.
 func StartEnvoy(t testing.TB, binary string, n *nodes.Node, bootstrap func(dir string) []byte) *Envoy {
 	t.Helper()
-	dir := filepath.Join(filepath.Dir(n.BPFFS), "envoy")
+	return startEnvoy(t, binary, &n.Machine, filepath.Join(n.Root, "envoy"), filepath.Join(filepath.Dir(n.BPFFS), "envoy"), bootstrap)
+}
+
+// StartSidecar does the same in a pod.
+func StartSidecar(t testing.TB, binary string, p *nodes.Pod, bootstrap func(dir string) []byte) *Envoy {
+	t.Helper()
+	return startEnvoy(t, binary, &p.Machine, "", filepath.Join(filepath.Dir(p.Node.BPFFS), "sidecar-"+p.Name), bootstrap)
+}
+
+func startEnvoy(t testing.TB, binary string, m *nodes.Machine, cgroup, dir string, bootstrap func(dir string) []byte) *Envoy {
+	t.Helper()
 	config := filepath.Join(dir, "bootstrap.json")
 	check(t, os.MkdirAll(dir, 0o700))
 	check(t, os.WriteFile(config, bootstrap(dir), 0o600))
@@ -37,14 +47,14 @@ func StartEnvoy(t testing.TB, binary string, n *nodes.Node, bootstrap func(dir s
 	check(t, err)
 	cmd := load.Command(Core(), binary, "-c", config, "--concurrency", "1", "--disable-hot-restart", "-l", "warning")
 	cmd.Stdout, cmd.Stderr = log, log
-	check(t, n.Start(cmd, filepath.Join(n.Root, "envoy")))
+	check(t, m.Start(cmd, cgroup))
 	t.Cleanup(func() {
 		cmd.Process.Kill()
 		cmd.Wait()
 		log.Close()
 		if t.Failed() {
 			text, _ := os.ReadFile(log.Name())
-			t.Errorf("Envoy of %s wrote:\n%s", n.Name, text)
+			t.Errorf("Envoy of %s wrote:\n%s", m.Name, text)
 		}
 	})
 	return &Envoy{PID: cmd.Process.Pid, Dir: dir}
