@@ -99,7 +99,7 @@ func (n *Node) RunProgram(name string, index int, mark uint32, packet []byte) (i
 // Break has nothing be written to a map of Services until mend.
 func (n *Node) Break(t *testing.T, name string) (mend func()) {
 	t.Helper()
-	at := map[string]**ebpf.Map{"frontends": &n.objects.Frontends, "vips": &n.objects.Vips}[name]
+	at := map[string]**ebpf.Map{"frontends": &n.objects.Frontends, "vips": &n.services.vips.Map}[name]
 	whole := *at
 	closed, err := whole.Clone()
 	if err != nil {

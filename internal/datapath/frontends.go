@@ -188,7 +188,7 @@ func (b BackendSets) Update(_ context.Context, row model.BackendSet) (struct{}, 
 		return struct{}{}, err
 	}
 	b.setKeys[number] = row.Key()
-	return struct{}{}, b.writeSet(number, b.backendsFrom(row))
+	return struct{}{}, b.writeSet(number, b.backendsFrom(row, row.Backends), leavingSlots(b.backendsFrom(row, row.Leaving)))
 }
 
 // Delete takes a set away, as soon as no frontend refers to it.

@@ -139,6 +139,7 @@ type service struct {
 	nodePort uint16
 	keep     bool // externalTrafficPolicy Local
 	backends []nodes.Machine
+	leaving  []nodes.Machine // for UDP
 }
 
 func (s service) address(network byte, family int) netip.Addr {
@@ -172,6 +173,14 @@ func (l *lab) write(i int, s service, family int, protocol model.L4Protocol) {
 		all.Backends = append(all.Backends, at)
 		if l.isOn(i, m) {
 			local.Backends = append(local.Backends, at)
+		}
+	}
+	for _, m := range s.leaving {
+		if at := netip.AddrPortFrom(m.Addr(family), 8080); protocol == model.UDP {
+			all.Leaving = append(all.Leaving, at)
+			if l.isOn(i, m) {
+				local.Leaving = append(local.Leaving, at)
+			}
 		}
 	}
 	ctx, external := context.Background(), all

@@ -48,6 +48,8 @@ func (a nodeAddr) addr() netip.Addr {
 	return netip.AddrFrom16(*(*[16]byte)(unsafe.Pointer(&a))).Unmap()
 }
 
+func (a nodeAddr) String() string { return a.addr().String() }
+
 // be16 turns a port into network byte order and back; the programs run on
 // little-endian machines.
 func be16(port uint16) uint16 { return bits.ReverseBytes16(port) }

@@ -19,7 +19,7 @@ import (
 // layout and state are LAYOUT and STATE of bpf/maps.h: they count up when a key,
 // a value or what they mean changes, of rows that the agent writes and of what
 // the programs write.
-const layout, state = 2, 2
+const layout, state = 3, 2
 
 // rowMaps hold rows of the agent's tables: those of another layout are filled
 // anew. All others hold what the programs write, and live on.

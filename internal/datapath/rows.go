@@ -11,6 +11,7 @@ import (
 
 	"github.com/waggle-mesh/waggle/internal/datapath/kernel"
 	"github.com/waggle-mesh/waggle/internal/datapath/names"
+	"github.com/waggle-mesh/waggle/internal/datapath/pin"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -102,7 +103,11 @@ func setRow(r *Reader, number uint32, v nodeSet) (Row, string) {
 }
 
 func backendRow(_ *Reader, k nodeSlotKey, v nodeBackend) (Row, string) {
-	return Row{fmt.Sprintf("%d (%d)", k.Set, k.Slot), v.String()}, names.Family(v.Addr.addr())
+	key := fmt.Sprintf("%d (%d)", k.Set, k.Slot)
+	if k.Set&setLeaving != 0 {
+		key = fmt.Sprintf("%d (leaving)", k.Set&^setLeaving)
+	}
+	return Row{key, v.String()}, names.Family(v.Addr.addr())
 }
 
 var connFlags = []string{"reply", "dnat", "snat", "proxy", "fin", "answered", "node", "fin-back", "reset", "inside"}
@@ -158,7 +163,7 @@ func policyRow(r *Reader, k nodePolicyKey, v nodePolicy) (Row, string) {
 }
 
 func (r *Reader) socketRows() ([]Row, error) {
-	sockets, err := readSockets(r.sockets)
+	sockets, err := pin.Read[nodeConnectedSocket](r.sockets)
 	var rows []Row
 	for _, s := range sockets {
 		rows = append(rows, Row{

@@ -3,6 +3,7 @@ package datapath
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -20,69 +21,45 @@ type services struct {
 	mu        sync.Mutex
 	node      *Node
 	names     *names.Table
-	sets      map[uint32][]nodeBackend // by number; slots
-	setKeys   map[uint32]string        // those that have a row
+	sets      map[uint32][]nodeBackend          // by number; slots
+	leaving   map[uint32]map[uint32]nodeBackend // that were in the set and go on with what they began; by slot
+	setKeys   map[uint32]string                 // those that have a row
 	entries   map[nodeFrontendKey]nodeFrontend
 	byRow     map[string][]nodeFrontendKey // entries of a row
 	refs      map[uint32]int
 	rows      map[string]model.Frontend // that were written
 	listeners map[string]uint16         // logical numbers of the live ones
 	led       map[string]uint16         // the number that the map has for a row with a redirect, where that is known
-	ports     map[nodeAddr]int          // entries at an address that is a Service's alone
-	vips      map[nodeAddr]uint32       // the same, as in the map
+	vips      *entry.Counts[nodeAddr]   // entries at an address that is a Service's alone
 	gone      map[nodeBackend]time.Time // UDP backends whose sockets are yet to be disconnected
 	looked    bool                      // at all sockets, since the start
 }
 
 func readServices(n *Node, named *names.Table) (*services, error) {
 	s := &services{
-		node: n, names: named, sets: map[uint32][]nodeBackend{}, setKeys: map[uint32]string{},
+		node: n, names: named, sets: map[uint32][]nodeBackend{}, leaving: map[uint32]map[uint32]nodeBackend{}, setKeys: map[uint32]string{},
 		entries: map[nodeFrontendKey]nodeFrontend{}, byRow: map[string][]nodeFrontendKey{}, refs: map[uint32]int{},
-		rows: map[string]model.Frontend{}, led: map[string]uint16{}, ports: map[nodeAddr]int{}, vips: map[nodeAddr]uint32{}, gone: map[nodeBackend]time.Time{},
+		rows: map[string]model.Frontend{}, led: map[string]uint16{}, gone: map[nodeBackend]time.Time{},
 	}
 	var key nodeFrontendKey
 	var value nodeFrontend
+	ports := map[nodeAddr]int{}
 	rows := n.objects.Frontends.Iterate()
 	for rows.Next(&key, &value) {
 		s.entries[key] = value
 		s.byRow[rowKey(key, value)] = append(s.byRow[rowKey(key, value)], key)
 		s.refs[value.Set]++
 		s.names.Hold(value.Id)
+		ports[key.Addr] += vipPorts(value)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read frontends: %w", err)
 	}
-	if err := s.readVIPs(); err != nil {
-		return nil, err
+	var err error
+	if s.vips, err = entry.ReadCounts(n.objects.Vips, ports); err != nil {
+		return nil, fmt.Errorf("addresses of Services: %w", err)
 	}
 	return s, s.readSets()
-}
-
-// readVIPs makes the map of addresses agree with the frontends.
-func (s *services) readVIPs() error {
-	for key, value := range s.entries {
-		s.ports[key.Addr] += vipPorts(value)
-	}
-	var addr nodeAddr
-	var vip nodeVip
-	rows := s.node.objects.Vips.Iterate()
-	for rows.Next(&addr, &vip) {
-		s.vips[addr] = vip.Ports
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read addresses of Services: %w", err)
-	}
-	for addr := range s.vips {
-		if err := s.writeVIP(addr, s.ports[addr]); err != nil {
-			return err
-		}
-	}
-	for addr, count := range s.ports {
-		if err := s.writeVIP(addr, count); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // vipPorts is 1 for a frontend whose address is the Service's alone, else 0.
@@ -91,28 +68,6 @@ func vipPorts(value nodeFrontend) int {
 		return 1
 	}
 	return 0
-}
-
-// writeVIP makes the programs know how many frontends an address has; none: it
-// is no Service's.
-func (s *services) writeVIP(addr nodeAddr, count int) error {
-	if s.vips[addr] == uint32(count) {
-		return nil
-	}
-	var err error
-	if count == 0 {
-		err = entry.Remove(s.node.objects.Vips, addr)
-	} else {
-		err = entry.Put(s.node.objects.Vips, addr, nodeVip{Ports: uint32(count)})
-	}
-	if err != nil {
-		return fmt.Errorf("write the Service's address %s: %w", addr.addr(), err)
-	}
-	s.vips[addr] = uint32(count)
-	if count == 0 {
-		delete(s.vips, addr)
-	}
-	return nil
 }
 
 func (s *services) readSets() error {
@@ -133,7 +88,7 @@ func (s *services) readSets() error {
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("read sets of backends: %w", err)
 	}
-	return nil
+	return s.readLeaving()
 }
 
 // put writes an entry of frontends and keeps count of what it refers to. After
@@ -145,12 +100,12 @@ func (s *services) put(key nodeFrontendKey, value nodeFrontend) error {
 	}
 	more := vipPorts(value) - vipPorts(old) // no entry has no flags
 	if more > 0 {                           // a new address may have no room
-		if err := s.writeVIP(key.Addr, s.ports[key.Addr]+more); err != nil {
-			return err
+		if err := s.vips.Expect(key.Addr, more); err != nil {
+			return fmt.Errorf("write the Service's address: %w", err)
 		}
 	}
 	if err := entry.Put(s.node.objects.Frontends, key, value); err != nil {
-		return errors.Join(fmt.Errorf("write frontend %s: %w", key, err), s.writeVIP(key.Addr, s.ports[key.Addr]))
+		return errors.Join(fmt.Errorf("write frontend %s: %w", key, err), s.vips.Expect(key.Addr, 0))
 	}
 	s.entries[key] = value
 	s.refs[value.Set]++
@@ -159,7 +114,7 @@ func (s *services) put(key nodeFrontendKey, value nodeFrontend) error {
 		s.forget(key, old)
 	}
 	s.byRow[rowKey(key, value)] = append(s.byRow[rowKey(key, value)], key)
-	err := s.countPorts(key.Addr, more)
+	err := s.vips.Add(key.Addr, more)
 	if was {
 		err = errors.Join(err, s.release(old))
 	}
@@ -176,15 +131,7 @@ func (s *services) drop(key nodeFrontendKey) error {
 	}
 	delete(s.entries, key)
 	s.forget(key, old)
-	return errors.Join(s.countPorts(key.Addr, -vipPorts(old)), s.release(old))
-}
-
-// countPorts takes note of how many frontends more an address has.
-func (s *services) countPorts(addr nodeAddr, more int) error {
-	if s.ports[addr] += more; s.ports[addr] == 0 {
-		delete(s.ports, addr)
-	}
-	return s.writeVIP(addr, s.ports[addr])
+	return errors.Join(s.vips.Add(key.Addr, -vipPorts(old)), s.release(old))
 }
 
 func (s *services) forget(key nodeFrontendKey, value nodeFrontend) {
@@ -215,17 +162,21 @@ func (s *services) removeSet(number uint32) error {
 	if !ok {
 		return nil
 	}
+	before := s.backendsOf(number)
 	if err := entry.Remove(s.node.objects.Sets, number); err != nil {
 		return fmt.Errorf("remove set %d: %w", number, err)
 	}
 	if err := s.removeSlots(number, 0, len(slots)); err != nil {
 		return err
 	}
+	if err := s.dropLeaving(number, nil); err != nil {
+		return err
+	}
 	delete(s.sets, number)
 	if err := s.names.Release(number); err != nil {
 		return err
 	}
-	return s.backendsGone(slots)
+	return s.backendsGone(before)
 }
 
 func (s *services) removeSlots(set uint32, from, to int) error {
@@ -237,12 +188,31 @@ func (s *services) removeSlots(set uint32, from, to int) error {
 	return nil
 }
 
-// writeSet makes a set have these backends. The programs never see a slot
-// below the count without a backend, nor one whose backend is none of the old
-// and the new.
-func (s *services) writeSet(number uint32, backends []nodeBackend) error {
+// writeSet makes a set have these backends, and those leave it. Who is leaving is
+// written before he has no slot any more, so that conversations stay.
+func (s *services) writeSet(number uint32, backends []nodeBackend, leaving map[uint32]nodeBackend) error {
+	before := s.backendsOf(number)
+	err := s.putLeaving(number, leaving)
+	if err == nil {
+		err = s.writeSlots(number, backends)
+	}
+	if err == nil {
+		err = s.dropLeaving(number, leaving)
+	}
+	now := s.backendsOf(number)
+	return errors.Join(err, s.backendsGone(slices.DeleteFunc(before, func(b nodeBackend) bool { return among(now, b) })))
+}
+
+// backendsOf are all that have a conversation of the set.
+func (s *services) backendsOf(number uint32) []nodeBackend {
+	return slices.AppendSeq(slices.Clone(s.sets[number]), maps.Values(s.leaving[number]))
+}
+
+// writeSlots gives a set its backends. The programs never see a slot below the
+// count without a backend, nor one whose backend is none of the old and the new.
+func (s *services) writeSlots(number uint32, backends []nodeBackend) error {
 	old, was := s.sets[number]
-	slots := arrange(old, backends)
+	slots := entry.Arrange(old, backends) // conversations look for their backend where it was
 	for slot, b := range slots {
 		if slot < len(old) && old[slot] == b {
 			continue
@@ -260,37 +230,13 @@ func (s *services) writeSet(number uint32, backends []nodeBackend) error {
 		s.names.Hold(number)
 	}
 	s.sets[number] = slots
-	if err := s.removeSlots(number, len(slots), len(old)); err != nil {
-		return err
-	}
-	return s.backendsGone(slices.DeleteFunc(slices.Clone(old), func(b nodeBackend) bool { return slices.Contains(slots, b) }))
+	return s.removeSlots(number, len(slots), len(old))
 }
 
-// arrange gives backends slots so that those which stay keep theirs as far as
-// possible: conversations look for their backend where it was.
-func arrange(old, backends []nodeBackend) []nodeBackend {
-	slots := make([]nodeBackend, len(backends))
-	taken := make([]bool, len(backends))
-	var homeless []nodeBackend
-	for _, b := range backends {
-		if slot := slices.Index(old, b); slot >= 0 && slot < len(slots) {
-			slots[slot], taken[slot] = b, true
-		} else {
-			homeless = append(homeless, b)
-		}
-	}
-	for slot := range slots {
-		if !taken[slot] {
-			slots[slot], homeless = homeless[0], homeless[1:]
-		}
-	}
-	return slots
-}
-
-// backendsFrom are the map's values for a row.
-func (s *services) backendsFrom(row model.BackendSet) []nodeBackend {
-	backends := make([]nodeBackend, 0, len(row.Backends))
-	for _, b := range row.Backends {
+// backendsFrom are the map's values for addresses of a row.
+func (s *services) backendsFrom(row model.BackendSet, addresses []netip.AddrPort) []nodeBackend {
+	backends := make([]nodeBackend, 0, len(addresses))
+	for _, b := range addresses {
 		value := nodeBackend{Addr: addrFrom(b.Addr()), Port: be16(b.Port()), Proto: uint8(row.Protocol)}
 		if slices.Contains(s.node.addresses(), b.Addr().Unmap()) {
 			value.Flags = backendNode

@@ -3,18 +3,13 @@ package datapath
 import (
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"maps"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
-	"unsafe"
 
-	"github.com/cilium/ebpf/link"
-
+	"github.com/waggle-mesh/waggle/internal/datapath/pin"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -26,40 +21,14 @@ func (n *Node) socketList() string { return filepath.Join(n.root, socketList) }
 
 // listSockets pins the iterator, in the place of an earlier agent's.
 func (n *Node) listSockets() error {
-	l, err := link.AttachIter(link.IterOptions{Program: n.objects.ListConnected, Map: n.objects.Connected})
-	if err != nil {
-		return fmt.Errorf("attach the iterator of sockets: %w", err)
-	}
-	defer l.Close()
-	if err := os.Remove(n.socketList()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the earlier iterator of sockets: %w", err)
-	}
-	if err := l.Pin(n.socketList()); err != nil {
-		return fmt.Errorf("pin the iterator of sockets: %w", err)
-	}
-	return nil
+	return pin.Iterate(n.socketList(), n.objects.ListConnected, n.objects.Connected)
 }
 
-func readSockets(pin string) ([]nodeConnectedSocket, error) {
-	f, err := os.Open(pin)
-	if err != nil {
-		return nil, fmt.Errorf("open the iterator of sockets: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(f)
-	if err != nil {
-		return nil, fmt.Errorf("list sockets: %w", err)
-	}
-	if len(text) == 0 {
-		return nil, nil
-	}
-	return unsafe.Slice((*nodeConnectedSocket)(unsafe.Pointer(&text[0])), len(text)/int(unsafe.Sizeof(nodeConnectedSocket{}))), nil
-}
-
-// lateAnswers is how long sockets stay connected to a backend that has left:
-// long enough for an answer that is on its way, and short, because a pod that
-// ends serves for some seconds more at best.
-const lateAnswers = time.Second
+// lateAnswers is how long sockets stay connected to a backend that serves no
+// more, not even those whom it served: as long as resolvers wait for an answer,
+// for one that is not ready any more may be just slow. Who sends to a pod that
+// has ended is told so by its node, at once.
+const lateAnswers = 5 * time.Second
 
 // backendsGone has the next datagrams of conversations with backends that serve
 // no more find others, and remembers to disconnect the sockets of such.
@@ -72,9 +41,9 @@ func (s *services) backendsGone(gone []nodeBackend) error {
 	return s.node.forgetBackends(gone)
 }
 
-// ForgetBackends ends what goes on with UDP backends that left a second ago or
-// more: sockets that are connected to them, but for those of a Service that has
-// them still, and connections that a program opened when they were just leaving.
+// ForgetBackends ends what goes on with UDP backends that have served nobody for
+// 5 s: sockets that are connected to them, but for those of a Service that has
+// them still, and connections that a program opened when they were just going.
 // The first call looks at all sockets, because an earlier agent may have ended
 // before it did. To be called every second; it costs nothing when none has left.
 // What fails is tried again by the next call.
@@ -86,7 +55,7 @@ func (n *Node) ForgetBackends() error {
 	}
 	err := n.forgetBackends(slices.Collect(maps.Keys(due)))
 	if n.options.Disconnect != nil {
-		sockets, listErr := readSockets(n.socketList())
+		sockets, listErr := pin.Read[nodeConnectedSocket](n.socketList())
 		err = errors.Join(err, listErr)
 		if cookies := s.astray(sockets, due, all); len(cookies) > 0 {
 			_, destroyErr := n.options.Disconnect(cookies)
@@ -100,7 +69,7 @@ func (n *Node) ForgetBackends() error {
 	return nil
 }
 
-// due are the backends that left long enough ago, with the time; all tells that
+// due are the backends that are gone for long enough, with the time; all tells that
 // every socket is to be looked at.
 func (s *services) due() (due map[nodeBackend]time.Time, all bool) {
 	s.mu.Lock()
@@ -144,8 +113,8 @@ func (s *services) forgotten(due map[nodeBackend]time.Time) {
 	}
 }
 
-// backendsAt are those behind the address that a socket was connected to. A
-// NodePort at a loopback address is that of the unspecified one.
+// backendsAt are those behind the address that a socket was connected to, who
+// leave among them. A NodePort at a loopback address is that of the unspecified one.
 func (s *services) backendsAt(c nodeConversation) []nodeBackend {
 	key := nodeFrontendKey{Addr: c.Service, Port: c.ServicePort, Proto: c.Proto, Scope: uint8(nodeScopeSCOPE_INTERNAL)}
 	value, ok := s.entries[key]
@@ -153,5 +122,5 @@ func (s *services) backendsAt(c nodeConversation) []nodeBackend {
 		key.Addr = addrFrom(netip.PrefixFrom(addr, 0).Masked().Addr())
 		value = s.entries[key]
 	}
-	return s.sets[value.Set]
+	return s.backendsOf(value.Set)
 }

@@ -84,6 +84,9 @@ type BackendSet struct {
 	Family   Family
 	Local    bool             // those of this node alone
 	Backends []netip.AddrPort // sorted, without duplicates; empty: reject at once
+	// Leaving get nobody new and still serve whom they served: UDP alone, whose
+	// conversations have no end that could be seen. Sorted, none of Backends.
+	Leaving []netip.AddrPort
 }
 
 // Key is unique per Service, port, protocol, family and locality.

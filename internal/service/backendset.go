@@ -43,16 +43,21 @@ func portName(service *corev1.Service, f model.Frontend) string {
 
 // Backends fills a set with the addresses that the Service's slices have for
 // it: the ready ones or, while there is none, those that are terminating and
-// still serve (KEP-1669). Of a local set both are those of the node. A slice
-// with the label service.kubernetes.io/headless is for DNS alone.
+// still serve (KEP-1669); beside ready ones such are leaving. Of a local set all
+// are those of the node. A slice with the label service.kubernetes.io/headless
+// is for DNS alone.
 func Backends(set SetOf, node string, endpointSlices []*discoveryv1.EndpointSlice) model.BackendSet {
 	out := set.BackendSet
 	endpointSlices = slices.DeleteFunc(slices.Clone(endpointSlices), func(s *discoveryv1.EndpointSlice) bool {
 		return hasLabel(s.Labels, corev1.IsHeadlessService)
 	})
-	out.Backends = pick(endpointSlices, set.PortName, set.Protocol, func(e discoveryv1.Endpoint, a netip.Addr) bool {
+	backends, leaving := pick(endpointSlices, set.PortName, set.Protocol, func(e discoveryv1.Endpoint, a netip.Addr) bool {
 		return model.FamilyOf(a) == set.Family && !a.IsLoopback() && (!set.Local || e.NodeName != nil && *e.NodeName == node)
 	})
+	out.Backends = backends
+	if set.Protocol == model.UDP {
+		out.Leaving = leaving
+	}
 	return out
 }
 
@@ -65,8 +70,9 @@ func hasLabel(labels map[string]string, name string) bool {
 // backends of its own: without Envoy's listener nobody answers there.
 var placeholder = netip.MustParseAddrPort("192.192.192.192:9999")
 
-// pick gives the usable endpoints of a port: sorted, without duplicates.
-func pick(endpointSlices []*discoveryv1.EndpointSlice, port string, protocol model.L4Protocol, want func(discoveryv1.Endpoint, netip.Addr) bool) []netip.AddrPort {
+// pick gives the usable endpoints of a port, and those that still serve but are
+// not to be used anew: sorted, without duplicates.
+func pick(endpointSlices []*discoveryv1.EndpointSlice, port string, protocol model.L4Protocol, want func(discoveryv1.Endpoint, netip.Addr) bool) (usable, leaving []netip.AddrPort) {
 	var ready, terminating []netip.AddrPort
 	for _, slice := range endpointSlices {
 		target, ok := slicePort(slice, port, protocol)
@@ -85,8 +91,13 @@ func pick(endpointSlices []*discoveryv1.EndpointSlice, port string, protocol mod
 		}
 	}
 	if len(ready) == 0 {
-		ready = terminating
+		ready, terminating = terminating, nil
 	}
-	slices.SortFunc(ready, netip.AddrPort.Compare)
-	return slices.Compact(ready)
+	terminating = slices.DeleteFunc(terminating, func(a netip.AddrPort) bool { return slices.Contains(ready, a) })
+	return sorted(ready), sorted(terminating)
+}
+
+func sorted(addresses []netip.AddrPort) []netip.AddrPort {
+	slices.SortFunc(addresses, netip.AddrPort.Compare)
+	return slices.Compact(addresses)
 }

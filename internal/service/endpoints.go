@@ -52,7 +52,7 @@ func endpoints(name model.Name, number uint16, service *corev1.Service, endpoint
 	if !ok {
 		return out
 	}
-	out.Addresses = pick(endpointSlices, port.Name, model.TCP, want)
+	out.Addresses, _ = pick(endpointSlices, port.Name, model.TCP, want)
 	return out
 }
 

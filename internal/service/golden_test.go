@@ -50,7 +50,8 @@ func objects(t *testing.T, text string) (*corev1.Service, []*discoveryv1.Endpoin
 	return owner, out
 }
 
-// translate writes one line for each frontend and each set.
+// translate writes one line for each frontend and each set; who is leaving
+// stands in parentheses.
 func translate(owner *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice) string {
 	name := model.Name{Namespace: "default", Name: "web"}
 	frontends := Frontends(name, owner)
@@ -79,6 +80,9 @@ func translate(owner *corev1.Service, endpointSlices []*discoveryv1.EndpointSlic
 		line := fmt.Sprintf("%d/%s %s %s:", s.Port, where(s.Local), s.Protocol, s.Family)
 		for _, b := range set.Backends {
 			line += " " + b.String()
+		}
+		for _, b := range set.Leaving {
+			line += " (" + b.String() + ")"
 		}
 		out = append(out, line)
 	}

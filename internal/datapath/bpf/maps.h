@@ -13,7 +13,7 @@
 // which the agent writes: a new agent fills such maps anew. STATE does so for
 // what the programs write: connections, sockets, listeners. A new agent goes
 // on with these unless STATE is another.
-#define LAYOUT 2
+#define LAYOUT 3
 #define STATE 2
 
 struct addr { __u32 a[4]; };
@@ -51,6 +51,9 @@ struct frontend {
 // Backends of a Service's port, all or those of this node, at slots 0 .. count-1.
 struct set { __u32 count; }; // 0: reject at once
 struct slot_key { __u32 set, slot; };
+// Backends that a set had and that go on with what they began have slots of
+// set | SET_LEAVING: their address and port, each 32 bits of them xor the others.
+#define SET_LEAVING 0x80000000
 struct backend {
 	struct addr addr;
 	__be16 port;

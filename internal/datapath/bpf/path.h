@@ -136,6 +136,16 @@ global int move(struct __sk_buff *skb, struct flow *f nonnull, const struct conn
 	return to_stack(skb, f);
 }
 
+// The pod of this node that a connection led to has ended: its peer learns it at
+// once, which the stack's "host unreachable" would not tell a UDP socket, and
+// finds another backend if it asks a Service again.
+global int pod_ended(struct __sk_buff *skb, struct flow *f nonnull, const struct conn *c nonnull)
+{
+	if (c->flags & CONN_DNAT)
+		conn_close(&f->p.key, c);
+	return reject(skb, &f->p, &f->at, DROP_UNKNOWN_TARGET);
+}
+
 // A packet of a known connection.
 static inline int follow(struct __sk_buff *skb, struct flow *f, struct conn *c)
 {
@@ -149,6 +159,8 @@ static inline int follow(struct __sk_buff *skb, struct flow *f, struct conn *c)
 	}
 	endpoint_load(&f->dst, c->flags & CONN_DNAT ? &c->dst : &f->p.key.dst);
 	if (!revisions_hold(f, c)) {
+		if (c->dst_revision && !f->dst.id)
+			return pod_ended(skb, f, c);
 		reason = renew(f, c);
 		if (reason)
 			return drop(skb, &f->p, &f->at, reason);
@@ -167,7 +179,7 @@ static inline struct backend *backend_again(struct flow *f, __u32 set, __u32 *sl
 		return NULL;
 	*slot = c->slot;
 	b = backend_at(set, *slot);
-	return b && addr_equal(&b->addr, &c->dst) && b->port == c->dport ? b : NULL;
+	return is_backend(b, &c->dst, c->dport) ? b : NULL;
 }
 
 // What the destination is.

@@ -63,6 +63,23 @@ static inline struct backend *backend_at(__u32 set, __u32 slot)
 	return bpf_map_lookup_elem(&backends, &key);
 }
 
+static inline int is_backend(const struct backend *b, const struct addr *a, __be16 port)
+{
+	return b && b->port == port && addr_equal(&b->addr, a);
+}
+
+// The backend with which something goes on, if it serves that still: as one of
+// the set, where it was, or as one that leaves it.
+static inline struct backend *backend_still(__u32 set, __u32 slot, const struct addr *a, __be16 port)
+{
+	struct backend *b = backend_at(set, slot);
+
+	if (is_backend(b, a, port))
+		return b;
+	b = backend_at(set | SET_LEAVING, a->a[0] ^ a->a[1] ^ a->a[2] ^ a->a[3] ^ port);
+	return is_backend(b, a, port) ? b : NULL;
+}
+
 // Any backend of the set. The agent shrinks a set's count before it removes
 // the slot, so that the second try finds one if there is any.
 static inline struct backend *backend_pick(__u32 set, __u32 *slot)

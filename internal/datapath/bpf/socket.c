@@ -116,8 +116,8 @@ static inline struct backend *backend_of_datagram(struct bpf_sock_addr *ctx, con
 
 		if (c->service_port != t->port || !addr_equal(&c->service, &t->addr))
 			continue;
-		b = backend_at(set, c->slot);
-		if (b && b->port == c->backend_port && addr_equal(&b->addr, &c->backend))
+		b = backend_still(set, c->slot, &c->backend, c->backend_port);
+		if (b)
 			return b;
 		at = i;
 		break;
