@@ -124,7 +124,7 @@ func fairly(all []rejection) (chosen []waggle.RejectedResource, untold map[model
 	return chosen, untold
 }
 
-// Behind tells whether an object that is no part has a newer generation than
+// Behind tells whether an object that is reported has a newer generation than
 // the answer speaks of.
 func (e *EnvoyConfigs) Behind(a EnvoyAnswer) bool {
 	answered := map[model.Name]int64{}
@@ -136,11 +136,12 @@ func (e *EnvoyConfigs) Behind(a EnvoyAnswer) bool {
 	})
 }
 
-// reported tells of an object with a status of its own.
-func (c Config) reported() bool { return !c.Part && !c.Balanced }
+// reported tells of an object whose status, or that of the Gateway that it was
+// made for, speaks of it by itself: parts with routes alone do not count.
+func (c Config) reported() bool { return !c.Balanced && (!c.Part || len(c.Claims) > 0) }
 
-// Wholes counts the objects that are no parts of others.
-func (e *EnvoyConfigs) Wholes() (n int) {
+// Reported counts the objects that answers speak of.
+func (e *EnvoyConfigs) Reported() (n int) {
 	for _, c := range e.Served.All() {
 		if c.reported() {
 			n++

@@ -249,8 +249,8 @@ func (e *EnvoyConfigs) fragments(g *flow.Graph) *flow.Table[render.Fragment] {
 			return nil
 		}
 		for _, f := range c.Fragments {
-			if fragment, err := render.FragmentOf(f); err == nil { // the operator's own are well formed
-				out = append(out, fragment)
+			if of, err := render.FragmentsOf(f); err == nil { // the operator's own are well formed
+				out = append(out, of...)
 			}
 		}
 		return out

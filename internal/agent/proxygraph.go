@@ -170,13 +170,21 @@ func (p *ProxyGraph) uses(g *flow.Graph, byListener *flow.Index[model.ServiceRed
 }
 
 // merge makes one resource of all that objects offer under its name: that of
-// the first object. All of them are told what becomes of it.
+// the first object, or of a listener of the operator's, whose filter chains may
+// stand in several objects, the whole. All objects are told what becomes of it.
 func (p *ProxyGraph) merge(g *flow.Graph) {
 	byResource := flow.NewIndex(p.in.Offers, func(o Offer) []string { return []string{o.ResourceKey.Key()} })
 	p.resources = flow.Derive(g, "offered resources", flow.Keys(g, "offered names", byResource), model.ProxyResource.Equal,
 		func(r *flow.Reader, k flow.KeyRow) []model.ProxyResource {
 			offers := flow.Select(r, byResource, k.Key())
 			row := offers[0].ProxyResource
+			if len(offers) > 1 && row.Generated && row.Type == model.EnvoyListener {
+				shares := make([]model.Resource, len(offers))
+				for i, o := range offers {
+					shares[i] = o.Resource
+				}
+				row.Resource = render.WholeListener(shares)
+			}
 			row.Owners = nil
 			for _, o := range offers {
 				row.Owners = append(row.Owners, o.Owners...)

@@ -78,3 +78,22 @@ func TestWantedListeners(t *testing.T) {
 		t.Error("a is still wanted")
 	}
 }
+
+// TestListenerInShares: the filter chains of a listener of the operator's may
+// stand in several objects, all of which are told what becomes of it.
+func TestListenerInShares(t *testing.T) {
+	g := newListenerGround()
+	gw := model.Name{Namespace: "ns", Name: "web"}
+	for _, host := range []string{"a", "b"} {
+		owner := model.Ref{Kind: "CiliumEnvoyConfig", Name: model.Name{Namespace: "ns", Name: host}}
+		l := model.Listener{Gateway: gw, Port: 443, Protocol: model.HTTPS, Chains: []model.Chain{{Hostname: host, Table: model.TableKey(gw, 443, host)}}}
+		r := render.Listener(l, render.ListenerOptions{})
+		r.Owners = []model.Ref{owner}
+		g.in.Offers.Set(Offer{Object: owner, ProxyResource: model.ProxyResource{Generated: true, Resource: r}})
+	}
+	g.graph.Commit()
+	r := g.proxy.offered(model.ListenerKey(gw, 443))
+	if tables := render.RouteTables(r.Resource); len(tables) != 2 || len(r.Owners) != 2 {
+		t.Errorf("the listener has tables %q, and is of %v", tables, r.Owners)
+	}
+}

@@ -115,15 +115,7 @@ func isReady(node *corev1.Node) bool {
 func (c *Cluster) acknowledge(g *flow.Graph) {
 	c.voices = c.listen(g)
 	v := c.voices
-	listeners := flow.Derive(g, "listener outcomes", c.mains, flow.DeepEqual[model.Outcome],
-		func(r *flow.Reader, main GatewayConfig) (out []model.Outcome) {
-			state := c.heard(r, v, main)
-			for _, s := range main.Spec.Services {
-				key := model.ResourceKey{Type: model.EnvoyListener, Name: s.Listener}
-				out = append(out, v.outcome(r, key, state, []model.Ref{{Kind: "Gateway", Name: main.Owner.Gateway}}))
-			}
-			return out
-		})
+	listeners := c.listenerOutcomes(g, v)
 	secrets := flow.Derive(g, "secret outcomes", c.Secrets, flow.DeepEqual[model.Outcome],
 		func(r *flow.Reader, s SecretCopy) []model.Outcome {
 			out := v.outcome(r, model.ResourceKey{Type: model.Secret, Name: s.Name.String()}, model.Accepted, []model.Ref{{Kind: "Secret", Name: s.Of.Secret}})
@@ -133,23 +125,54 @@ func (c *Cluster) acknowledge(g *flow.Graph) {
 	c.Outcomes = flow.Union(g, "outcomes", flow.DeepEqual[model.Outcome], listeners, secrets, c.partOutcomes(g, v))
 }
 
+// unheard is a CiliumEnvoyConfig with listeners that some node has not answered.
+type unheard struct{ config model.Name }
+
+func (u unheard) Key() string { return u.config.String() }
+
+// listenerOutcomes are those of listeners, whose filter chains may stand in
+// several objects.
+func (c *Cluster) listenerOutcomes(g *flow.Graph, v voices) *flow.Table[model.Outcome] {
+	waiting := flow.Derive(g, "unheard configs", c.listenerConfigs, flow.Equal[unheard],
+		func(r *flow.Reader, config GatewayConfig) []unheard {
+			if c.heard(r, v, config) {
+				return nil
+			}
+			return []unheard{{config.Name}}
+		})
+	byListener := flow.NewIndex(c.listenerConfigs, func(config GatewayConfig) (keys []string) {
+		for _, s := range config.Spec.Services {
+			keys = append(keys, s.Listener)
+		}
+		return keys
+	})
+	return flow.Derive(g, "listener outcomes", flow.Keys(g, "stored listeners", byListener), flow.DeepEqual[model.Outcome],
+		func(r *flow.Reader, listener flow.KeyRow) []model.Outcome {
+			state, configs := model.Accepted, flow.Select(r, byListener, listener.Key())
+			for _, config := range configs {
+				if _, waits := flow.Get(r, waiting, config.Key()); waits {
+					state = model.Pending
+				}
+			}
+			key := model.ResourceKey{Type: model.EnvoyListener, Name: listener.Key()}
+			return []model.Outcome{v.outcome(r, key, state, []model.Ref{{Kind: "Gateway", Name: configs[0].Owner.Gateway}})}
+		})
+}
+
 // heard tells whether every node that counts has answered the newest version
-// of a main CiliumEnvoyConfig, and that is what we want it to be.
-func (c *Cluster) heard(r *flow.Reader, v voices, main GatewayConfig) model.OutcomeState {
-	object, ok := flow.Get(r, c.in.Configs, main.Key())
-	if !ok || !main.Owner.Owns(object.Value) || !reflect.DeepEqual(object.Value.Spec, main.Spec) {
-		return model.Pending // it is being written
+// of a CiliumEnvoyConfig with listeners, and that is what we want it to be.
+func (c *Cluster) heard(r *flow.Reader, v voices, config GatewayConfig) bool {
+	object, ok := flow.Get(r, c.in.Configs, config.Key())
+	if !ok || !config.Owner.Owns(object.Value) || !reflect.DeepEqual(object.Value.Spec, config.Spec) {
+		return false // it is being written
 	}
 	nodes := flow.Count(r, v.nodes, anyKey)
-	for _, a := range flow.Select(r, v.answers, main.Key()) {
+	for _, a := range flow.Select(r, v.answers, config.Key()) {
 		if a.generation >= object.Value.Generation {
 			nodes--
 		}
 	}
-	if nodes != 0 || flow.Count(r, v.nodes, anyKey) == 0 {
-		return model.Pending
-	}
-	return model.Accepted
+	return nodes == 0 && flow.Count(r, v.nodes, anyKey) > 0
 }
 
 // outcome is what nodes have said of a resource, state where none rejects it.

@@ -55,7 +55,7 @@ type ClusterSettings struct {
 //
 //	Service ────────▶ Addresses ─▶ (Graph)        EnvoyNode, Node ─▶ Outcomes ─▶ (statuses)
 //	(Graph) gateways ─────▶ Services                  CiliumEnvoyConfig ─┘
-//	        Listeners ────▶ Configs, the main one of each Gateway
+//	        Listeners ────▶ Configs, the main one of each Gateway, and parts of it
 //	        VirtualHosts ─▶ host parts ─▶ Configs, its parts
 //	        Certificates ─▶ Secrets
 type Cluster struct {
@@ -71,9 +71,10 @@ type Cluster struct {
 	settings  ClusterSettings
 	addresses *flow.Table[Address]
 	owners    *flow.Table[Owner]
-	mains     *flow.Table[GatewayConfig]
 	hostParts *flow.Table[hostPart]
 	voices    voices
+
+	listenerConfigs *flow.Table[GatewayConfig] // those in Configs that have listeners
 }
 
 // NewCluster adds the pipeline to g, behind its inputs.

@@ -14,7 +14,8 @@ import (
 )
 
 // GatewayConfig is a CiliumEnvoyConfig of a Gateway: the main one, which has
-// its listeners, or a part of it, which has some routes of a host.
+// its listeners, or a part of it, which has some routes of a host, or some
+// listeners where they are many.
 type GatewayConfig struct {
 	Name   model.Name
 	Owner  Owner
@@ -25,6 +26,9 @@ type GatewayConfig struct {
 
 // Key is the object's name.
 func (c GatewayConfig) Key() string { return c.Name.String() }
+
+// HasListeners tells of a part that has listeners.
+func (c GatewayConfig) HasListeners() bool { return c.PartOf != "" && len(c.Spec.Services) > 0 }
 
 // String leaves out what is long.
 func (c GatewayConfig) String() string {
@@ -48,7 +52,11 @@ func (o ownedTable) Key() string { return o.table }
 
 // configs makes the CiliumEnvoyConfigs of each Gateway.
 func (c *Cluster) configs(g *flow.Graph) {
-	c.mains = flow.Derive(g, "main configs", c.owners, flow.DeepEqual[GatewayConfig], c.main)
+	c.listenerConfigs = flow.Derive(g, "listener configs",
+		flow.Derive(g, "listener parts", c.owners, flow.DeepEqual[listenerPart], c.listenerParts), flow.DeepEqual[GatewayConfig],
+		func(_ *flow.Reader, p listenerPart) []GatewayConfig {
+			return []GatewayConfig{p.rendered(c.settings.Clients)}
+		})
 	tables := flow.Derive(g, "owned tables", c.Listeners, flow.Equal[ownedTable],
 		func(r *flow.Reader, l model.Listener) (out []ownedTable) {
 			o, ok := flow.Get(r, c.owners, l.Gateway.String())
@@ -65,7 +73,7 @@ func (c *Cluster) configs(g *flow.Graph) {
 	c.hostParts = flow.Derive(g, "host parts", c.VirtualHosts, flow.DeepEqual[hostPart],
 		func(r *flow.Reader, v model.VirtualHost) (out []hostPart) {
 			table, ok := flow.Get(r, tables, v.Table)
-			if !ok {
+			if !ok || isMisdirected(v) {
 				return nil
 			}
 			for _, p := range render.HostParts(v) {
@@ -75,35 +83,7 @@ func (c *Cluster) configs(g *flow.Graph) {
 		})
 	parts := flow.Derive(g, "part configs", c.hostParts, flow.DeepEqual[GatewayConfig],
 		func(_ *flow.Reader, p hostPart) []GatewayConfig { return []GatewayConfig{p.rendered()} })
-	c.Configs = flow.Union(g, "configs", flow.DeepEqual[GatewayConfig], c.mains, parts)
-}
-
-// main is the CiliumEnvoyConfig of a Gateway's listeners.
-func (c *Cluster) main(r *flow.Reader, o Owner) []GatewayConfig {
-	object, _ := flow.Get(r, c.in.Gateways, o.Key())
-	gw, _ := flow.Get(r, c.Gateways, o.Key())
-	name := ObjectName(o.Gateway)
-	out := GatewayConfig{Name: name, Owner: o, Labels: mainLabels(object.Value)}
-	for _, l := range gw.EnvoyListeners() {
-		if _, taken := flow.Get(r, c.TakenPorts, l.Key()); taken {
-			continue
-		}
-		for i, chain := range l.Chains {
-			certificates := slices.Clone(chain.Certificates)
-			for j, secret := range certificates {
-				certificates[j] = SecretCopyName(c.settings.SecretsNamespace, secret)
-			}
-			l.Chains[i].Certificates = certificates
-		}
-		out.Spec.Resources = append(out.Spec.Resources, ciliumv2.EnvoyResource{JSON: render.StoredListener(l, c.settings.Clients)})
-		out.Spec.Services = append(out.Spec.Services, ciliumv2.ServiceListener{
-			Name: name.Name, Namespace: name.Namespace, Ports: []uint16{l.Port}, Listener: l.Key(),
-		})
-	}
-	if len(out.Spec.Resources) == 0 {
-		return nil
-	}
-	return []GatewayConfig{out}
+	c.Configs = flow.Union(g, "configs", flow.DeepEqual[GatewayConfig], c.listenerConfigs, parts, c.misdirected(g, tables))
 }
 
 // mainLabels are those of a main CiliumEnvoyConfig.
@@ -117,10 +97,7 @@ func mainLabels(gw *gatewayv1.Gateway) map[string]string {
 
 // rendered is the part's object.
 func (p hostPart) rendered() GatewayConfig {
-	owner := ObjectName(p.owner.Gateway).Name
-	out := GatewayConfig{Name: p.config, Owner: p.owner, PartOf: owner, Labels: map[string]string{
-		ciliumv2.LabelGeneratedFor: "Gateway", ciliumv2.LabelPartOf: owner, GatewayLabel: shortened(p.owner.Gateway.Name),
-	}}
+	out := GatewayConfig{Name: p.config, Owner: p.owner, PartOf: ObjectName(p.owner.Gateway).Name, Labels: partLabels(p.owner)}
 	stored := p.Stored()
 	for _, text := range stored.Resources {
 		out.Spec.Resources = append(out.Spec.Resources, ciliumv2.EnvoyResource{JSON: text})

@@ -61,6 +61,7 @@ type Loop[T flow.Row, R any] struct {
 	outcome func(Outcome[R])
 	spacing func(before, after T) time.Duration
 	linger  time.Duration
+	before  func(row T) bool
 
 	mu     sync.Mutex
 	last   map[string]time.Time // when a row was made so, where there is a spacing
@@ -100,6 +101,10 @@ func (l *Loop[T, R]) Space(spacing func(before, after T) time.Duration) {
 // Linger has what is in no row any more stay in the world for that long, as
 // others may still refer to it. It is called before Run.
 func (l *Loop[T, R]) Linger(long time.Duration) { l.linger = long }
+
+// First has rows be made so before others, of those that are due: what others
+// give up may have moved into them. It is called before Run.
+func (l *Loop[T, R]) First(before func(row T) bool) { l.before = before }
 
 // Synced says that every feed has synced and Changed has brought all rows:
 // from here on the world is changed, and what is in no row pruned from it.
@@ -236,17 +241,19 @@ func (l *Loop[T, R]) due() []string {
 	defer l.mu.Unlock()
 	now := time.Now()
 	maps.DeleteFunc(l.again, func(_ string, tried time.Time) bool { return now.Sub(tried) >= againEvery })
-	var keys, gone []string
+	var first, keys, gone []string
 	for _, key := range slices.Sorted(maps.Keys(l.todo)) {
 		switch t := l.todo[key]; {
 		case l.when(key).After(now):
 		case t.deleted:
 			gone = append(gone, key)
+		case l.before != nil && l.before(t.row):
+			first = append(first, key)
 		default:
 			keys = append(keys, key)
 		}
 	}
-	return append(keys, gone...)
+	return slices.Concat(first, keys, gone)
 }
 
 // try makes one row so, and puts it off if the world refuses.

@@ -124,6 +124,22 @@ func TestWorldBecomesLikeTheRows(t *testing.T) {
 	})
 }
 
+// TestFirst: what others give up is there before they do.
+func TestFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{rows: map[string]string{}}
+		table, commit := run(t, w, func(l *Loop[row, int]) { l.First(func(r row) bool { return r.value == "part" }) })
+		table.Set(row{"a", "whole"})
+		commit(0)
+		table.Set(row{"a", "less"})
+		table.Set(row{"b", "part"})
+		commit(0)
+		if want := []string{"prune", "update a", "update b", "update a"}; !slices.Equal(w.calls, want) {
+			t.Errorf("calls %v, want %v", w.calls, want)
+		}
+	})
+}
+
 // TestOneRefusedRow is tried again and again, later and later, and holds up
 // no other.
 func TestOneRefusedRow(t *testing.T) {

@@ -28,16 +28,23 @@ func (f Fragment) Equal(other Fragment) bool {
 	return f.Host == other.Host && f.RouteFragment.Equal(other.RouteFragment)
 }
 
-// FragmentOf finds the host in a generated RouteConfiguration.
-func FragmentOf(f model.RouteFragment) (Fragment, error) {
+// FragmentsOf finds the hosts in a generated RouteConfiguration.
+func FragmentsOf(f model.RouteFragment) ([]Fragment, error) {
 	var c routev3.RouteConfiguration
 	if err := proto.Unmarshal(f.Body, &c); err != nil {
-		return Fragment{}, fmt.Errorf("read the RouteConfiguration of %s: %w", f.Owner, err)
+		return nil, fmt.Errorf("read the RouteConfiguration of %s: %w", f.Owner, err)
 	}
-	if len(c.VirtualHosts) != 1 {
-		return Fragment{}, fmt.Errorf("read the RouteConfiguration of %s: it has %d virtual hosts, want one", f.Owner, len(c.VirtualHosts))
+	hosts := c.VirtualHosts
+	if len(hosts) == 1 {
+		return []Fragment{{f, hosts[0].Name}}, nil
 	}
-	return Fragment{f, c.VirtualHosts[0].Name}, nil
+	out := make([]Fragment, len(hosts))
+	for i, host := range hosts {
+		c.VirtualHosts = hosts[i : i+1]
+		out[i] = Fragment{f, host.Name}
+		out[i].Body = marshal(&c)
+	}
+	return out, nil
 }
 
 // HostOf puts the fragments of a host together. While a host is being cut in
@@ -82,7 +89,7 @@ type ordered struct {
 func (f Fragment) routes() (out []ordered) {
 	var c routev3.RouteConfiguration
 	if proto.Unmarshal(f.Body, &c) != nil || len(c.VirtualHosts) != 1 {
-		return nil // which FragmentOf has refused
+		return nil // which FragmentsOf has refused
 	}
 	for _, r := range c.VirtualHosts[0].Routes {
 		key := r.GetMetadata().GetFilterMetadata()[orderNamespace].GetFields()["key"].GetStringValue()

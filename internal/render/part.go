@@ -3,7 +3,6 @@ package render
 import (
 	"bytes"
 	"encoding/json"
-	"hash/fnv"
 	"slices"
 	"strconv"
 
@@ -14,13 +13,14 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/waggle-mesh/waggle/internal/model"
+	"github.com/waggle-mesh/waggle/internal/render/cut"
 )
 
 // A host on its way to the nodes, as parts that are stored one by one:
 //
 //	VirtualHost ─HostParts─▶ HostPart ─Stored─▶ JSON, in an object
 //	                                              │
-//	      Host ◀─HostOf─ Fragments ◀─FragmentOf───┘ (agents read them, in any order)
+//	      Host ◀─HostOf─ Fragments ◀─FragmentsOf──┘ (agents read them, in any order)
 //
 // HostOf gives what VirtualHost gives of the whole. A part is as large as is
 // good for the API server, and which routes stand in it depends on their own
@@ -43,67 +43,27 @@ func (p HostPart) Key() string { return model.Join(p.VirtualHost.Key(), p.Suffix
 
 // HostParts cuts a host into parts.
 func HostParts(v model.VirtualHost) []HostPart {
-	units := make([]unit, len(v.Routes))
+	units := make([]cut.Unit, len(v.Routes))
 	for i := range v.Routes {
 		units[i] = unitOf(&v.Routes[i])
 	}
 	var parts []HostPart
-	cut(units, "", func(suffix string, units []unit) {
-		p := HostPart{VirtualHost: v, Suffix: suffix}
+	for _, piece := range cut.Pieces(units, partSize) {
+		p := HostPart{VirtualHost: v, Suffix: piece.Suffix}
 		p.Routes = nil
-		for _, u := range units {
-			p.Routes = append(p.Routes, *u.of)
+		for _, i := range piece.Units {
+			p.Routes = append(p.Routes, v.Routes[i])
 		}
 		parts = append(parts, p)
-	})
+	}
 	return parts
 }
 
-// unit is a route, with what decides where it is cut.
-type unit struct {
-	of     *model.Route
-	object uint64 // hash of the route's object
-	route  uint64 // hash of the object, rule and match
-	size   int    // of JSON, about
-}
-
-func unitOf(r *model.Route) unit {
+// unitOf is a route, which stands together with those of its object.
+func unitOf(r *model.Route) cut.Unit {
 	object := r.Origin.Object.Key()
-	return unit{of: r, object: hash(object), route: hash(object, strconv.Itoa(r.Origin.Rule), strconv.Itoa(r.Origin.Match)), size: storedSize(r)}
-}
-
-func hash(parts ...string) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(model.Join(parts...)))
-	sum := h.Sum64()
-	return (sum ^ sum>>32) * 0x9e3779b97f4a7c15 // FNV's first bits change little
-}
-
-// cut divides units that are too many for one part in two, by the next bit of
-// their objects' hashes, or of their own where all have one object.
-func cut(units []unit, suffix string, give func(suffix string, units []unit)) {
-	size, several, bit := 0, false, len(suffix)
-	for _, u := range units {
-		size += u.size
-		several = several || u.object != units[0].object
-	}
-	if size <= partSize || len(units) == 1 || bit == 2*64 {
-		give(suffix, units)
-		return
-	}
-	var halves [2][]unit
-	for _, u := range units {
-		by := u.object
-		if !several {
-			by = u.route
-		}
-		half := by >> (63 - bit%64) & 1
-		halves[half] = append(halves[half], u)
-	}
-	for i, half := range halves {
-		if len(half) > 0 {
-			cut(half, suffix+strconv.Itoa(i), give)
-		}
+	return cut.Unit{
+		Group: cut.Hash(object), Own: cut.Hash(object, strconv.Itoa(r.Origin.Rule), strconv.Itoa(r.Origin.Match)), Size: storedSize(r),
 	}
 }
 
@@ -171,6 +131,17 @@ func (p HostPart) Stored() (out Stored) {
 		out.Resources = append(out.Resources, storedResource(Cluster(b)))
 	}
 	return out
+}
+
+// StoredMisdirected renders hosts of a table that answer nothing but 421, as
+// one resource.
+func StoredMisdirected(table string, hosts []string) []byte {
+	header := routeConfigurationHeader(tableName(table))
+	for _, host := range hosts {
+		header.VirtualHosts = append(header.VirtualHosts,
+			&routev3.VirtualHost{Name: host, Domains: domains(host), Routes: []*routev3.Route{everything(421)}})
+	}
+	return storedText(packed(header))
 }
 
 // StoredListener is a listener as it is stored: without an address, as every

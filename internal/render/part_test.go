@@ -49,11 +49,11 @@ func read(t *testing.T, text []byte) model.Resource {
 func fragments(t *testing.T, table string, parts map[string]render.Stored) (out []render.Fragment) {
 	t.Helper()
 	for suffix, p := range parts {
-		f, err := render.FragmentOf(model.RouteFragment{Table: table, Part: "part" + suffix, Body: read(t, p.Resources[0]).Body})
+		all, err := render.FragmentsOf(model.RouteFragment{Table: table, Part: "part" + suffix, Body: read(t, p.Resources[0]).Body})
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, f)
+		out = append(out, all...)
 	}
 	return out
 }
@@ -196,4 +196,45 @@ func TestPartsWhileBeingCut(t *testing.T) {
 	mixed := stored(v)
 	maps.Copy(mixed, old)
 	same(t, render.VirtualHost(v), render.HostOf(fragments(t, v.Table, mixed)))
+}
+
+// TestMisdirectedHosts: hosts that stand in one part are what each is by itself.
+func TestMisdirectedHosts(t *testing.T) {
+	names := []string{"*", "a.example.com", "*.example.com"}
+	parts := map[string]render.Stored{"": {Resources: [][]byte{render.StoredMisdirected("ns|web|443|b", names)}}}
+	all := fragments(t, "ns|web|443|b", parts)
+	if len(all) != len(names) {
+		t.Fatalf("%d hosts of %d", len(all), len(names))
+	}
+	for i, f := range all {
+		same(t, render.VirtualHost(model.VirtualHost{Table: f.Table, Host: names[i], Misdirected: true}), render.HostOf([]render.Fragment{f}))
+	}
+}
+
+// TestWholeListener: a listener whose chains were stored apart is the listener.
+func TestWholeListener(t *testing.T) {
+	gw := model.Name{Namespace: "ns", Name: "web"}
+	whole := model.Listener{Gateway: gw, Port: 443, BindPort: 443, Protocol: model.HTTPS}
+	for _, host := range []string{"", "*.example.com", "a.example.com", "b.example.com"} {
+		whole.Chains = append(whole.Chains, model.Chain{Hostname: host, Certificates: []model.Name{gw}, Table: model.TableKey(gw, 443, host)})
+	}
+	share := func(chains ...int) model.Resource {
+		l := whole
+		l.Chains = nil
+		for _, i := range chains {
+			l.Chains = append(l.Chains, whole.Chains[i])
+		}
+		r := read(t, render.StoredListener(l, model.ClientAddress{}))
+		r.Name = whole.Key()
+		return r
+	}
+	want := share(0, 1, 2, 3)
+	for _, shares := range [][]model.Resource{
+		{share(2, 3), share(0, 1)}, {share(1, 3), share(2), share(0)},
+		{want, share(2)}, // while they are being cut
+	} {
+		if got := render.WholeListener(shares); !bytes.Equal(got.Body, want.Body) || got.Name != want.Name {
+			t.Errorf("of %d shares comes:\n%s\nwant:\n%s", len(shares), show(t, got), show(t, want))
+		}
+	}
 }

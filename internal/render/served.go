@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -21,6 +22,34 @@ func IsLed(listener model.Resource) bool {
 	var l listenerv3.Listener
 	unpack(listener, &l)
 	return l.Address == nil && l.GetInternalListener() == nil
+}
+
+// WholeListener puts a generated listener together of its shares, each of which
+// has some of its filter chains. While the shares are being cut in another way
+// two may have the same chain: the first one's holds.
+func WholeListener(shares []model.Resource) model.Resource {
+	var whole listenerv3.Listener
+	unpack(shares[0], &whole)
+	var owners []model.Ref
+	whole.FilterChains = nil
+	for _, share := range shares {
+		var l listenerv3.Listener
+		unpack(share, &l)
+		whole.FilterChains = append(whole.FilterChains, l.FilterChains...)
+		owners = append(owners, share.Owners...)
+	}
+	slices.SortStableFunc(whole.FilterChains, func(a, b *listenerv3.FilterChain) int { return cmp.Compare(serverName(a), serverName(b)) })
+	whole.FilterChains = slices.CompactFunc(whole.FilterChains, func(a, b *listenerv3.FilterChain) bool { return serverName(a) == serverName(b) })
+	return resource(shares[0].Type, shares[0].Name, &whole, distinct(owners)...)
+}
+
+// serverName is the one that a chain of a generated listener takes, as its
+// model.Chain has it.
+func serverName(chain *listenerv3.FilterChain) string {
+	if names := chain.GetFilterChainMatch().GetServerNames(); len(names) > 0 {
+		return names[0]
+	}
+	return ""
 }
 
 // RouteTables are the names of the route tables that a listener asks for,

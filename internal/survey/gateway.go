@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -172,13 +173,13 @@ func leadsTo(route metav1.Object, p gatewayv1.ParentReference, g *gatewayv1.Gate
 // of a Gateway.
 func (w *world) answersTo(g *gatewayv1.Gateway) []NodeAnswer {
 	var main *ciliumv2.CiliumEnvoyConfig
-	own := map[string]bool{}
+	own := map[string]*ciliumv2.CiliumEnvoyConfig{}
 	for _, c := range w.configs {
 		owner := metav1.GetControllerOfNoCopy(c)
 		if owner == nil || owner.UID != g.UID || c.Labels[ciliumv2.LabelGeneratedFor] == "" {
 			continue
 		}
-		own[c.Name] = true
+		own[c.Name] = c
 		if _, part := c.Labels[ciliumv2.LabelPartOf]; !part {
 			main = c
 		}
@@ -193,25 +194,37 @@ func (w *world) answersTo(g *gatewayv1.Gateway) []NodeAnswer {
 	return all
 }
 
-func (w *world) answer(node string, main *ciliumv2.CiliumEnvoyConfig, own map[string]bool) NodeAnswer {
+// answer is that of one node. Parts with listeners are answered by themselves.
+func (w *world) answer(node string, main *ciliumv2.CiliumEnvoyConfig, own map[string]*ciliumv2.CiliumEnvoyConfig) NodeAnswer {
 	a := NodeAnswer{Node: node, Silent: true}
+	waiting := map[string]bool{}
+	for name, c := range own {
+		waiting[name] = c == main || len(c.Spec.Services) > 0
+	}
 	for _, e := range w.envoys {
 		if e.Name != node {
 			continue
 		}
 		a.Silent = false
 		for _, c := range e.Configs {
-			if c.Namespace == main.Namespace && c.Name == main.Name {
+			mine := own[c.Name]
+			if c.Namespace != main.Namespace || mine == nil {
+				continue
+			}
+			if mine == main {
 				a.Generation = c.Generation
+			}
+			if c.Generation >= mine.Generation {
+				waiting[c.Name] = false
 			}
 		}
 		for _, r := range e.Rejected {
-			if r.Namespace == main.Namespace && own[r.Name] {
+			if r.Namespace == main.Namespace && own[r.Name] != nil {
 				a.Rejected = append(a.Rejected, fmt.Sprintf("%s: %s", r.Resource, r.Message))
 			}
 		}
 	}
-	a.Acknowledged = a.Generation >= main.Generation
+	a.Acknowledged = !slices.Contains(slices.Collect(maps.Values(waiting)), true)
 	return a
 }
 

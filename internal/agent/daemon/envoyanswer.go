@@ -39,7 +39,7 @@ func (e *envoys) answer() (again bool) {
 		before.Node = e.a.options.Node
 	}
 	now := e.configs.Answer(before, append(e.proxy.Snapshot(), e.graph.Unnumbered()...), e.settled())
-	if !ok && len(now.Configs) < e.configs.Wholes() && time.Since(e.a.started) < firstAnswer {
+	if !ok && len(now.Configs) < e.configs.Reported() && time.Since(e.a.started) < firstAnswer {
 		e.unsure = true // the node counts from when it serves what there is
 		e.answering.Reset(answersEvery)
 		return false

@@ -124,7 +124,9 @@ func (p *process) writeGateways() {
 	addKept(p, "copies of Secrets", p.graph.Secrets, p.secretCopies(), s.ownSecrets, objects).Linger(p.options.SecretsLinger)
 	addKept(p, "Services", p.graph.Services, p.gatewayServices(), s.ownServices, objects)
 	addKept(p, "EndpointSlices", p.graph.Services, p.gatewaySlices(), s.ownSlices, objects)
-	addKept(p, "CiliumEnvoyConfigs", p.graph.Configs, p.gatewayConfigs(), s.configs, objects)
+	// A listener that moves into a part is there before the main object is
+	// without it.
+	addKept(p, "CiliumEnvoyConfigs", p.graph.Configs, p.gatewayConfigs(), s.configs, objects).First(operator.GatewayConfig.HasListeners)
 	p.loops.group("statuses of Gateways", s.classes, s.gateways, s.routes, s.grants, s.services, s.secrets, s.namespaces, s.configs, s.nodes, s.envoyNodes)
 	addStatus(p, "statuses of GatewayClasses", p.graph.ClassStatuses, kube.GatewayClasses, s.classes, fillClassStatus)
 	addStatus(p, "statuses of Gateways", p.graph.GatewayStatuses, kube.Gateways, s.gateways, fillGatewayStatus).Space(spacing)
