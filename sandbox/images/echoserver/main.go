@@ -2,12 +2,13 @@
 // that the echoserver of Kubernetes' old test images had. Port 8080, at every
 // address or the one that is its argument. A datagram
 // to that port is answered with its own text behind the host's name. SIGTERM
-// lets requests end that have begun.
+// lets requests end that have begun, and answers datagrams that have come.
 package main
 
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -19,7 +20,9 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -28,32 +31,54 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	go answer(datagrams)
+	var answering sync.WaitGroup
+	answering.Go(func() { answer(datagrams.(*net.UDPConn)) })
 	server := http.Server{Addr: address, Handler: http.HandlerFunc(echo), Protocols: new(http.Protocols)}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetUnencryptedHTTP2(true)
-	told := make(chan os.Signal, 1)
-	signal.Notify(told, syscall.SIGTERM)
+	told, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
 	go func() {
-		<-told
-		if err := server.Shutdown(context.Background()); err != nil {
-			log.Print(err)
+		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+			log.Fatal(err)
 		}
-		os.Exit(0)
 	}()
-	log.Fatal(server.ListenAndServe())
+	<-told.Done()
+	if err := server.Shutdown(context.Background()); err != nil {
+		log.Print(err)
+	}
+	_ = datagrams.SetReadDeadline(time.Now())
+	answering.Wait()
 }
 
-func answer(c net.PacketConn) {
+// answer answers datagrams until it is told to end, and then those that have come.
+func answer(c *net.UDPConn) {
 	hostname, _ := os.Hostname()
 	b := make([]byte, 1500)
+	answered := func(n int) []byte { return append([]byte(hostname+" "), b[:n]...) }
 	for {
 		n, from, err := c.ReadFrom(b)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
 		if err != nil {
 			log.Fatal(err)
 		}
-		_, _ = c.WriteTo(append([]byte(hostname+" "), b[:n]...), from)
+		_, _ = c.WriteTo(answered(n), from)
 	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = raw.Control(func(fd uintptr) {
+		for {
+			n, from, err := syscall.Recvfrom(int(fd), b, syscall.MSG_DONTWAIT)
+			if err != nil {
+				return
+			}
+			_ = syscall.Sendto(int(fd), answered(n), 0, from)
+		}
+	})
 }
 
 func echo(w http.ResponseWriter, r *http.Request) {

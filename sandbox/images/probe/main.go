@@ -57,12 +57,29 @@ func main() {
 	}
 	out := bufio.NewWriter(os.Stdout)
 	var mu sync.Mutex
+	flush := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		out.Flush()
+	}
+	if o.untilEOF { // whoever reads pays for each piece: an API server, a kubelet and a runtime
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		go func() {
+			for range tick.C {
+				flush()
+			}
+		}()
+	}
 	run(ctx, o, func(r Result) {
 		mu.Lock()
 		defer mu.Unlock()
 		_ = json.NewEncoder(out).Encode(r)
-		out.Flush()
+		if !o.untilEOF {
+			out.Flush()
+		}
 	})
+	flush()
 }
 
 // run makes the requests: o.count of them, or as many as fit until ctx ends, on

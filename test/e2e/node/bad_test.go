@@ -17,12 +17,7 @@ func TestMisconfigured(t *testing.T) {
 		{"no such device", "--device=wan7", "wan7"},
 	} {
 		t.Run(m.name, func(t *testing.T) {
-			c := e2e.New(t)
-			c.Apply("testdata/web.yaml")
-			c.Wait("deployment/web", "Available")
-			client := c.Client("")
-			client.OK(e2e.Request{URL: "http://web"}, 200)
-			load := client.Load(e2e.Request{URL: "http://web", Rate: 20})
+			c, _, load := asked(t)
 			command := c.Kubectl("-n", "kube-system", "get", "daemonset/cilium", "-o", "jsonpath={.spec.template.spec.containers[0].command}")
 			t.Cleanup(func() { setCommand(c, command); agentsReady(c) })
 			setCommand(c, strings.TrimSuffix(command, "]")+fmt.Sprintf(",%q]", m.flag))
@@ -33,9 +28,23 @@ func TestMisconfigured(t *testing.T) {
 				}
 				return nil
 			})
+			setCommand(c, command)
+			agentsReady(c)
 			c.NoFailures(load.Stop())
 		})
 	}
+}
+
+// asked is a Service whose backends a pod of the first node asks all the time.
+func asked(t *testing.T) (c *e2e.Test, node string, load *e2e.Load) {
+	t.Helper()
+	c = e2e.New(t)
+	c.Apply("testdata/web.yaml")
+	c.Wait("deployment/web", "Available")
+	node = c.Nodes()[0]
+	client := c.Client(node)
+	client.OK(e2e.Request{URL: "http://web"}, 200)
+	return c, node, client.Load(e2e.Request{URL: "http://web", Rate: 20})
 }
 
 func setCommand(c *e2e.Test, command string) {
@@ -46,17 +55,8 @@ func setCommand(c *e2e.Test, command string) {
 // A second agent waits, and says for whom; when the first has ended it has the
 // node, until it ends itself.
 func TestSecondAgent(t *testing.T) {
-	c := e2e.New(t)
-	c.Apply("testdata/web.yaml")
-	c.Wait("deployment/web", "Available")
-	node := c.Nodes()[0]
-	client := c.Client(node)
-	client.OK(e2e.Request{URL: "http://web"}, 200)
-	load := client.Load(e2e.Request{URL: "http://web", Rate: 20})
-	second := byHand(c, node)
-	second.says("another agent has the node")
-	c.Kubectl("-n", "kube-system", "delete", "pod", agentOf(c, node))
-	second.says("pods can start")
+	c, node, load := asked(t)
+	second := takesOver(c, node)
 	c.Client(node).OK(e2e.Request{URL: "http://web"}, 200)
 	second.stop()
 	agentsReady(c)
@@ -72,17 +72,8 @@ var readOnlySysctls = []string{"unshare", "--mount", "--propagation", "slave", "
 // on, and no pod starts with other settings than it needs. One that may puts all
 // right.
 func TestSysctlsRefused(t *testing.T) {
-	c := e2e.New(t)
-	c.Apply("testdata/web.yaml")
-	c.Wait("deployment/web", "Available")
-	node := c.Nodes()[0]
-	client := c.Client(node)
-	client.OK(e2e.Request{URL: "http://web"}, 200)
-	load := client.Load(e2e.Request{URL: "http://web", Rate: 20})
-	without := byHand(c, node, readOnlySysctls...)
-	without.says("another agent has the node")
-	c.Kubectl("-n", "kube-system", "delete", "pod", agentOf(c, node))
-	without.says("pods can start")
+	c, node, load := asked(t)
+	without := takesOver(c, node, readOnlySysctls...)
 	const setting = "/proc/sys/net/ipv4/conf/all/send_redirects"
 	c.Sandbox("exec", node, "sh", "-c", "echo 1 >"+setting)
 	without.says("net.ipv4.conf.all.send_redirects")

@@ -36,6 +36,17 @@ func byHand(c *e2e.Test, node string, below ...string) *hand {
 	return h
 }
 
+// takesOver starts one that waits for the node's own agent and has the node when
+// that has ended.
+func takesOver(c *e2e.Test, node string, below ...string) *hand {
+	c.Helper()
+	h := byHand(c, node, below...)
+	h.says("another agent has the node")
+	c.Kubectl("-n", "kube-system", "delete", "pod", agentOf(c, node))
+	h.says("pods can start")
+	return h
+}
+
 // Write takes what the agent says.
 func (h *hand) Write(p []byte) (int, error) {
 	h.mu.Lock()

@@ -17,7 +17,7 @@ var isLong = os.Getenv("WAGGLE_LONG") != ""
 // An agent's end, by SIGTERM or without warning, and the next agent's take-over
 // cost no request and no connection.
 func TestAgentRestarts(t *testing.T) {
-	c := busy(t)
+	c := busy(t, 6)
 	traffic := begin(c, true)
 	for i := range times(20, 2) {
 		if i%2 == 0 {
@@ -34,7 +34,7 @@ func TestAgentRestarts(t *testing.T) {
 // So does an upgrade to programs with other instructions.
 func TestUpgrades(t *testing.T) {
 	images := []string{"waggle.test/agent:a", "waggle.test/agent:b"}
-	c := busy(t)
+	c := busy(t, 6)
 	loadAgent(c, images[0])
 	loadAgent(c, images[1], "-overlay", overlay(t))
 	before := c.Kubectl("-n", "kube-system", "get", "daemonset/cilium", "-o", "jsonpath={.spec.template.spec.containers[0].image}")

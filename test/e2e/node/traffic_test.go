@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -102,12 +103,14 @@ func times(long, short int) int {
 	return short
 }
 
-func busy(t *testing.T) *e2e.Test {
+// busy is the Service that the traffic asks, with so many backends.
+func busy(t *testing.T, backends int) *e2e.Test {
 	c := e2e.New(t)
 	c.Apply("testdata/busy.yaml")
+	c.Kubectl("scale", "deployment/busy", fmt.Sprintf("--replicas=%d", backends))
 	c.Wait("deployment/busy", "Available")
 	c.Eventually("all backends", func() error {
-		if n := c.Get("deployment/busy", "{.status.readyReplicas}"); n != "6" {
+		if n := c.Get("deployment/busy", "{.status.readyReplicas}"); n != strconv.Itoa(backends) {
 			return fmt.Errorf("%s are ready", n)
 		}
 		return nil
