@@ -37,8 +37,10 @@ func (s Stage) Class(class *gatewayv1.GatewayClass) Class {
 	return out
 }
 
-// ClassStatus is the status of a class of ours.
-func (s Stage) ClassStatus(c Class) gatewayv1.GatewayClassStatus {
+// ClassStatus is the status of a class of ours. ruleFields tells which fields a
+// rule of an HTTPRoute may have where it is stored: what cannot be written is
+// not claimed.
+func (s Stage) ClassStatus(c Class, ruleFields func(name string) bool) gatewayv1.GatewayClassStatus {
 	accepted := Problem{}
 	if !c.Problem.OK() {
 		accepted = c.Problem
@@ -49,6 +51,9 @@ func (s Stage) ClassStatus(c Class) gatewayv1.GatewayClassStatus {
 	}}
 	for _, name := range supportedFeatures {
 		if name == features.SupportGatewayInfrastructure && !s.Infrastructure {
+			continue
+		}
+		if field, ok := fieldOf[name]; ok && !ruleFields(field) {
 			continue
 		}
 		out.SupportedFeatures = append(out.SupportedFeatures, gatewayv1.SupportedFeature{Name: gatewayv1.FeatureName(name)})
@@ -62,6 +67,14 @@ func ClassConditions(c Class, status gatewayv1.GatewayClassStatus) []model.Condi
 		return nil
 	}
 	return flatten(nil, model.Ref{Kind: "GatewayClass", Name: model.Name{Name: c.Name}}, "", status.Conditions)
+}
+
+// fieldOf are the features that stand and fall with a field of a rule that not
+// every channel of the Gateway API has.
+var fieldOf = map[features.FeatureName]string{
+	features.SupportHTTPRouteRetry:                "retry",
+	features.SupportHTTPRouteRetryBackendTimeout:  "retry",
+	features.SupportHTTPRouteRetryConnectionError: "retry",
 }
 
 // supportedFeatures are what the class claims, sorted as the API demands.

@@ -65,6 +65,7 @@ var groups = []struct {
 	{v2alpha1.GroupVersion, v2alpha1.AddToScheme, true},
 	{gatewayGroup, gatewayv1.Install, true},
 	{waggle.GroupVersion, waggle.AddToScheme, true},
+	{definitionGroup, func(s *runtime.Scheme) error { addDefinitions(s); return nil }, true},
 }
 
 // custom tells whether a group is of custom resources.

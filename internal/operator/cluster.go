@@ -27,8 +27,10 @@ type ClusterInputs struct {
 
 // NewClusterInputs adds empty input tables to g.
 func NewClusterInputs(g *flow.Graph) ClusterInputs {
+	common := NewInputs(g)
+	common.RuleFields = flow.NewTable(g, "fields of rules", flow.Equal[flow.KeyRow])
 	return ClusterInputs{
-		Inputs:     NewInputs(g),
+		Inputs:     common,
 		Nodes:      Objects[*corev1.Node](g, "Node"),
 		EnvoyNodes: Objects[*waggle.EnvoyNode](g, "EnvoyNode"),
 		Configs:    Objects[*ciliumv2.CiliumEnvoyConfig](g, "CiliumEnvoyConfig"),

@@ -32,6 +32,9 @@ type Inputs struct {
 	Services   *flow.Table[model.Object[*corev1.Service]]
 	Secrets    *flow.Table[model.Object[*corev1.Secret]]
 	Namespaces *flow.Table[model.Object[*corev1.Namespace]]
+	// RuleFields are those that a rule of an HTTPRoute may have where it is
+	// stored. Nil: all that there are.
+	RuleFields *flow.Table[flow.KeyRow]
 }
 
 // NewInputs adds empty input tables to g.

@@ -76,11 +76,17 @@ func (s RouteStatus) Key() string { return s.Object.Key() }
 // others have no row.
 func (o *Graph) statuses(g *flow.Graph) {
 	o.ClassStatuses = flow.Derive(g, "class statuses", o.Classes, flow.DeepEqual[ClassStatus],
-		func(_ *flow.Reader, c gateway.Class) []ClassStatus {
+		func(r *flow.Reader, c gateway.Class) []ClassStatus {
 			if !c.Ours {
 				return nil
 			}
-			status := o.settings.Stage.ClassStatus(c)
+			status := o.settings.Stage.ClassStatus(c, func(field string) bool {
+				if o.in.RuleFields == nil {
+					return true
+				}
+				_, ok := flow.Get(r, o.in.RuleFields, field)
+				return ok
+			})
 			return []ClassStatus{{
 				model.Ref{Kind: "GatewayClass", Name: model.Name{Name: c.Name}}, status, gateway.ClassConditions(c, status),
 			}}

@@ -239,7 +239,7 @@ var kinds = map[string]string{
 	"ciliumenvoyconfigs": "CiliumEnvoyConfigList", "ciliumclusterwideenvoyconfigs": "CiliumClusterwideEnvoyConfigList",
 	"gatewayclasses": "GatewayClassList", "gateways": "GatewayList", "httproutes": "HTTPRouteList", "referencegrants": "ReferenceGrantList",
 	"envoynodes": "EnvoyNodeList", "leases": "LeaseList", "ciliumloadbalancerippools": "CiliumLoadBalancerIPPoolList",
-	"ciliuml2announcementpolicies": "CiliumL2AnnouncementPolicyList",
+	"ciliuml2announcementpolicies": "CiliumL2AnnouncementPolicyList", "customresourcedefinitions": "CustomResourceDefinitionList",
 }
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
+	"sigs.k8s.io/yaml"
 
 	"github.com/waggle-mesh/waggle/internal/ask"
 	"github.com/waggle-mesh/waggle/internal/kube"
@@ -265,6 +266,52 @@ func TestPutBack(t *testing.T) {
 		api.Put(path, forged)
 		until(t, "the status of "+path+" is as it was", func() bool { return cluster(api) == all })
 	}
+}
+
+// TestClaimedFeatures: what the installed channel of the Gateway API has no field
+// for is not claimed, and is when another channel comes.
+func TestClaimedFeatures(t *testing.T) {
+	api := kubetest.New(t)
+	channel := func(fields string) {
+		const path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/" + routeSchema
+		o := kubetest.Object{}
+		if err := yaml.Unmarshal(fmt.Appendf(nil, `kind: CustomResourceDefinition
+apiVersion: apiextensions.k8s.io/v1
+metadata: {name: %s}
+spec:
+  versions:
+  - {name: v1beta1, served: true, schema: {openAPIV3Schema: {properties: {spec: {properties: {rules: {items: {properties: {retry: {}}}}}}}}}}
+  - {name: v1, served: true, schema: {openAPIV3Schema: {properties: {spec: {properties: {rules: {items: {properties: %s}}}}}}}}
+`, routeSchema, fields), &o); err != nil {
+			t.Fatal(err)
+		}
+		api.Put(path, o)
+	}
+	claims := func() (out []string) {
+		var class struct {
+			Status struct{ SupportedFeatures []struct{ Name string } }
+		}
+		text, err := json.Marshal(api.Get("/apis/gateway.networking.k8s.io/v1/gatewayclasses/cilium"))
+		if err == nil {
+			err = json.Unmarshal(text, &class)
+		}
+		for _, f := range class.Status.SupportedFeatures {
+			out = append(out, f.Name)
+		}
+		return out
+	}
+	const retry, timeout = "HTTPRouteRetry", "HTTPRouteRequestTimeout"
+	channel("{timeouts: {}}")
+	start(t, api, nil)
+	settled(t, api, 0)
+	until(t, "features are claimed", func() bool { return slices.Contains(claims(), timeout) })
+	if slices.Contains(claims(), retry) {
+		t.Errorf("it claims %q", claims())
+	}
+	channel("{timeouts: {}, retry: {}}")
+	until(t, "retries are claimed", func() bool { return slices.Contains(claims(), retry) })
+	channel("{timeouts: {}}")
+	until(t, "they are not", func() bool { return len(claims()) > 0 && !slices.Contains(claims(), retry) })
 }
 
 // jsonCopy is an object that may be changed.

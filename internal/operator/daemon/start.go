@@ -37,6 +37,7 @@ type sources struct {
 	policies    *kube.Source[kube.AnnouncementPolicy]
 	identities  *kube.Source[*ciliumv2.CiliumIdentity]
 	endpoints   *kube.Source[*ciliumv2.CiliumEndpoint]
+	schemas     *kube.Source[*kube.Schema]
 }
 
 // connect prepares the feeds and the tables they write to.
@@ -82,6 +83,7 @@ func (p *process) feedGateways() {
 	all, s := kube.Selection{}, &p.sources
 	s.classes = kube.Feed(p.feeds, kube.GatewayClasses, kube.Table[*gatewayv1.GatewayClass](p.in.Classes), all)
 	s.gateways = kube.Feed(p.feeds, kube.Gateways, kube.Table[*gatewayv1.Gateway](p.in.Gateways), all)
+	s.schemas = kube.Feed(p.feeds, kube.Schemas, ruleFields{p.in.RuleFields}, kube.Selection{Fields: "metadata.name=" + routeSchema})
 	s.routes = kube.Feed(p.feeds, kube.HTTPRoutes, kube.Table[*gatewayv1.HTTPRoute](p.in.HTTPRoutes), all)
 	s.secrets = kube.Feed(p.feeds, kube.Secrets, kube.Table[*corev1.Secret](p.in.Secrets), kube.Selection{Fields: kube.CertificateSecrets})
 	s.namespaces = kube.Feed(p.feeds, kube.Namespaces, kube.Table[*corev1.Namespace](p.in.Namespaces), all)
@@ -128,9 +130,10 @@ func (p *process) writeGateways() {
 	// without it.
 	addKept(p, "CiliumEnvoyConfigs", p.graph.Configs, p.gatewayConfigs(), s.configs, objects).First(operator.GatewayConfig.HasListeners)
 	p.loops.group("statuses of Gateways", s.classes, s.gateways, s.routes, s.grants, s.services, s.secrets, s.namespaces, s.configs, s.nodes, s.envoyNodes)
-	addStatus(p, "statuses of GatewayClasses", p.graph.ClassStatuses, kube.GatewayClasses, s.classes, fillClassStatus)
 	addStatus(p, "statuses of Gateways", p.graph.GatewayStatuses, kube.Gateways, s.gateways, fillGatewayStatus).Space(spacing)
 	addStatus(p, "statuses of HTTPRoutes", p.graph.RouteStatuses, kube.HTTPRoutes, s.routes, fillRouteStatus)
+	p.loops.group("statuses of GatewayClasses", s.classes, s.schemas)
+	addStatus(p, "statuses of GatewayClasses", p.graph.ClassStatuses, kube.GatewayClasses, s.classes, fillClassStatus)
 }
 
 // warnOfGateways logs what of Gateways is without effect, as their statuses say.
