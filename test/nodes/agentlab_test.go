@@ -1,13 +1,13 @@
 package nodes
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,6 +30,7 @@ type agentNode struct {
 	dir        string // short: sockets are in it
 	flags      []string
 	agent      *agentProcess
+	pods       map[string]*Pod
 	envoys     int           // started so far
 	envoy      *agentProcess // the newest of them
 }
@@ -60,7 +61,7 @@ var waggle = sync.OnceValues(func() (string, error) {
 // newAgentNode makes the ground's first node a node of a cluster. Its agent is
 // not started.
 func newAgentNode(t *testing.T, g *Ground, flags ...string) *agentNode {
-	n := &agentNode{Node: g.Nodes[0], t: t, flags: flags}
+	n := &agentNode{Node: g.Nodes[0], t: t, flags: flags, pods: map[string]*Pod{}}
 	n.dir = filepath.Join(g.Dir, n.Name)
 	n.Do(t, func() error {
 		n.api = kubetest.New(t)
@@ -217,44 +218,8 @@ func (n *agentNode) eventually(what string, f func() bool) {
 func (n *agentNode) addPod(name string) *Pod {
 	n.t.Helper()
 	n.apply(fmt.Sprintf("{apiVersion: v1, kind: Pod, metadata: {name: %s, labels: {app: %s}}, spec: {nodeName: %s}}", name, name, n.Name))
-	m, err := n.ground.newMachine(n.t, name, filepath.Join(n.Root, "pods", name))
-	n.must("make a pod", err)
-	p := &Pod{Machine: *m, Node: n.Node}
-	conf, err := filepath.Glob(filepath.Join(n.dir, "cni-conf", "*.conflist"))
-	if err != nil || len(conf) != 1 {
-		n.t.Fatalf("the agent has installed %v", conf)
-	}
-	var list struct {
-		Name, CNIVersion string
-		Plugins          []map[string]any
-	}
-	text, err := os.ReadFile(conf[0])
-	n.must("read the CNI configuration", err)
-	n.must("read the CNI configuration", json.Unmarshal(text, &list))
-	plugin := list.Plugins[0]
-	plugin["name"], plugin["cniVersion"] = list.Name, list.CNIVersion
-	in, err := json.Marshal(plugin)
-	n.must("write the CNI configuration", err)
-	cmd := exec.Command(filepath.Join(n.dir, "cni-bin", plugin["type"].(string)))
-	cmd.Stdin = bytes.NewReader(in)
-	cmd.Env = append(os.Environ(), "CNI_COMMAND=ADD", "CNI_CONTAINERID=container-"+name, "CNI_IFNAME=eth0", "CNI_PATH="+filepath.Join(n.dir, "cni-bin"),
-		"CNI_NETNS="+m.Namespace(), "CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME="+name)
-	out, err := cmd.Output()
-	if err != nil {
-		n.t.Fatalf("%s: add pod %s: %v\n%s", n.Name, name, err, out)
-	}
-	var result struct {
-		IPs []struct{ Address netip.Prefix }
-	}
-	n.must("read the plugin's answer", json.Unmarshal(out, &result))
-	for _, ip := range result.IPs {
-		if a := ip.Address.Addr(); a.Is4() {
-			p.Addr4 = a
-		} else {
-			p.Addr6 = a
-		}
-	}
-	return p
+	n.pods[name] = n.AddPluggedPod(n.t, name, filepath.Join(n.dir, "cni-bin"), filepath.Join(n.dir, "cni-conf"))
+	return n.pods[name]
 }
 
 // service files a dual-stack Service and its slices.
@@ -266,10 +231,20 @@ kind: Service
 metadata: {name: %s}
 spec: {clusterIP: %s, clusterIPs: [%s, "%s"], ipFamilies: [IPv4, IPv6], type: ClusterIP, ports: [{name: http, port: %d, targetPort: 80, protocol: TCP}]}
 `, name, v4, v4, v6, port))
+	conditions := map[string]string{}
+	for _, b := range backends {
+		conditions[b.Name] = "{ready: true}"
+	}
+	n.backends(name, conditions)
+}
+
+// backends files the slices of a Service: pods with their conditions.
+func (n *agentNode) backends(service string, conditions map[string]string) {
+	n.t.Helper()
 	for _, family := range []int{4, 6} {
 		var endpoints []string
-		for _, b := range backends {
-			endpoints = append(endpoints, fmt.Sprintf(`{addresses: ["%s"], conditions: {ready: true}, targetRef: {kind: Pod, namespace: default, name: %s}}`, b.Addr(family), b.Name))
+		for _, pod := range slices.Sorted(maps.Keys(conditions)) {
+			endpoints = append(endpoints, fmt.Sprintf(`{addresses: ["%s"], conditions: %s, targetRef: {kind: Pod, namespace: default, name: %s}}`, n.pods[pod].Addr(family), conditions[pod], pod))
 		}
 		n.apply(fmt.Sprintf(`
 apiVersion: discovery.k8s.io/v1
@@ -278,7 +253,7 @@ metadata: {name: %s-%d, labels: {kubernetes.io/service-name: %s}}
 addressType: IPv%d
 ports: [{name: http, port: 80, protocol: TCP}]
 endpoints: [%s]
-`, name, family, name, family, strings.Join(endpoints, ", ")))
+`, service, family, service, family, strings.Join(endpoints, ", ")))
 	}
 }
 

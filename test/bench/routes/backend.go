@@ -3,6 +3,8 @@ package routes
 import (
 	"net"
 	"net/http"
+
+	"github.com/waggle-mesh/waggle/test/bench/request"
 )
 
 // backend is a server that says its name in each answer.
@@ -12,9 +14,6 @@ type backend struct {
 	server *http.Server
 }
 
-// nameHeader carries a backend's name.
-const nameHeader = "X-Backend"
-
 func newBackend(name string) (*backend, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -22,7 +21,7 @@ func newBackend(name string) (*backend, error) {
 	}
 	b := &backend{name: name, port: l.Addr().(*net.TCPAddr).Port}
 	b.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set(nameHeader, name)
+		w.Header().Set(request.BackendHeader, name)
 		w.Write([]byte("hello\n"))
 	})}
 	go b.server.Serve(l)

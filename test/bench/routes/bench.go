@@ -195,17 +195,17 @@ func (b *bench) changes(ctx context.Context) error {
 		"Failed is every error, every status but 200, every answer of a backend that the route did not name, every mixture of two versions, and every connection that ended without notice.")
 	var rows [][]string
 	for _, c := range all {
-		b.o.Progress("%s: %d of %d failed", c.name, c.failed, c.requests)
-		rows = append(rows, []string{c.name, fmt.Sprint(c.times), fmt.Sprint(c.every), fmt.Sprint(c.requests), fmt.Sprint(c.connected), fmt.Sprint(c.failed)})
+		b.o.Progress("%s: %d of %d failed", c.name, c.Failed, c.Requests)
+		rows = append(rows, []string{c.name, fmt.Sprint(c.times), fmt.Sprint(c.every), fmt.Sprint(c.Requests), fmt.Sprint(c.Connected), fmt.Sprint(c.Failed)})
 		b.page.Add(measure.Target{
 			What: fmt.Sprintf("%s, %d times: failed requests", c.name, c.times),
-			Want: "0", Measured: fmt.Sprintf("%d of %d", c.failed, c.requests), Met: c.failed == 0,
+			Want: "0", Measured: fmt.Sprintf("%d of %d", c.Failed, c.Requests), Met: c.Failed == 0,
 		})
 	}
 	b.page.Table([]string{"change", "times", "every", "requests", "connections", "failed"}, rows)
 	for _, c := range all {
-		if c.failed > 0 {
-			b.page.Textf("%s: %s.", c.name, c.example)
+		if c.Failed > 0 {
+			b.page.Textf("%s: %s.", c.name, c.Example)
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/waggle-mesh/waggle/test/bench/measure"
+	"github.com/waggle-mesh/waggle/test/bench/request"
 )
 
 // change is a way to change what is served while clients go on asking.
@@ -20,13 +21,13 @@ type change struct {
 	write func(k int) error
 	// saw tells whether the clients have seen the changes, or the run proves
 	// nothing.
-	saw func(tally) error
+	saw func(request.Tally) error
 }
 
 // changed is what came of it.
 type changed struct {
 	change
-	tally
+	request.Tally
 	took time.Duration
 }
 
@@ -79,16 +80,16 @@ func (b *bench) measureChanges(ctx context.Context) ([]changed, error) {
 	var all []changed
 	for _, c := range s.changes(b.flips) {
 		began := time.Now()
-		l := startLoad(s.clients(), s.questions())
+		l := request.Start(s.clients(), s.questions())
 		for k := 1; k <= c.times && ctx.Err() == nil; k++ {
 			next := time.Now().Add(c.every)
 			if err := c.write(k); err != nil {
-				l.end()
+				l.End()
 				return nil, err
 			}
 			time.Sleep(time.Until(next))
 		}
-		t := l.end()
+		t := l.End()
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -106,12 +107,12 @@ func (s *shop) open(ctx context.Context, waggle *measure.Waggle) error {
 	defer cancel()
 	for _, k := range s.clients() {
 		for _, q := range s.questions() {
-			c := &client{address: k.address, tls: k.tls}
-			err := waggle.Until(ctx, measure.Often, q.host+" answered a "+k.name+" client", func() error {
-				_, err := q.ask(c)
+			c := &request.Client{Address: k.Address, TLS: k.TLS}
+			err := waggle.Until(ctx, measure.Often, q.Host+" answered a "+k.Name+" client", func() error {
+				_, err := q.Ask(c)
 				return err
 			})
-			c.close()
+			c.Close()
 			if err != nil {
 				return err
 			}
@@ -121,26 +122,26 @@ func (s *shop) open(ctx context.Context, waggle *measure.Waggle) error {
 }
 
 // clients are those that ask all the time.
-func (s *shop) clients() []kindOfClient {
+func (s *shop) clients() []request.Kind {
 	plain, https := fmt.Sprintf("127.0.0.1:%d", s.plain), fmt.Sprintf("127.0.0.1:%d", s.https)
 	trust := &tls.Config{RootCAs: s.authority.pool()}
-	return []kindOfClient{
-		{name: "keep-alive", address: plain, count: 4},
-		{name: "new-connection", address: plain, count: 2, fresh: true},
-		{name: "TLS keep-alive", address: https, tls: trust, count: 4},
-		{name: "TLS new-connection", address: https, tls: trust, count: 2, fresh: true},
+	return []request.Kind{
+		{Name: "keep-alive", Address: plain, Count: 4},
+		{Name: "new-connection", Address: plain, Count: 2, Fresh: true},
+		{Name: "TLS keep-alive", Address: https, TLS: trust, Count: 4},
+		{Name: "TLS new-connection", Address: https, TLS: trust, Count: 2, Fresh: true},
 	}
 }
 
 // questions come in the order that the first client asks nothing but the
-// flipping route; see startLoad.
-func (s *shop) questions() []question {
-	qs := []question{{flipHost, "/", s.flipped}}
+// flipping route; see request.Start.
+func (s *shop) questions() []request.Question {
+	qs := []request.Question{{Host: flipHost, Path: "/", Check: s.flipped}}
 	for r := range rules {
 		want := s.backends[r%len(s.backends)].name
-		qs = append(qs, question{rulesHost, rulePath(r), func(a answer) (string, error) {
-			if a.status != 200 || a.backend != want {
-				return "", fmt.Errorf("%d of %q, want backend %s", a.status, a.backend, want)
+		qs = append(qs, request.Question{Host: rulesHost, Path: rulePath(r), Check: func(a request.Answer) (string, error) {
+			if a.Status != 200 || a.Backend != want {
+				return "", fmt.Errorf("%d of %q, want backend %s", a.Status, a.Backend, want)
 			}
 			return want, nil
 		}})
@@ -149,37 +150,37 @@ func (s *shop) questions() []question {
 }
 
 // flipped accepts both versions of the flipping route, and no mixture.
-func (s *shop) flipped(a answer) (string, error) {
-	header := a.header.Get(flipHeader)
+func (s *shop) flipped(a request.Answer) (string, error) {
+	header := a.Header.Get(flipHeader)
 	switch {
-	case a.status == 200 && a.backend == s.backends[0].name && header == "":
+	case a.Status == 200 && a.Backend == s.backends[0].name && header == "":
 		return "even", nil
-	case a.status == 200 && a.backend == s.backends[1].name && header == "yes":
+	case a.Status == 200 && a.Backend == s.backends[1].name && header == "yes":
 		return "odd", nil
 	}
-	return "", fmt.Errorf("%d of %q with %s %q", a.status, a.backend, flipHeader, header)
+	return "", fmt.Errorf("%d of %q with %s %q", a.Status, a.Backend, flipHeader, header)
 }
 
-func sawFlips(times int) func(tally) error {
-	return func(t tally) error {
-		if t.changes < times*9/10 {
-			return fmt.Errorf("a client saw %d of %d flips", t.changes, times)
+func sawFlips(times int) func(request.Tally) error {
+	return func(t request.Tally) error {
+		if t.Changes < times*9/10 {
+			return fmt.Errorf("a client saw %d of %d flips", t.Changes, times)
 		}
 		return sawAnswers(t)
 	}
 }
 
-func sawAnswers(t tally) error {
-	if answered := t.requests - t.failed; answered < 100 {
-		return fmt.Errorf("%d answers are no load; a failure: %s", answered, t.example)
+func sawAnswers(t request.Tally) error {
+	if answered := t.Requests - t.Failed; answered < 100 {
+		return fmt.Errorf("%d answers are no load; a failure: %s", answered, t.Example)
 	}
 	return nil
 }
 
-func sawCertificates(times int) func(tally) error {
-	return func(t tally) error {
+func sawCertificates(times int) func(request.Tally) error {
+	return func(t request.Tally) error {
 		serials := 0
-		for name := range t.seen {
+		for name := range t.Seen {
 			if strings.HasPrefix(name, "certificate ") {
 				serials++
 			}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/waggle-mesh/waggle/test/bench/measure"
+	"github.com/waggle-mesh/waggle/test/bench/request"
 )
 
 // edits is what a series of edits of single routes came to.
@@ -38,8 +39,8 @@ func (w *world) measureEdits(ctx context.Context, waggle *measure.Waggle, n int)
 	if e.idle, err = idle(waggle, restFor); err != nil {
 		return nil, err
 	}
-	c := &client{address: w.address()}
-	defer c.close()
+	c := &request.Client{Address: w.address()}
+	defer c.Close()
 	envoyBefore, err := measure.CPU(waggle.EnvoyPID)
 	if err != nil {
 		return nil, err
@@ -79,7 +80,7 @@ func (w *world) measureEdits(ctx context.Context, waggle *measure.Waggle, n int)
 
 // followEdit gives the i-th route another path and polls until it answers
 // there, by one connection, which stays with one of Envoy's threads.
-func (w *world) followEdit(c *client, e *edits, i int, path string) error {
+func (w *world) followEdit(c *request.Client, e *edits, i int, path string) error {
 	host := w.object(i).Host
 	want := w.backend(i).name
 	ticks := time.NewTicker(pollEvery)
@@ -88,30 +89,30 @@ func (w *world) followEdit(c *client, e *edits, i int, path string) error {
 	if err := w.edit(i, path); err != nil {
 		return err
 	}
-	for time.Since(began) < patience {
-		changed, err := c.get(host, path)
+	for time.Since(began) < request.Patience {
+		changed, err := c.Get(host, path)
 		e.asked++
 		switch {
 		case err != nil:
 			e.odd("%s%s: %v", host, path, err)
-		case changed.status == 200 && changed.backend == want:
+		case changed.Status == 200 && changed.Backend == want:
 			e.latencies = append(e.latencies, float64(time.Since(began))/float64(time.Millisecond))
 			return nil
-		case changed.status != 404 || changed.backend != "":
-			e.odd("%s%s: %d of %q", host, path, changed.status, changed.backend)
+		case changed.Status != 404 || changed.Backend != "":
+			e.odd("%s%s: %d of %q", host, path, changed.Status, changed.Backend)
 		}
-		before, err := c.get(host, firstPath)
+		before, err := c.Get(host, firstPath)
 		e.asked++
 		switch {
 		case err != nil:
 			e.odd("%s%s: %v", host, firstPath, err)
-		case before.status == 200 && before.backend == want, before.status == 404 && before.backend == "":
+		case before.Status == 200 && before.Backend == want, before.Status == 404 && before.Backend == "":
 		default:
-			e.odd("%s%s: %d of %q", host, firstPath, before.status, before.backend)
+			e.odd("%s%s: %d of %q", host, firstPath, before.Status, before.Backend)
 		}
 		<-ticks.C
 	}
-	return fmt.Errorf("edit of %s: no answer at %s after %s", host, path, patience)
+	return fmt.Errorf("edit of %s: no answer at %s after %s", host, path, request.Patience)
 }
 
 func (e *edits) odd(format string, args ...any) {

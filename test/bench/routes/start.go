@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/waggle-mesh/waggle/test/bench/measure"
+	"github.com/waggle-mesh/waggle/test/bench/request"
 )
 
 // running is a world that is served.
@@ -63,8 +64,8 @@ func (r *running) stop() {
 func (r *running) allAnswer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	sample := &client{address: r.address()}
-	defer sample.close()
+	sample := &request.Client{Address: r.address()}
+	defer sample.Close()
 	err := r.waggle.Until(ctx, measure.Often, "a route answered", func() error { return r.answers(sample, r.routes/2) })
 	if err != nil {
 		return err
@@ -74,8 +75,8 @@ func (r *running) allAnswer(ctx context.Context) error {
 	failed := make([]error, clients)
 	for k := range clients {
 		wg.Go(func() {
-			c := &client{address: r.address()}
-			defer c.close()
+			c := &request.Client{Address: r.address()}
+			defer c.Close()
 			for i := k; i < r.routes && failed[k] == nil; i += clients {
 				failed[k] = r.waggle.Until(ctx, measure.Often, fmt.Sprintf("route %d answered", i), func() error { return r.answers(c, i) })
 			}
@@ -86,13 +87,13 @@ func (r *running) allAnswer(ctx context.Context) error {
 }
 
 // answers asks the i-th route.
-func (r *running) answers(c *client, i int) error {
-	a, err := c.get(r.object(i).Host, firstPath)
+func (r *running) answers(c *request.Client, i int) error {
+	a, err := c.Get(r.object(i).Host, firstPath)
 	if err != nil {
 		return err
 	}
-	if a.status != 200 || a.backend != r.backend(i).name {
-		return fmt.Errorf("%s: %d of %q", r.object(i).Host, a.status, a.backend)
+	if a.Status != 200 || a.Backend != r.backend(i).name {
+		return fmt.Errorf("%s: %d of %q", r.object(i).Host, a.Status, a.Backend)
 	}
 	return nil
 }
