@@ -113,14 +113,18 @@ func controlPlane(socket string) *clusterv3.Cluster {
 }
 
 // statistics names what is counted: what the status command and dashboards
-// show. The rest costs memory for every cluster.
+// show, and what tells whether limits that objects set are met. The rest costs
+// memory for every cluster.
 func statistics() *metricsv3.StatsConfig {
 	var patterns []*matcherv3.StringMatcher
 	for _, prefix := range []string{"http.", "listener_manager", "cluster_manager", "server.", "control_plane", "overload", "access_logs"} {
 		patterns = append(patterns, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix}})
 	}
-	for _, suffix := range []string{"upstream_rq_total", "upstream_rq_xx", "upstream_rq_5xx", "upstream_cx_active", "downstream_cx_active", "membership_healthy", "membership_total", "ssl.handshake"} {
+	for _, suffix := range []string{"upstream_rq_total", "upstream_rq_xx", "upstream_rq_5xx", "upstream_rq_retry", "upstream_rq_pending_overflow", "upstream_cx_active", "downstream_cx_active", "membership_healthy", "membership_total", "ssl.handshake"} {
 		patterns = append(patterns, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Suffix{Suffix: suffix}})
+	}
+	for _, part := range []string{"rate_limit.", ".ratelimit."} {
+		patterns = append(patterns, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Contains{Contains: part}})
 	}
 	return &metricsv3.StatsConfig{StatsMatcher: &metricsv3.StatsMatcher{
 		StatsMatcher: &metricsv3.StatsMatcher_InclusionList{InclusionList: &matcherv3.ListStringMatcher{Patterns: patterns}},

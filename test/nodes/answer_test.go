@@ -9,7 +9,7 @@ import (
 // Envoy has been away for long, and is again when there is one.
 func TestEnvoyAway(t *testing.T) {
 	n, _ := configLab(t)
-	path := n.example("canary", 1)
+	path := n.example("canary")
 	n.answered(path, 1)
 	configs := func() int {
 		all, _ := n.api.Get("/apis/waggle.io/v1alpha1/envoynodes/" + n.Name)["configs"].([]any)

@@ -39,17 +39,24 @@ func configLab(t *testing.T) (n *agentNode, client *Pod) {
 
 // example applies an object of examples/envoyconfig, with changes to its text,
 // and gives its name.
-func (n *agentNode) example(name string, generation int, replace ...string) (path string) {
+func (n *agentNode) example(name string, replace ...string) (path string) {
+	n.t.Helper()
+	return n.config(n.readExample(name, replace...))
+}
+
+func (n *agentNode) readExample(name string, replace ...string) kubetest.Object {
 	n.t.Helper()
 	text, err := os.ReadFile("../../examples/envoyconfig/" + name + ".yaml")
 	n.must("read an example", err)
-	var o kubetest.Object
-	n.must("read an example", yaml.Unmarshal([]byte(strings.NewReplacer(replace...).Replace(string(text))), &o))
-	meta := kubetest.Meta(o)
-	meta["generation"] = float64(generation)
-	path = "/apis/cilium.io/v2/namespaces/default/ciliumenvoyconfigs/" + meta["name"].(string)
+	return object(n.t, strings.NewReplacer(replace...).Replace(string(text)))
+}
+
+// config applies an object of one of the two kinds, and gives its path.
+func (n *agentNode) config(o kubetest.Object) (path string) {
+	name := kubetest.Meta(o)["name"].(string)
+	path = n.path("CiliumEnvoyConfig", name)
 	if o["kind"] == "CiliumClusterwideEnvoyConfig" {
-		path = "/apis/cilium.io/v2/ciliumclusterwideenvoyconfigs/" + meta["name"].(string)
+		path = "/apis/cilium.io/v2/ciliumclusterwideenvoyconfigs/" + name
 	}
 	n.api.Put(path, o)
 	return path
@@ -105,17 +112,17 @@ func TestCanary(t *testing.T) {
 		t.Errorf("without an object: %v", got)
 	}
 	load := client.StartLoad(t, LoadRequest{Name: "new connections", URL: url(web4, "/"), Connect: true, Clients: 2, Rate: 100})
-	path := n.example("canary", 1)
+	path := n.example("canary")
 	n.answered(path, 1)
 	if got := servers(t, client, url(web4, "/"), 400); got["v2"] < 20 || got["v2"] > 60 {
 		t.Errorf("90 to 10: %v of 400", got)
 	}
-	n.example("canary", 2, "weight: 90", "weight: 0", "weight: 10", "weight: 100")
+	n.example("canary", "weight: 90", "weight: 0", "weight: 10", "weight: 100")
 	n.answered(path, 2)
 	if got := servers(t, client, url(web6, "/"), 50); got["v2"] != 50 {
 		t.Errorf("0 to 100: %v of 50", got)
 	}
-	n.example("canary", 3, "cluster:", "clustr:", "weighted_clusters", "wieghted_clusters")
+	n.example("canary", "cluster:", "clustr:", "weighted_clusters", "wieghted_clusters")
 	time.Sleep(500 * time.Millisecond)
 	if got := servers(t, client, url(web4, "/"), 50); got["v2"] != 50 {
 		t.Errorf("after a broken edit: %v of 50", got)
@@ -137,7 +144,7 @@ func TestCanary(t *testing.T) {
 // TestRewrite: paths arrive as the routes say.
 func TestRewrite(t *testing.T) {
 	n, client := configLab(t)
-	path := n.example("rewrite", 1)
+	path := n.example("rewrite")
 	n.answered(path, 1)
 	for asked, want := range map[string]string{"/foo/bar": "/", "/api/x": "/x", "/other": "/other"} {
 		if r := client.Get(t, url(web4, asked)); r.Echo.Path != want || r.Echo.Server != "v1" {
@@ -150,7 +157,7 @@ func TestRewrite(t *testing.T) {
 // again; other Services are untouched.
 func TestRateLimit(t *testing.T) {
 	n, client := configLab(t)
-	path := n.example("rate-limit", 1)
+	path := n.example("rate-limit")
 	n.answered(path, 1)
 	passed, limited := 0, 0
 	for range 5 {
@@ -166,6 +173,12 @@ func TestRateLimit(t *testing.T) {
 	if passed != 2 || limited != 3 {
 		t.Errorf("%d passed, %d were limited", passed, limited)
 	}
+	out, err := n.command("envoy", "stats", "--filter", "http_local_rate_limit", "--state-dir", n.stateDir())
+	for name, want := range map[string]int{"enabled": 5, "enforced": 3, "ok": 2, "rate_limited": 3} {
+		if line := fmt.Sprintf(".http_local_rate_limit.%s: %d\n", name, want); err != nil || !strings.Contains(out, line) {
+			t.Errorf("Envoy's counters: no %q in\n%s%v", line, out, err)
+		}
+	}
 	servers(t, client, "http://10.96.1.2/", 10)
 	n.eventually("requests pass again", func() bool { return client.Get(t, url(web4, "/")).Status == 200 })
 }
@@ -174,7 +187,7 @@ func TestRateLimit(t *testing.T) {
 // are refused at once.
 func TestCircuitBreaker(t *testing.T) {
 	n, client := configLab(t)
-	path := n.example("circuit-breaker", 1)
+	path := n.example("circuit-breaker")
 	n.answered(path, 1)
 	servers(t, client, url(web4, "/?sleep=5ms"), 30)
 	load := client.StartLoad(t, LoadRequest{Name: "many at once", URL: url(web4, "/?sleep=20ms"), Connect: true, Clients: 6, Rate: 200})
@@ -190,12 +203,12 @@ func TestCircuitBreaker(t *testing.T) {
 // at addresses of the node, a namespaced one with the same does not.
 func TestEnvoyAdmin(t *testing.T) {
 	n, client := configLab(t)
-	n.example("admin", 1, "CiliumClusterwideEnvoyConfig", "CiliumEnvoyConfig", "{name: envoy-admin}", "{name: tenant, namespace: default}")
+	n.example("admin", "CiliumClusterwideEnvoyConfig", "CiliumEnvoyConfig", "{name: envoy-admin}", "{name: tenant, namespace: default}")
 	time.Sleep(500 * time.Millisecond)
 	if r := client.Get(t, fmt.Sprintf("http://%s/", netip.AddrPortFrom(n.Addr4, 9901))); r.Error == "" {
 		t.Errorf("a tenant has opened Envoy's administration: %d", r.Status)
 	}
-	path := n.example("admin", 1)
+	path := n.example("admin")
 	n.answered(path, 1)
 	for _, address := range []netip.Addr{n.Addr4, n.Addr6} {
 		for at, want := range map[string]string{":9901/config_dump": "ListenersConfigDump", ":9901/ready": "LIVE", ":9090/metrics": "# TYPE envoy_"} {

@@ -20,9 +20,8 @@ type exampleLab struct {
 	tools  *Pod
 }
 
-// TestExamples applies the objects of examples/envoyconfig one after the other
-// and looks at what arrives. TestCanary and those beside it have the others.
-func TestExamples(t *testing.T) {
+// newExampleLab is the node of the tests of examples.
+func newExampleLab(t *testing.T) *exampleLab {
 	n, client := configLab(t)
 	l := &exampleLab{n, client, n.addPod("tools")}
 	key, err := os.ReadFile("testdata/secure.key")
@@ -34,6 +33,13 @@ func TestExamples(t *testing.T) {
 	l.companion("ratelimit", 4, GRPCPort)
 	l.companion("grpc", 5, GRPCPort)
 	l.companion("secure", 6, SecurePort, SecondaryPort)
+	return l
+}
+
+// TestExamples applies the objects of examples/envoyconfig one after the other
+// and looks at what arrives. TestCanary and those beside it have the others.
+func TestExamples(t *testing.T) {
+	l := newExampleLab(t)
 	for _, e := range []struct {
 		name string
 		test func(*exampleLab, *testing.T)
@@ -43,20 +49,27 @@ func TestExamples(t *testing.T) {
 		{"fault", (*exampleLab).fault}, {"mirror", (*exampleLab).mirror}, {"affinity", (*exampleLab).affinity}, {"sni", (*exampleLab).sni},
 		{"tls-origination", (*exampleLab).tlsOrigination}, {"failover", (*exampleLab).failover},
 	} {
-		ok := t.Run(e.name, func(t *testing.T) {
-			n.t = t
-			defer func(path string) { n.api.Remove(path) }(n.serve(e.name))
+		l.subtest(t, e.name, func(t *testing.T) {
+			defer func(path string) { l.api.Remove(path) }(l.serve(e.name))
 			e.test(l, t)
 		})
-		if n.t = t; !ok {
-			t.Log("the next begins on the same node")
-		}
+	}
+}
+
+// subtest is a test of its own on the same node.
+func (n *agentNode) subtest(t *testing.T, name string, test func(t *testing.T)) {
+	ok := t.Run(name, func(t *testing.T) {
+		n.t = t
+		test(t)
+	})
+	if n.t = t; !ok {
+		t.Log("the next begins on the same node")
 	}
 }
 
 // serve applies an example and waits until Envoy has it.
 func (n *agentNode) serve(example string) (path string) {
-	path = n.example(example, 1)
+	path = n.example(example)
 	applied := time.Now()
 	n.answered(path, 1)
 	if took := time.Since(applied); took > 4*time.Second { // its clusters have waited for what Envoy had

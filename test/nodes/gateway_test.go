@@ -25,7 +25,7 @@ func (n *agentNode) gateway(hosts ...string) {
 	n.t.Helper()
 	gw := model.Name{Namespace: "default", Name: "gw"}
 	l := model.Listener{Gateway: gw, Port: 80, BindPort: 80, Protocol: model.HTTP, Chains: []model.Chain{{Table: model.TableKey(gw, 80, "")}}}
-	n.config("cilium-gateway-gw", nil, []kubetest.Object{
+	n.generated("cilium-gateway-gw", nil, []kubetest.Object{
 		{"name": "cilium-gateway-gw", "namespace": "default", "ports": []int{80}, "listener": l.Key()},
 	}, nil, render.StoredListener(l, model.ClientAddress{}))
 	for i, host := range hosts {
@@ -58,13 +58,13 @@ func (n *agentNode) gatewayHost(table, object, host string) {
 		Origin:  model.Origin{Object: model.Ref{Kind: "HTTPRoute", Name: model.Name{Namespace: "default", Name: "r"}}},
 	}}})
 	for _, p := range parts {
-		n.config(object+p.Suffix, map[string]any{"cec.waggle.io/part-of": "cilium-gateway-gw"}, nil,
+		n.generated(object+p.Suffix, map[string]any{"cec.waggle.io/part-of": "cilium-gateway-gw"}, nil,
 			[]kubetest.Object{{"name": "web", "namespace": "default", "number": []string{"80"}}}, p.Stored().Resources...)
 	}
 }
 
-// config files a CiliumEnvoyConfig of the operator's.
-func (n *agentNode) config(name string, labels map[string]any, services, backends []kubetest.Object, resources ...[]byte) {
+// generated files a CiliumEnvoyConfig of the operator's.
+func (n *agentNode) generated(name string, labels map[string]any, services, backends []kubetest.Object, resources ...[]byte) {
 	n.t.Helper()
 	all := kubetest.Object{"cec.waggle.io/generated-for": "Gateway"}
 	for k, v := range labels {

@@ -14,15 +14,19 @@ import (
 type LoadRequest struct {
 	Name    string // unique on the machine
 	URL     string
-	Host    string  // empty: as in the URL
-	Method  string  // POST is never sent again once a byte of it was written; empty: GET
+	Host    string // empty: as in the URL
+	Method  string // POST is never sent again once a byte of it was written; empty: GET
+	Header  map[string]string
 	Clients int     // each with a connection of its own
 	Rate    float64 // requests per second, over all clients; 0: as fast as they can
 	Connect bool    // a connection per request
 	H2      bool
 	Timeout time.Duration // of a request; zero: 5 s
-	Status  int           // what is wanted; zero: 200
+	Status  int           // what is wanted; zero: 200; Answered: any but 5xx
 }
+
+// Answered is the Status of those who want an answer, but not a certain one.
+const Answered = -1
 
 // LoadResult is what became of all requests.
 type LoadResult struct {
@@ -154,7 +158,7 @@ func (l *loading) client(ctx context.Context, i int) {
 
 func (l *loading) request(s *session) {
 	start := time.Now()
-	status, _, body, err := s.do(FetchRequest{URL: l.URL, Host: l.Host, Method: l.Method})
+	status, _, body, err := s.do(FetchRequest{URL: l.URL, Host: l.Host, Method: l.Method, Header: l.Header})
 	took := time.Since(start)
 	want := l.Status
 	if want == 0 {
@@ -164,6 +168,7 @@ func (l *loading) request(s *session) {
 	switch {
 	case err != nil:
 		what = err.Error()
+	case want == Answered && status < 500:
 	case status != want:
 		what = fmt.Sprintf("status %d: %s", status, body)
 	case strings.Contains(l.URL, "stream=") && !strings.HasSuffix(body, "end\n"):
