@@ -323,6 +323,43 @@ func TestWriter(t *testing.T) {
 	}
 }
 
+// TestOlderDefinition: what the API server drops of an object, or has no status
+// for, is said, and is no reason to write without end; when the definition is
+// newer, the object is as it should be.
+func TestOlderDefinition(t *testing.T) {
+	f := kubetest.New(t)
+	c := connect(t, f)
+	w := newWorld(t, c)
+	w.until("synced", w.feeds.Synced)
+	writer, ctx := newWriter(c, w.source), context.Background()
+	f.Drop(func(_ string, o kubetest.Object) { delete(o, "status") })
+	for range 2 {
+		if _, err := writer.Update(ctx, row{"default/web", "10.0.1.5"}); !errors.Is(err, ErrNotKept) {
+			t.Fatalf("written to an older definition: %v", err)
+		}
+	}
+	f.Drop(nil)
+	if _, err := writer.Update(ctx, row{"default/web", "10.0.1.5"}); err != nil {
+		t.Errorf("written to a newer one: %v", err)
+	}
+
+	f.Refuse(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "/status") {
+			kubetest.Answer(w, 404, "NotFound")
+			return true
+		}
+		return false
+	})
+	w.until("the feed has seen it", func() bool {
+		o, ok := w.source.Newest(model.Name{Namespace: "default", Name: "web"})
+		return ok && o.ResourceVersion == kubetest.Meta(f.Get(endpointsPath + "/web"))["resourceVersion"]
+	})
+	writer.o.StatusOnly = true
+	if _, err := writer.Update(ctx, row{"default/web", "10.0.1.6"}); err == nil || !strings.Contains(err.Error(), "has no status") {
+		t.Errorf("written where there is no status: %v", err)
+	}
+}
+
 // Prune deletes what is ours and has no row.
 func TestPrune(t *testing.T) {
 	f := kubetest.New(t)

@@ -46,6 +46,9 @@ type WriterOptions[R flow.Row, O Object] struct {
 // ErrForeign: an object of that name is there, and is not ours to change.
 var ErrForeign = errors.New("exists already, and is not Waggle's; delete or rename it")
 
+// ErrNotKept: the API server has taken what was written, and dropped some of it.
+var ErrNotKept = errors.New("the API server does not keep all that is written: the kind's definition is older than this program, or a webhook changes it")
+
 // NewWriter makes a Writer of the objects that source reads. The kind must be
 // one of which the feed drops nothing.
 func NewWriter[R flow.Row, O Object](c *Client, source *Source[O], o WriterOptions[R, O]) *Writer[R, O] {
@@ -60,20 +63,21 @@ const tries = 5
 func (w *Writer[R, O]) Update(ctx context.Context, row R) (struct{}, error) {
 	name := w.o.Name(row.Key())
 	have, exists := w.known(name)
-	var err error
+	var err, failure error
 	for range tries {
 		if !exists && w.o.StatusOnly {
 			return struct{}{}, nil // and so will the row be gone
 		}
 		before, existed := have, exists
-		if have, exists, err = w.put(ctx, row, name, have, exists); err == nil {
+		have, exists, err = w.put(ctx, row, name, have, exists)
+		if err == nil || errors.Is(err, ErrNotKept) {
 			w.remember(name, have)
 			if w.o.Wrote != nil && existed && Object(before) != Object(have) {
 				w.o.Wrote(ctx, before, have)
 			}
-			return struct{}{}, nil
+			return struct{}{}, err
 		}
-		switch {
+		switch failure = err; {
 		case errors.Is(err, ErrExists), errors.Is(err, ErrConflict), errors.Is(err, ErrNotFound) && exists:
 			have, err = Get(ctx, w.client, w.source.kind, name)
 			if exists = err == nil; !exists && !errors.Is(err, ErrNotFound) {
@@ -82,6 +86,9 @@ func (w *Writer[R, O]) Update(ctx context.Context, row R) (struct{}, error) {
 		default:
 			return struct{}{}, err
 		}
+	}
+	if w.o.StatusOnly && errors.Is(failure, ErrNotFound) {
+		return struct{}{}, fmt.Errorf("%w: the kind's definition has no status, it is older than this program", failure)
 	}
 	return struct{}{}, fmt.Errorf("write %s %s: others write it, too: %w", w.source.kind.name, name, ErrConflict)
 }
@@ -100,7 +107,7 @@ func (w *Writer[R, O]) put(ctx context.Context, row R, name model.Name, have O, 
 	w.o.Fill(row, want)
 	if !exists {
 		made, err := Create(ctx, w.client, w.source.kind, want)
-		return made, err == nil, err
+		return made, err == nil, w.kept(row, name, made, err)
 	}
 	if equality.Semantic.DeepEqual(have, want) {
 		return have, true, nil
@@ -110,7 +117,21 @@ func (w *Writer[R, O]) put(ctx context.Context, row R, name model.Name, have O, 
 		write = UpdateStatus[O]
 	}
 	made, err := write(ctx, w.client, w.source.kind, want)
-	return made, true, err
+	return made, true, w.kept(row, name, made, err)
+}
+
+// kept tells, of an object that was written, whether the API server has kept it
+// as the row wants it: else it would be written again at each look.
+func (w *Writer[R, O]) kept(row R, name model.Name, made O, err error) error {
+	if err != nil {
+		return err
+	}
+	want := made.DeepCopyObject().(O)
+	w.o.Fill(row, want)
+	if equality.Semantic.DeepEqual(made, want) {
+		return nil
+	}
+	return fmt.Errorf("write %s %s: %w", w.source.kind.name, name, ErrNotKept)
 }
 
 // remember keeps what was written until the feed has seen it.

@@ -43,6 +43,7 @@ type Server struct {
 	log      []change
 	there    map[string]Object
 	refuse   func(http.ResponseWriter, *http.Request) bool
+	drop     func(path string, o Object)
 	requests []string
 }
 
@@ -114,6 +115,15 @@ func (s *Server) Refuse(refuse func(http.ResponseWriter, *http.Request) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refuse = refuse
+}
+
+// Drop has drop change every object that is written by a request before it is
+// stored, as an API server does whose definition of the kind lacks fields. Nil
+// ends that.
+func (s *Server) Drop(drop func(path string, o Object)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drop = drop
 }
 
 // Disconnect ends all connections, watches too.
@@ -310,6 +320,9 @@ func (s *Server) one(w http.ResponseWriter, r *http.Request) {
 		body = copyOf(have)
 		Meta(body)["resourceVersion"], Meta(body)["generation"] = Meta(asked)["resourceVersion"], Meta(have)["generation"]
 		body["status"] = asked["status"]
+	}
+	if s.drop != nil && body != nil {
+		s.drop(path, body)
 	}
 	switch {
 	case r.Method == http.MethodPost && have != nil:
