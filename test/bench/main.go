@@ -1,7 +1,8 @@
 // Command bench measures Waggle against its targets and writes a page of
 // results: `bench routes` many routes, `bench hop` the price of a request,
 // `bench l4` the way of packets through a node, `bench redirect` the way to
-// Envoy, `bench l7-east-west` a Service behind a CiliumEnvoyConfig.
+// Envoy, `bench l7-east-west` a Service behind a CiliumEnvoyConfig, `bench
+// gateway` Gateways in a cluster.
 // See docs/performance.md.
 package main
 
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/waggle-mesh/waggle/test/bench/eastwest"
+	"github.com/waggle-mesh/waggle/test/bench/gateway"
 	"github.com/waggle-mesh/waggle/test/bench/hop"
 	"github.com/waggle-mesh/waggle/test/bench/l4"
 	"github.com/waggle-mesh/waggle/test/bench/load"
@@ -26,7 +28,7 @@ import (
 	"github.com/waggle-mesh/waggle/test/nodes"
 )
 
-const usage = "usage: go run ./test/bench routes|hop|l4|redirect|l7-east-west [flags]; -h after the name lists them"
+const usage = "usage: go run ./test/bench routes|hop|l4|redirect|l7-east-west|gateway [flags]; -h after the name lists them"
 
 func main() {
 	load.Main() // unless this is the benchmark itself
@@ -58,6 +60,8 @@ func run(ctx context.Context, args []string) error {
 		return runRedirect(ctx, args[1:])
 	case "l7-east-west":
 		return runEastWest(ctx, args[1:])
+	case "gateway":
+		return runGateway(ctx, args[1:])
 	}
 	return fmt.Errorf("there is no benchmark %q; %s", args[0], usage)
 }
@@ -126,6 +130,32 @@ func runEastWest(ctx context.Context, args []string) error {
 	)
 	f.Parse(args)
 	return f.write("Pod to pod by way of Envoy", o.Binaries, func(p *measure.Page) error { return eastwest.Measure(ctx, o, p) })
+}
+
+func runGateway(ctx context.Context, args []string) error {
+	o := gateway.Options{}
+	o.Progress = progress
+	f := newFlags("gateway", &o.Binaries)
+	f.IntVar(&o.Rounds, "rounds", 25, "of traffic: Envoys are made anew for each; targets need 15 or more")
+	f.DurationVar(&o.For, "for", 0, "begin no round of traffic later than this")
+	f.DurationVar(&o.Slice, "slice", 60*time.Millisecond, "traffic to one Envoy at a time")
+	f.Float64Var(&o.Quiet, "quiet", 0.1, "drop rounds of traffic in which others take more than this `share` of the core")
+	f.IntVar(&o.Routes, "routes", 5000, "the most HTTPRoutes; a fifth of them for comparison")
+	f.IntVar(&o.Probes, "probes", 100, "new routes in a series")
+	f.DurationVar(&o.Churn, "churn", 5*time.Minute, "how long that is watched; half as long with a fifth of the routes")
+	f.DurationVar(&o.Idle, "idle", 5*time.Minute, "how long rest is watched")
+	f.IntVar(&o.Changes, "changes", 200, "of a route under load")
+	f.StringVar(&o.Kube, "kube", l4.DefaultKube(), "the sandbox's program that is etcd and the API server")
+	f.Var((*list)(&o.Parts), "parts", "measure these alone: "+strings.Join(gateway.Parts, ","))
+	f.StringVar(&o.PartsFile, "append", "", "`file` of parts: those in it are on the page too, and this run's are added")
+	f.examples(
+		"-parts traffic -for 3m",
+		"-parts probe -append /tmp/parts                     # one part, in place of that in the file",
+		"-parts steady -churn 2m -idle 2m -append /tmp/parts",
+		"-parts probe,steady -routes 200 -probes 10 -churn 20s -idle 10s   # a look",
+	)
+	f.Parse(args)
+	return f.write("Gateways in a cluster", o.Binaries, func(p *measure.Page) error { return gateway.Measure(ctx, o, p) })
 }
 
 // flags are those that all benchmarks have.

@@ -70,8 +70,12 @@ func (r *Resident) Serve(q ServeRequest, _ *struct{}) error {
 	return nil
 }
 
+// ServerHeader of an answer has Echo.Server, too.
+const ServerHeader = "X-Backend"
+
 func echo(name string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(ServerHeader, name)
 		query := r.URL.Query()
 		if d, err := time.ParseDuration(query.Get("sleep")); err == nil {
 			time.Sleep(d)

@@ -44,6 +44,9 @@ func (m *Machine) Do(t testing.TB, f func() error) {
 	}
 }
 
+// Within does the same for who has no test at hand.
+func (m *Machine) Within(f func() error) error { return m.ns.do(f) }
+
 // Addr is the machine's address of a family, 4 or 6.
 func (m *Machine) Addr(family int) netip.Addr {
 	if family == 6 {

@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/waggle-mesh/waggle/test/nodes"
 )
 
 // Client asks over one connection, which it opens when it needs to.
@@ -33,7 +35,7 @@ type Answer struct {
 }
 
 // BackendHeader carries a backend's name.
-const BackendHeader = "X-Backend"
+const BackendHeader = nodes.ServerHeader
 
 // Patience bounds one exchange.
 const Patience = 10 * time.Second
