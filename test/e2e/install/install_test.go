@@ -66,7 +66,7 @@ func TestLife(t *testing.T) {
 	c.Kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=60s")
 	c.Kubectl("rollout", "status", "deployment/coredns", "--timeout=60s")
 	pool(c)
-	if grown := look(c).beyond(empty); !strings.Contains(grown, "from_netdev") || !strings.Contains(grown, "ciliumenvoyconfigs") {
+	if grown := look(c).beyond(empty); !strings.Contains(grown, "from_pod") || !strings.Contains(grown, "ciliumenvoyconfigs") {
 		t.Errorf("what is installed leaves only these traces:\n%s", grown)
 	}
 	t.Run("used", func(t *testing.T) {
