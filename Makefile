@@ -65,6 +65,11 @@ bench-l4: tools build sandbox ## packets' way through a node beside plain veths 
 bench-redirect: tools build ## a redirected Envoy beside a static one; as root
 	go run ./test/bench redirect
 
+.PHONY: bench-gateway
+bench-gateway: tools build sandbox ## Gateways in a cluster: new routes, many routes, traffic, changes; as root
+	$(SANDBOX_FOLDER)/bin/sandbox build
+	go run ./test/bench gateway
+
 .PHONY: bench-l7-east-west
 bench-l7-east-west: tools build ## a Service by way of the node's Envoy, beside without and a sidecar; as root
 	go run ./test/bench l7-east-west

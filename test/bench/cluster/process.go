@@ -76,7 +76,7 @@ func (p *Process) alive() error {
 
 func (p *Process) lastWords() string {
 	text, _ := os.ReadFile(p.log)
-	return fmt.Sprintf("%s wrote:\n%s", p.name, tail(text, 3000))
+	return fmt.Sprintf("%s wrote:\n%s", p.name, tail(text, 1500))
 }
 
 func tail(text []byte, most int) []byte { return text[max(0, len(text)-most):] }
