@@ -91,6 +91,8 @@ fuzz: tools ## every fuzz target, five minutes each
 	go test -run '^$$' -fuzz '^FuzzConf$$' -fuzztime 5m ./internal/cni
 	go test -run '^$$' -fuzz '^FuzzPaths$$' -fuzztime 5m ./internal/render
 	go test -run '^$$' -fuzz '^FuzzResource$$' -fuzztime 5m -fuzzminimizetime 10x ./internal/envoyconfig
+	go test -run '^$$' -fuzz '^FuzzWalk$$' -fuzztime 5m -fuzzminimizetime 10x ./internal/envoyconfig
+	go test -run '^$$' -fuzz '^FuzzNames$$' -fuzztime 5m ./internal/envoyconfig
 	go test -run '^$$' -fuzz '^FuzzDeep$$' -fuzztime 1m ./internal/envoyconfig
 
 .PHONY: cni-storm
