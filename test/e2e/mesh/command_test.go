@@ -44,7 +44,7 @@ func TestClusterCommands(t *testing.T) {
 		{"status", "Envoy DaemonSet: OK", 0},
 		{"status --wait", "Cilium: OK", 0},
 		{"config view", "enable-gateway-api true", 0},
-		{"gateway list", c.Namespace + "/shown", 0},
+		{"gateway list", c.Namespace + " shown", 0},
 		{"gateway show " + c.Namespace + "/shown", address, 0},
 		{"connectivity test", `unknown command "connectivity"`, 2},
 	} {

@@ -178,8 +178,8 @@ const secondListener = `- {"@type": type.googleapis.com/envoy.config.listener.v3
 // resource is how an entry of spec.resources begins.
 var resource = regexp.MustCompile(`(?m)^ *- "@type"`)
 
-// What is wrong with an object it says itself, within two seconds; all else goes
-// on; and once it is right it is served.
+// What is wrong with an object it says itself, within two seconds, and an event;
+// all else goes on; and once it is right it is served.
 func TestMistakes(t *testing.T) {
 	scenario(t, "rate-limit", func(c *e2e.Test, s seed) {
 		application(c)
@@ -207,6 +207,13 @@ func TestMistakes(t *testing.T) {
 			if got := column(c, "ccec/envoy-lb-listener", "REASON"); got == "" {
 				c.Errorf("%s: kubectl get shows no reason", m.name)
 			}
+			c.Eventually(m.name+": an event tells of it", func() error {
+				got := c.Kubectl("-n", "default", "get", "events", "--field-selector", "type=Warning,involvedObject.name=envoy-lb-listener", "-o", "jsonpath={.items[*].message}")
+				if !strings.Contains(got, m.condition+": ") || !strings.Contains(got, m.says) {
+					return fmt.Errorf("events: %s", got)
+				}
+				return nil
+			})
 			c.Apply(good)
 			c.Wait("ccec/envoy-lb-listener", "Programmed")
 			c.Delete(good)
