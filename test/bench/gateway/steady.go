@@ -34,9 +34,9 @@ func (s *site) watch(do func() (int, error)) (u use, err error) {
 	if err != nil {
 		return u, err
 	}
-	before := map[string]time.Duration{}
-	for name, pid := range s.processes() {
-		if before[name], err = measure.CPU(pid); err != nil {
+	before := map[int]time.Duration{} // by process: what begins meanwhile counts whole
+	for _, pid := range s.processes() {
+		if before[pid], err = measure.CPU(pid); err != nil {
 			return u, err
 		}
 	}
@@ -50,10 +50,7 @@ func (s *site) watch(do func() (int, error)) (u use, err error) {
 		if err != nil {
 			return u, err
 		}
-		u.cpu[name] = now - before[name]
-		if u.cpu[name] < 0 { // it is another process than before
-			u.cpu[name] = now
-		}
+		u.cpu[name] = now - before[pid]
 	}
 	if u.writes, err = writes.Count(); err != nil {
 		return u, err
@@ -265,7 +262,7 @@ func (o Options) reportScale(page *measure.Page, r *scale) {
 		page.Add(measure.Target{What: what, Want: want, Measured: measured, Met: met})
 	}
 	mib := func(m measure.Memory) float64 { return float64(m.Resident) / (1 << 20) }
-	perRoute := float64(r.memory["Envoy"].Own-r.emptyEnvoy.Own) / float64(o.Routes) / 1000
+	perRoute := float64(r.memory["Envoy"].Own-r.emptyEnvoy.Own) / float64(o.Routes) / 1024
 	target(fmt.Sprintf("churn among %d routes: operator and agent, above rest", o.Routes), fmt.Sprintf("≤ %.2f cores", mostCores), fmt.Sprintf("%.4f cores", many), many <= mostCores)
 	target(fmt.Sprintf("the same from %d to %d routes", r.fewRoutes, o.Routes), fmt.Sprintf("flat (≤ %.1f ×)", flat),
 		fmt.Sprintf("%.2f × (%.4f to %.4f cores)", many/few, few, many), many <= flat*few)
