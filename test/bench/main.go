@@ -126,7 +126,7 @@ func runEastWest(ctx context.Context, args []string) error {
 	f.examples(
 		"-for 4m                            # as many rounds as fit",
 		"-rounds 3 -loads 32 -ways same     # a look",
-		"-for 5m -append /tmp/rounds        # again: more rounds, on one page",
+		"-for 5m -append rounds.json       # again: more rounds, on one page",
 	)
 	f.Parse(args)
 	return f.write("Pod to pod by way of Envoy", o.Binaries, func(p *measure.Page) error { return eastwest.Measure(ctx, o, p) })
@@ -150,8 +150,8 @@ func runGateway(ctx context.Context, args []string) error {
 	f.StringVar(&o.PartsFile, "append", "", "`file` of parts: those in it are on the page too, and this run's are added")
 	f.examples(
 		"-parts traffic -for 3m",
-		"-parts probe -append /tmp/parts                     # one part, in place of that in the file",
-		"-parts steady -churn 2m -idle 2m -append /tmp/parts",
+		"-parts probe -append parts.json                     # one part, in place of that in the file",
+		"-parts steady -churn 2m -idle 2m -append parts.json",
 		"-parts probe,steady -routes 200 -probes 10 -churn 20s -idle 10s   # a look",
 	)
 	f.Parse(args)

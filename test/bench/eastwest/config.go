@@ -5,15 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 
-	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -24,6 +19,7 @@ import (
 	"github.com/waggle-mesh/waggle/internal/envoyconfig"
 	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/render"
+	"github.com/waggle-mesh/waggle/test/bench/envoyfile"
 	"github.com/waggle-mesh/waggle/test/bench/load"
 )
 
@@ -120,26 +116,17 @@ func fitted(r render.Node, p model.ProxyResource, number uint16) model.Resource 
 // clusters as the user wrote them, at addresses of its pod's loopback.
 func sidecarFile(backends, addresses map[string]netip.AddrPort) func(dir string) []byte {
 	return func(dir string) []byte {
-		b := &bootstrapv3.Bootstrap{}
-		must(protojson.Unmarshal(render.Bootstrap(render.BootstrapOptions{NodeID: "sidecar", AdminSocket: filepath.Join(dir, "admin.sock")}), b))
-		b.DynamicResources, b.StaticResources = nil, &bootstrapv3.Bootstrap_StaticResources{}
+		var listeners []*listenerv3.Listener
+		var clusters []*clusterv3.Cluster
 		for name, backend := range backends {
 			l, routes, c := written(name)
 			l.Name += "-" + name
-			l.Address = address(addresses[name])
-			editManager(l, func(m *hcmv3.HttpConnectionManager) {
-				m.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes}
-			})
-			c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
-			c.LoadAssignment = &endpointv3.ClusterLoadAssignment{ClusterName: c.Name, Endpoints: []*endpointv3.LocalityLbEndpoints{{
-				LbEndpoints: []*endpointv3.LbEndpoint{{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: address(backend)}}}},
-			}}}
-			b.StaticResources.Listeners = append(b.StaticResources.Listeners, l)
-			b.StaticResources.Clusters = append(b.StaticResources.Clusters, c)
+			l.Address = envoyfile.Address(addresses[name])
+			envoyfile.SetRoutes(l, routes)
+			envoyfile.SetBackend(c, backend)
+			listeners, clusters = append(listeners, l), append(clusters, c)
 		}
-		text, err := protojson.Marshal(b)
-		must(err)
-		return text
+		return envoyfile.Write(dir, listeners, clusters)
 	}
 }
 
@@ -156,23 +143,6 @@ func written(service string) (*listenerv3.Listener, *routev3.RouteConfiguration,
 		all[i] = m
 	}
 	return all[0].(*listenerv3.Listener), all[1].(*routev3.RouteConfiguration), all[2].(*clusterv3.Cluster)
-}
-
-// editManager changes the connection manager of a listener.
-func editManager(l *listenerv3.Listener, edit func(*hcmv3.HttpConnectionManager)) {
-	filter := l.FilterChains[0].Filters[0]
-	var m hcmv3.HttpConnectionManager
-	must(filter.GetTypedConfig().UnmarshalTo(&m))
-	edit(&m)
-	config, err := anypb.New(&m)
-	must(err)
-	filter.ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: config}
-}
-
-func address(a netip.AddrPort) *corev3.Address {
-	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
-		Address: a.Addr().String(), PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(a.Port())},
-	}}}
 }
 
 func must(err error) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/render"
+	"github.com/waggle-mesh/waggle/test/bench/envoyfile"
 )
 
 // TestSameWork: the sidecar and the node's Envoy do the same work for a request.
@@ -39,8 +40,8 @@ func TestSameWork(t *testing.T) {
 		}
 	}
 	var inSidecar, onNode hcmv3.HttpConnectionManager
-	editManager(file.StaticResources.Listeners[0], func(m *hcmv3.HttpConnectionManager) { proto.Merge(&inSidecar, m) })
-	editManager(&l, func(m *hcmv3.HttpConnectionManager) { proto.Merge(&onNode, m) })
+	envoyfile.EditManagers(file.StaticResources.Listeners[0], func(m *hcmv3.HttpConnectionManager) { proto.Merge(&inSidecar, m) })
+	envoyfile.EditManagers(&l, func(m *hcmv3.HttpConnectionManager) { proto.Merge(&onNode, m) })
 	routes := inSidecar.GetRouteConfig()
 	table.Name, table.VirtualHosts[0].Name = routes.Name, routes.VirtualHosts[0].Name
 	last := table.VirtualHosts[0].Routes[1].GetRoute()

@@ -5,21 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
+	"slices"
 
 	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
-	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
-	"github.com/waggle-mesh/waggle/internal/render"
+	"github.com/waggle-mesh/waggle/test/bench/envoyfile"
 )
 
 // served is what the Gateway's Envoy has for one route, by its own account.
@@ -100,59 +96,16 @@ func (s *served) take(part proto.Message) error {
 // static is the file of an Envoy at a host port, which has all that the
 // Gateway's has but what leads connections to it and marks those that it makes.
 func (s served) static(at, backend netip.AddrPort) func(dir string) []byte {
-	return func(dir string) []byte {
-		b := &bootstrapv3.Bootstrap{}
-		must(protojson.Unmarshal(render.Bootstrap(render.BootstrapOptions{NodeID: "static", AdminSocket: filepath.Join(dir, "admin.sock")}), b))
-		b.DynamicResources, b.StaticResources = nil, &bootstrapv3.Bootstrap_StaticResources{
-			Listeners: []*listenerv3.Listener{s.atPort(at)}, Clusters: []*clusterv3.Cluster{s.toBackend(backend)},
-		}
-		text, err := protojson.Marshal(b)
-		must(err)
-		return text
-	}
-}
-
-func (s served) atPort(at netip.AddrPort) *listenerv3.Listener {
-	l := proto.Clone(s.listener).(*listenerv3.Listener)
-	l.Address, l.AdditionalAddresses = address(at), nil
+	l, c := proto.Clone(s.listener).(*listenerv3.Listener), proto.Clone(s.cluster).(*clusterv3.Cluster)
+	l.Address, l.AdditionalAddresses = envoyfile.Address(at), nil
 	l.Transparent, l.SocketOptions = nil, nil
-	var filters []*listenerv3.ListenerFilter
-	for _, f := range l.ListenerFilters {
-		if f.Name != "envoy.filters.listener.original_dst" {
-			filters = append(filters, f)
-		}
-	}
-	l.ListenerFilters = filters
-	for _, chain := range l.FilterChains {
-		filter := chain.Filters[len(chain.Filters)-1]
-		var m hcmv3.HttpConnectionManager
-		must(filter.GetTypedConfig().UnmarshalTo(&m))
-		m.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: s.routes}
-		config, err := anypb.New(&m)
-		must(err)
-		filter.ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: config}
-	}
-	return l
-}
-
-func (s served) toBackend(at netip.AddrPort) *clusterv3.Cluster {
-	c := proto.Clone(s.cluster).(*clusterv3.Cluster)
-	c.UpstreamBindConfig, c.EdsClusterConfig = nil, nil
-	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
-	c.LoadAssignment = &endpointv3.ClusterLoadAssignment{ClusterName: c.Name, Endpoints: []*endpointv3.LocalityLbEndpoints{{
-		LbEndpoints: []*endpointv3.LbEndpoint{{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: address(at)}}}},
-	}}}
-	return c
-}
-
-func address(a netip.AddrPort) *corev3.Address {
-	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
-		Address: a.Addr().String(), PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(a.Port())},
-	}}}
-}
-
-func must(err error) {
-	if err != nil {
-		panic(err) // of what was just read
+	l.ListenerFilters = slices.DeleteFunc(l.ListenerFilters, func(f *listenerv3.ListenerFilter) bool {
+		return f.Name == "envoy.filters.listener.original_dst"
+	})
+	envoyfile.SetRoutes(l, s.routes)
+	c.UpstreamBindConfig = nil
+	envoyfile.SetBackend(c, backend)
+	return func(dir string) []byte {
+		return envoyfile.Write(dir, []*listenerv3.Listener{l}, []*clusterv3.Cluster{c})
 	}
 }
