@@ -105,10 +105,7 @@ func TestRedirects(t *testing.T) {
 func TestClientAddress(t *testing.T) {
 	c := e2e.In(t, "default")
 	address := echo(c, own(t))
-	c.TLSSecret("headers", "headers.example.org")
-	c.Apply("testdata/headers.yaml")
-	secure := addressOf(c, "headers")
-	overTLS := e2e.Request{URL: "https://headers.example.org/", Connect: e2e.HostPort(secure, "443"), Insecure: true}
+	overTLS, secure := secured(c)
 	places := everywhere(c)
 	const service = "service/cilium-gateway-my-example-gateway"
 	for _, policy := range []string{"Local", "Cluster"} {

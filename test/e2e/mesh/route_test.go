@@ -75,21 +75,29 @@ func TestSharedGateway(t *testing.T) {
 	}
 }
 
+// secured puts a Gateway that terminates TLS before the backends of echo, and
+// returns a request to it, and its address.
+func secured(c *e2e.Test) (request e2e.Request, address string) {
+	c.Helper()
+	c.TLSSecret("headers", "headers.example.org")
+	c.Apply("testdata/headers.yaml")
+	address = addressOf(c, "headers")
+	return e2e.Request{URL: "https://headers.example.org/", Connect: e2e.HostPort(address, "443"), Insecure: true}, address
+}
+
 // Shares of 95 to 5, and a header that is added for one path.
 func TestHeaders(t *testing.T) {
 	c := e2e.In(t, "default")
 	address := echo(c, own(t))
-	c.TLSSecret("headers", "headers.example.org")
-	c.Apply("testdata/headers.yaml")
-	ip := addressOf(c, "headers")
-	request := e2e.Request{URL: "https://headers.example.org/", Connect: e2e.HostPort(ip, "443"), Insecure: true}
+	request, _ := secured(c)
 	ext := c.From("ext")
 	ext.OK(request, 200)
 	request.Count, request.Workers = throws, 4
 	c.Shares(ext.Do(request), map[string]float64{"echo-1": 95, "echo-2": 5}, 3)
 
 	public := publicIP(c)
-	r := ext.Do(e2e.Request{URL: "https://headers.example.org/req-header-add", Connect: e2e.HostPort(ip, "443"), Insecure: true, From: public})[0]
+	request.URL, request.From, request.Count = "https://headers.example.org/req-header-add", public, 1
+	r := ext.Do(request)[0]
 	sees(c, r, "foo", "bar")
 	sees(c, r, "x-forwarded-proto", "https")
 	sees(c, r, "x-envoy-external-address", public)
