@@ -54,7 +54,7 @@ func parseServed(text []byte) (out served, err error) {
 		}
 	}
 	if out.listener == nil || out.routes == nil || out.cluster == nil {
-		return out, errors.New("Envoy does not serve the Gateway")
+		return out, errors.New("the Gateway is not served by Envoy")
 	}
 	return out, nil
 }
