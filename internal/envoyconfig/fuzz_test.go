@@ -16,6 +16,7 @@ import (
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	"github.com/waggle-mesh/waggle/internal/envoyconfig/allow"
 	"github.com/waggle-mesh/waggle/internal/envoyconfig/strict"
+	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/test/hostile/objects"
 )
 
@@ -132,32 +133,16 @@ func readContained(t *testing.T, w World, text []byte) {
 		t.Fatalf("once %v, then %v", p, again)
 	}
 	for _, r := range p.Resources {
-		inspect(t, string(r.Type), r.Body)
+		inspect(t, r.Type, r.Body)
 	}
 	for _, r := range p.Fragments {
-		inspect(t, "envoy.config.route.v3.RouteConfiguration", r.Body)
+		inspect(t, model.RouteConfiguration, r.Body)
 	}
 }
 
 // inspect looks, in ways other than the walk's, for what must not be there.
-func inspect(t *testing.T, kind string, body []byte) {
-	mt, err := protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName(kind))
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := mt.New().Interface()
-	if err := proto.Unmarshal(body, m); err != nil {
-		t.Fatal(err)
-	}
-	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var value any
-	if err := json.Unmarshal(text, &value); err != nil {
-		t.Fatal(err)
-	}
-	inspectValue(t, value, "")
+func inspect(t *testing.T, kind model.ResourceType, body []byte) {
+	inspectValue(t, treeOf(t, kind, body), "")
 }
 
 // clusterFields name clusters.

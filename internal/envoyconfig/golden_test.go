@@ -171,6 +171,17 @@ func printParsed(t testing.TB, p Parsed) string {
 
 // printMessage writes a message as YAML, indented.
 func printMessage(t testing.TB, kind model.ResourceType, body []byte) string {
+	tree := treeOf(t, kind, body)
+	leaveOut(tree)
+	text, err := yaml.Marshal(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "  " + strings.ReplaceAll(strings.TrimSpace(string(text)), "\n", "\n  ") + "\n"
+}
+
+// treeOf is a message as JSON has it.
+func treeOf(t testing.TB, kind model.ResourceType, body []byte) (tree any) {
 	m, err := protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName(kind))
 	if err != nil {
 		t.Fatal(err)
@@ -183,15 +194,10 @@ func printMessage(t testing.TB, kind model.ResourceType, body []byte) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var tree any
 	if err := json.Unmarshal(text, &tree); err != nil {
 		t.Fatal(err)
 	}
-	leaveOut(tree)
-	if text, err = yaml.Marshal(tree); err != nil {
-		t.Fatal(err)
-	}
-	return "  " + strings.ReplaceAll(strings.TrimSpace(string(text)), "\n", "\n  ") + "\n"
+	return tree
 }
 
 // leaveOut drops what is put into every message that has not said otherwise.

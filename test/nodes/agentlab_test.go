@@ -257,16 +257,8 @@ endpoints: [%s]
 	}
 }
 
-// webConfig leads the Service "web" to a listener that adds a header.
-const webConfig = `
-apiVersion: cilium.io/v2
-kind: CiliumEnvoyConfig
-metadata: {name: web}
-spec:
-  services: [{name: web, namespace: default, listener: web}]
-  backendServices: [{name: web, namespace: default, number: ["80"]}]
-  resources:
-  - "@type": type.googleapis.com/envoy.config.listener.v3.Listener
+// webListener takes HTTP for RouteConfiguration "web".
+const webListener = `  - "@type": type.googleapis.com/envoy.config.listener.v3.Listener
     name: web
     filter_chains:
     - filters:
@@ -278,7 +270,18 @@ spec:
           http_filters:
           - name: envoy.filters.http.router
             typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-  - "@type": type.googleapis.com/envoy.config.route.v3.RouteConfiguration
+`
+
+// webConfig leads the Service "web" to a listener that adds a header.
+const webConfig = `
+apiVersion: cilium.io/v2
+kind: CiliumEnvoyConfig
+metadata: {name: web}
+spec:
+  services: [{name: web, namespace: default, listener: web}]
+  backendServices: [{name: web, namespace: default, number: ["80"]}]
+  resources:
+` + webListener + `  - "@type": type.googleapis.com/envoy.config.route.v3.RouteConfiguration
     name: web
     virtual_hosts:
     - name: any

@@ -62,24 +62,12 @@ func (m *manyConfigs) apply(i, version int) {
 	m.api.Put(fmt.Sprintf("/apis/cilium.io/v2/namespaces/default/ciliumenvoyconfigs/many-%d", i), object(m.t, fmt.Sprintf(`
 apiVersion: cilium.io/v2
 kind: CiliumEnvoyConfig
-metadata: {name: many-%[1]d, namespace: default, generation: %[2]d}
+metadata: {name: many-%[1]d, namespace: default}
 spec:
   services: [{name: many-%[1]d}]
   resources:
-  - "@type": type.googleapis.com/envoy.config.listener.v3.Listener
-    name: listener
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: many
-          rds: {route_config_name: routes}
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-  - "@type": type.googleapis.com/envoy.config.route.v3.RouteConfiguration
-    name: routes
+`+webListener+`  - "@type": type.googleapis.com/envoy.config.route.v3.RouteConfiguration
+    name: web
     response_headers_to_add: [{header: {key: x-version, value: "%[2]d"}}]
     virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: default/web-v1}}]}]
   - {"@type": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: default/web-v1, type: EDS}
