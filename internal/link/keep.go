@@ -17,10 +17,14 @@ import (
 // which something that was undone stays so.
 const settle = time.Second
 
+// lookEvery is how often Keep looks unasked: of most sysctls the kernel tells
+// nobody.
+var lookEvery = 15 * time.Second
+
 // Keep makes good, until ctx ends, what others undo of Prepare, of Routes and
 // of the pods' host ends: udev and sysctl set every new device's rp_filter,
 // network daemons remove rules and routes that are not their own. It looks
-// when the kernel tells of a change, and once at the start.
+// when the kernel tells of a change, at the start and every 15 s.
 func (n *Node) Keep(ctx context.Context) error {
 	var events *nl.NetlinkSocket
 	err := within(n.options.Namespace, func() (err error) {
@@ -62,6 +66,7 @@ func (n *Node) Keep(ctx context.Context) error {
 		case err := <-ended:
 			return fmt.Errorf("listen to changes of the network: %w", err)
 		case <-changed:
+		case <-time.After(lookEvery):
 		}
 	}
 }

@@ -32,7 +32,10 @@ func byHand(c *e2e.Test, node string, below ...string) *hand {
 	if err := h.cmd.Start(); err != nil {
 		c.Fatal(err)
 	}
-	c.Cleanup(func() { _ = h.cmd.Process.Kill() })
+	c.Cleanup(func() { // or it would have the node for the next test, too
+		_ = h.cmd.Process.Signal(syscall.SIGTERM)
+		_ = h.cmd.Wait()
+	})
 	return h
 }
 
