@@ -18,7 +18,10 @@ func TestChartSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	given := map[string]any{
-		"k8sServiceHost": "10.0.0.1", "devices": "eth0", "gatewayAPI": map[string]any{"enabled": true}, "l2announcements": map[string]any{"enabled": true},
+		"k8sServiceHost": "10.0.0.1", "devices": "eth0", "gatewayAPI": map[string]any{
+			"enabled": true, "enableProxyProtocol": true,
+			"hostNetwork": map[string]any{"enabled": true, "nodes": map[string]any{"matchLabels": map[string]any{"edge": "yes", "a/b": "c"}}},
+		}, "l2announcements": map[string]any{"enabled": true},
 	}
 	files, err := install.Render(c, given)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -150,5 +151,16 @@ func checkSetting(name, value string) error {
 			}
 		}
 	}
+	if choices, ok := chosen[name]; ok && value != "" && !slices.Contains(choices, value) {
+		return fmt.Errorf("%s=%s: must be one of %s", name, value, strings.Join(choices, ", "))
+	}
 	return nil
+}
+
+// chosen are the values of flags that take any text and are refused only when
+// the command begins.
+var chosen = map[string][]string{
+	"log-level": {"debug", "info", "warn", "error"},
+	"gateway-api-service-externaltrafficpolicy": {"Cluster", "Local"},
+	"default-lb-service-ipam":                   {"lbipam", "none"},
 }

@@ -13,20 +13,15 @@ import (
 // and for programs that look for them there. No command reads them, as their
 // value is the only possible one, or for the reason that is given.
 var unread = map[string]string{
-	"debug":                                     "log-level says it",
-	"enable-gateway-api-alpn":                   "a listener with TLS always offers HTTP/2",
-	"enable-gateway-api-app-protocol":           "appProtocol of a Service's port is always heeded",
-	"enable-gateway-api-proxy-protocol":         "",
-	"enable-gateway-api-secrets-sync":           "",
-	"enable-ipv4":                               "families are those of the Nodes' spec.podCIDRs",
-	"enable-ipv6":                               "families are those of the Nodes' spec.podCIDRs",
-	"envoy-secrets-namespace":                   "",
-	"external-envoy-proxy":                      "the agent takes whatever Envoy comes",
-	"gateway-api-hostnetwork-enabled":           "",
-	"gateway-api-hostnetwork-nodelabelselector": "gateway-api-hostnetwork-enabled is false",
-	"ipam":                   "",
-	"kube-proxy-replacement": "",
-	"routing-mode":           "",
+	"debug":                           "log-level says it",
+	"enable-gateway-api-secrets-sync": "",
+	"enable-ipv4":                     "families are those of the Nodes' spec.podCIDRs",
+	"enable-ipv6":                     "families are those of the Nodes' spec.podCIDRs",
+	"envoy-secrets-namespace":         "",
+	"external-envoy-proxy":            "the agent takes whatever Envoy comes",
+	"ipam":                            "",
+	"kube-proxy-replacement":          "",
+	"routing-mode":                    "",
 }
 
 // configDir gives c the flag --config-dir: a directory with a file for each

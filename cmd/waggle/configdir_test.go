@@ -48,3 +48,18 @@ func TestConfigDir(t *testing.T) {
 		t.Error("no directory is no error")
 	}
 }
+
+// TestSettingIsTried: a value that a command would refuse when it begins is
+// refused before it is set.
+func TestSettingIsTried(t *testing.T) {
+	for setting, good := range map[string]bool{
+		"log-level=debug": true, "log-level=loud": false, "log-level=": true, "enable-lb-ipam=x": false,
+		"gateway-api-service-externaltrafficpolicy=Global": false, "default-lb-service-ipam=none": true, "nothing=1": false,
+		"gateway-api-hostnetwork-nodelabelselector=edge=yes": true, "gateway-api-hostnetwork-nodelabelselector=edge": false,
+	} {
+		name, value, _ := strings.Cut(setting, "=")
+		if err := checkSetting(name, value); (err == nil) != good {
+			t.Errorf("%s: %v", setting, err)
+		}
+	}
+}

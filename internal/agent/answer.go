@@ -138,7 +138,9 @@ func (e *EnvoyConfigs) Behind(a EnvoyAnswer) bool {
 
 // reported tells of an object whose status, or that of the Gateway that it was
 // made for, speaks of it by itself: parts with routes alone do not count.
-func (c Config) reported() bool { return !c.Balanced && (!c.Part || len(c.Claims) > 0) }
+func (c Config) reported() bool {
+	return !c.Balanced && (!c.Part || slices.ContainsFunc(c.Resources, func(r model.ProxyResource) bool { return r.Type == model.EnvoyListener }))
+}
 
 // Reported counts the objects that answers speak of.
 func (e *EnvoyConfigs) Reported() (n int) {

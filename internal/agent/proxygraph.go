@@ -158,7 +158,7 @@ func (p *ProxyGraph) uses(g *flow.Graph, byListener *flow.Index[model.ServiceRed
 			if offered.Type != model.EnvoyListener || !offered.Generated {
 				return nil
 			}
-			var port uint16
+			port := render.BoundPort(offered.Resource)
 			if redirect, ok := flow.First(r, byListener, offered.Name); ok && len(redirect.Ports) > 0 {
 				port = redirect.Ports[0]
 			}
@@ -205,14 +205,14 @@ func (p *ProxyGraph) fit(g *flow.Graph) {
 			}
 			switch offered.Type {
 			case model.EnvoyListener:
+				served := render.Scoped(offered.Resource, func(table string) bool { return p.isScoped(r, table) })
 				if !render.IsLed(offered.Resource) {
-					return []model.Resource{offered.Resource}
+					return []model.Resource{served}
 				}
 				number, ok := flow.Get(r, p.in.Numbers, offered.Name)
 				if !ok {
 					return nil
 				}
-				served := render.Scoped(offered.Resource, func(table string) bool { return p.isScoped(r, table) })
 				return []model.Resource{p.in.Node.Listener(served, number.K, source)}
 			case model.Cluster:
 				return []model.Resource{p.in.Node.Cluster(offered.Resource, source)}

@@ -53,7 +53,7 @@ func (s Stage) ClassStatus(c Class, ruleFields func(name string) bool) gatewayv1
 		if name == features.SupportGatewayInfrastructure && !s.Infrastructure {
 			continue
 		}
-		if field, ok := fieldOf[name]; ok && !ruleFields(field) {
+		if field, ok := fieldOf[name]; ok && !ruleFields(field) || s.IgnoreAppProtocol && byAppProtocol[name] {
 			continue
 		}
 		out.SupportedFeatures = append(out.SupportedFeatures, gatewayv1.SupportedFeature{Name: gatewayv1.FeatureName(name)})
@@ -75,6 +75,11 @@ var fieldOf = map[features.FeatureName]string{
 	features.SupportHTTPRouteRetry:                "retry",
 	features.SupportHTTPRouteRetryBackendTimeout:  "retry",
 	features.SupportHTTPRouteRetryConnectionError: "retry",
+}
+
+// byAppProtocol are the features that heed appProtocol.
+var byAppProtocol = map[features.FeatureName]bool{
+	features.SupportHTTPRouteBackendProtocolH2C: true, features.SupportHTTPRouteBackendProtocolWebSocket: true,
 }
 
 // supportedFeatures are what the class claims, sorted as the API demands.

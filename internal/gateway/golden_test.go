@@ -40,6 +40,7 @@ func TestGolden(t *testing.T) {
 // testFacts are what the section facts of a golden says, a fact a line:
 //
 //	port-offset 10000
+//	plain-backends
 //	no address
 //	address-problem AddressNotUsable the message
 //	port-taken 80 the message
@@ -57,6 +58,8 @@ func (f *testFacts) read(t *testing.T, in *objects, text string) {
 		case "":
 		case "port-offset":
 			fmt.Sscan(rest, &in.stage.PortOffset)
+		case "plain-backends":
+			in.stage.IgnoreAppProtocol = true
 		case "no":
 			f.Addresses = nil
 		case "address-problem":

@@ -83,6 +83,9 @@ const maxRules, maxHostnames, maxParents = 16, 16, 32
 
 // HTTPRoute judges an HTTPRoute and attaches it to its parents' listeners.
 func (s Stage) HTTPRoute(w World, route *gatewayv1.HTTPRoute) Route {
+	if s.IgnoreAppProtocol {
+		w = plain{w}
+	}
 	t := &translation{
 		w:         w,
 		name:      model.Name{Namespace: route.Namespace, Name: route.Name},

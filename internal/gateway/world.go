@@ -3,6 +3,8 @@ package gateway
 import (
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/waggle-mesh/waggle/internal/gateway/field"
 	"github.com/waggle-mesh/waggle/internal/gateway/rule"
 	"github.com/waggle-mesh/waggle/internal/model"
@@ -36,8 +38,26 @@ type Stage struct {
 	// Infrastructure: objects are made for Gateways, which have the labels and
 	// annotations of spec.infrastructure.
 	Infrastructure bool
+	// IgnoreAppProtocol: HTTP/1.1 is spoken to backends, whatever their
+	// Services' ports say.
+	IgnoreAppProtocol bool
 }
 
 // Problem is a reason of the Gateway API's and a message for people. The zero
 // Problem stands for none.
 type Problem = field.Problem
+
+// plain is a World in which no port of a Service has an appProtocol.
+type plain struct{ World }
+
+// Service is the Service without what is not heeded.
+func (p plain) Service(name model.Name) (*corev1.Service, bool) {
+	s, ok := p.World.Service(name)
+	if ok {
+		s = s.DeepCopy()
+		for i := range s.Spec.Ports {
+			s.Spec.Ports[i].AppProtocol = nil
+		}
+	}
+	return s, ok
+}

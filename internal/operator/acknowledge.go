@@ -140,12 +140,7 @@ func (c *Cluster) listenerOutcomes(g *flow.Graph, v voices) *flow.Table[model.Ou
 			}
 			return []unheard{{config.Name}}
 		})
-	byListener := flow.NewIndex(c.listenerConfigs, func(config GatewayConfig) (keys []string) {
-		for _, s := range config.Spec.Services {
-			keys = append(keys, s.Listener)
-		}
-		return keys
-	})
+	byListener := flow.NewIndex(c.listenerConfigs, func(config GatewayConfig) []string { return config.Listeners })
 	return flow.Derive(g, "listener outcomes", flow.Keys(g, "stored listeners", byListener), flow.DeepEqual[model.Outcome],
 		func(r *flow.Reader, listener flow.KeyRow) []model.Outcome {
 			state, configs := model.Accepted, flow.Select(r, byListener, listener.Key())
@@ -166,13 +161,17 @@ func (c *Cluster) heard(r *flow.Reader, v voices, config GatewayConfig) bool {
 	if !ok || !config.Owner.Owns(object.Value) || !reflect.DeepEqual(object.Value.Spec, config.Spec) {
 		return false // it is being written
 	}
-	nodes := flow.Count(r, v.nodes, anyKey)
-	for _, a := range flow.Select(r, v.answers, config.Key()) {
-		if a.generation >= object.Value.Generation {
-			nodes--
-		}
+	answers := slices.DeleteFunc(flow.Select(r, v.answers, config.Key()), func(a answered) bool { return a.generation < object.Value.Generation })
+	if config.Spec.NodeSelector == nil {
+		all := flow.Count(r, v.nodes, anyKey)
+		return len(answers) == all && all > 0
 	}
-	return nodes == 0 && flow.Count(r, v.nodes, anyKey) > 0
+	waiting, _ := v.selected(r, config.Spec.NodeSelector)
+	some := len(waiting) > 0
+	for _, a := range answers {
+		waiting = slices.DeleteFunc(waiting, func(node string) bool { return node == a.node })
+	}
+	return some && len(waiting) == 0
 }
 
 // outcome is what nodes have said of a resource, state where none rejects it.

@@ -17,11 +17,18 @@ import (
 // satisfiedCondition is of a Service, by whoever gives addresses.
 const satisfiedCondition = "io.cilium/lb-ipam-request-satisfied"
 
-// address finds where each Gateway answers: at the addresses of its Service.
+// address finds where each Gateway answers: at the addresses of its Service, or
+// of nodes.
 func (c *Cluster) address(g *flow.Graph) {
+	if c.settings.HostNetwork != nil {
+		c.hosts = c.hostNodes(g)
+	}
 	c.addresses = flow.Derive(g, "addresses", c.in.Gateways, Address.Equal,
 		func(r *flow.Reader, gw model.Object[*gatewayv1.Gateway]) []Address {
 			out := Address{Gateway: gw.Name, Problem: c.foreign(r, gw.Name)}
+			if c.hosts != nil {
+				return []Address{c.hostAddress(r, gw, out.Problem)}
+			}
 			if service, ok := flow.Get(r, c.in.Services, ObjectName(gw.Name).String()); ok && out.Problem.OK() {
 				addressOf(&out, service.Value, wantedAddresses(gw.Value))
 			}

@@ -47,7 +47,10 @@ type ClusterSettings struct {
 	// ExternalTrafficPolicy is that of Gateways' Services.
 	ExternalTrafficPolicy corev1.ServiceExternalTrafficPolicy
 	// Clients says how Gateways know their clients' addresses.
-	Clients model.ClientAddress
+	Clients model.Clients
+	// HostNetwork has listeners bound at nodes' addresses; nil: they answer at
+	// those of Services.
+	HostNetwork *HostNetwork
 	// AllowUnsafe is envoyConfig.allowUnsafe.
 	AllowUnsafe bool
 }
@@ -75,6 +78,7 @@ type Cluster struct {
 	owners    *flow.Table[Owner]
 	hostParts *flow.Table[hostPart]
 	voices    voices
+	hosts     *flow.Index[hostNode] // with HostNetwork
 
 	listenerConfigs *flow.Table[GatewayConfig] // those in Configs that have listeners
 }

@@ -22,13 +22,15 @@ type GatewayConfig struct {
 	PartOf string // the main one's name; empty for itself
 	Labels map[string]string
 	Spec   ciliumv2.CiliumEnvoyConfigSpec
+	// Listeners are the keys of the listeners in it.
+	Listeners []string
 }
 
 // Key is the object's name.
 func (c GatewayConfig) Key() string { return c.Name.String() }
 
 // HasListeners tells of a part that has listeners.
-func (c GatewayConfig) HasListeners() bool { return c.PartOf != "" && len(c.Spec.Services) > 0 }
+func (c GatewayConfig) HasListeners() bool { return c.PartOf != "" && len(c.Listeners) > 0 }
 
 // String leaves out what is long.
 func (c GatewayConfig) String() string {
@@ -55,7 +57,7 @@ func (c *Cluster) configs(g *flow.Graph) {
 	c.listenerConfigs = flow.Derive(g, "listener configs",
 		flow.Derive(g, "listener parts", c.owners, flow.DeepEqual[listenerPart], c.listenerParts), flow.DeepEqual[GatewayConfig],
 		func(_ *flow.Reader, p listenerPart) []GatewayConfig {
-			return []GatewayConfig{p.rendered(c.settings.Clients)}
+			return []GatewayConfig{p.rendered(c.settings)}
 		})
 	tables := flow.Derive(g, "owned tables", c.Listeners, flow.Equal[ownedTable],
 		func(r *flow.Reader, l model.Listener) (out []ownedTable) {

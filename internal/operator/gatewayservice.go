@@ -31,6 +31,7 @@ type GatewayService struct {
 	// Labels and Annotations are those that it is to have, besides others'.
 	Labels, Annotations   map[string]string
 	ExternalTrafficPolicy corev1.ServiceExternalTrafficPolicy
+	Type                  corev1.ServiceType
 }
 
 // Key is the Service's name.
@@ -44,7 +45,11 @@ func (c *Cluster) services(g *flow.Graph) {
 			gw, _ := flow.Get(r, c.Gateways, o.Key())
 			out := GatewayService{
 				Name: ObjectName(o.Gateway), Owner: o, Labels: gatewayLabels(object.Value), Annotations: gatewayAnnotations(object.Value),
-				ExternalTrafficPolicy: c.settings.ExternalTrafficPolicy,
+				ExternalTrafficPolicy: c.settings.ExternalTrafficPolicy, Type: corev1.ServiceTypeLoadBalancer,
+			}
+			if c.settings.HostNetwork != nil {
+				out.Type = corev1.ServiceTypeNodePort // as Cilium's
+				c.settings.HostNetwork.annotate(out.Annotations)
 			}
 			for _, l := range gw.Listeners {
 				if l.Served {

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"net/netip"
 	"slices"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
@@ -19,6 +20,7 @@ type listenerPart struct {
 	partOf    string // the main one's name; empty for itself
 	labels    map[string]string
 	listeners []model.Listener
+	bind      []netip.Addr // with HostNetwork
 }
 
 func (p listenerPart) Key() string { return p.config.String() }
@@ -31,7 +33,7 @@ const listenerPartSize = 14 << 10
 func (c *Cluster) listenerParts(r *flow.Reader, o Owner) []listenerPart {
 	object, _ := flow.Get(r, c.in.Gateways, o.Key())
 	listeners := c.chains(r, o)
-	if len(listeners) == 0 {
+	if len(listeners) == 0 || c.hosts != nil && len(c.binding(r)) == 0 {
 		return nil
 	}
 	units := make([]cut.Unit, len(listeners))
@@ -39,7 +41,7 @@ func (c *Cluster) listenerParts(r *flow.Reader, o Owner) []listenerPart {
 		sum := cut.Hash(l.Key(), l.Chains[0].Hostname)
 		units[i] = cut.Unit{Group: sum, Own: sum, Size: chainSize(l)}
 	}
-	main := listenerPart{config: ObjectName(o.Gateway), owner: o, labels: mainLabels(object.Value)}
+	main := listenerPart{config: ObjectName(o.Gateway), owner: o, labels: mainLabels(object.Value), bind: c.binding(r)}
 	pieces := cut.Pieces(units, listenerPartSize)
 	if len(pieces) == 1 {
 		main.listeners = gathered(listeners)
@@ -47,7 +49,7 @@ func (c *Cluster) listenerParts(r *flow.Reader, o Owner) []listenerPart {
 	}
 	parts := []listenerPart{main}
 	for _, piece := range pieces {
-		p := listenerPart{config: partName(main.config, "", "", piece.Suffix), owner: o, partOf: main.config.Name, labels: partLabels(o)}
+		p := listenerPart{config: partName(main.config, "", "", piece.Suffix), owner: o, partOf: main.config.Name, labels: partLabels(o), bind: main.bind}
 		var some []model.Listener
 		for _, i := range piece.Units {
 			some = append(some, listeners[i])
@@ -110,11 +112,16 @@ func partLabels(o Owner) map[string]string {
 }
 
 // rendered is the part's object.
-func (p listenerPart) rendered(clients model.ClientAddress) GatewayConfig {
+func (p listenerPart) rendered(settings ClusterSettings) GatewayConfig {
 	out := GatewayConfig{Name: p.config, Owner: p.owner, PartOf: p.partOf, Labels: p.labels}
+	out.Spec.NodeSelector = settings.HostNetwork.selector()
 	service := ObjectName(p.owner.Gateway)
 	for _, l := range p.listeners {
-		out.Spec.Resources = append(out.Spec.Resources, ciliumv2.EnvoyResource{JSON: render.StoredListener(l, clients)})
+		out.Listeners = append(out.Listeners, l.Key())
+		out.Spec.Resources = append(out.Spec.Resources, ciliumv2.EnvoyResource{JSON: render.StoredListener(l, settings.Clients, p.bind...)})
+		if len(p.bind) > 0 {
+			continue // nobody is led there
+		}
 		out.Spec.Services = append(out.Spec.Services, ciliumv2.ServiceListener{
 			Name: service.Name, Namespace: service.Namespace, Ports: []uint16{l.Port}, Listener: l.Key(),
 		})

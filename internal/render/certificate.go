@@ -25,10 +25,14 @@ func inline(b []byte) *corev3.DataSource {
 }
 
 // terminated is the TLS of a chain that presents certificates.
-func terminated(certificates []model.Name) *corev3.TransportSocket {
+func terminated(certificates []model.Name, clients model.Clients) *corev3.TransportSocket {
 	sources := make([]*tlsv3.SdsSecretConfig, len(certificates))
 	for i, name := range certificates {
 		sources[i] = &tlsv3.SdsSecretConfig{Name: secretName(name), SdsConfig: fromControlPlane()}
+	}
+	protocols := []string{"h2", "http/1.1"}
+	if clients.NoALPN {
+		protocols = nil
 	}
 	return &corev3.TransportSocket{
 		Name: "envoy.transport_sockets.tls",
@@ -36,7 +40,7 @@ func terminated(certificates []model.Name) *corev3.TransportSocket {
 			CommonTlsContext: &tlsv3.CommonTlsContext{
 				TlsParams:                      &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2},
 				TlsCertificateSdsSecretConfigs: sources,
-				AlpnProtocols:                  []string{"h2", "http/1.1"},
+				AlpnProtocols:                  protocols,
 			},
 			RequireClientCertificate: truth(false),
 		})},

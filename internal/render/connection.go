@@ -29,7 +29,7 @@ type connection struct {
 	table       string
 	scoped      bool
 	defaultHost string
-	clients     model.ClientAddress
+	clients     model.Clients
 }
 
 // manager renders the connection manager for clients that nobody vouches

@@ -47,6 +47,37 @@ func TestForwardedHeaders(t *testing.T) {
 	})
 }
 
+// TestProxyProtocol: the client's address is the one that a proxy says before
+// the first request, and who says none is not heard.
+func TestProxyProtocol(t *testing.T) {
+	g := newGateway(t, false)
+	g.clients.ProxyProtocol = true
+	b := echo(t, "b")
+	g.serve([]model.VirtualHost{host("*", under("/", to(b)))}, b)
+	const request = "GET / HTTP/1.1\r\nHost: a.example.com\r\n\r\n"
+	for _, c := range []struct{ header, client string }{
+		{"PROXY TCP4 203.0.113.7 192.0.2.1 4711 80\r\n", "203.0.113.7"},
+		{"PROXY TCP6 2001:db8::7 2001:db8::1 4711 80\r\n", "2001:db8::7"},
+		{"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xcb\x00\x71\x08\xc0\x00\x02\x01\x12\x67\x00\x50", "203.0.113.8"},
+	} {
+		if got := g.raw(c.header + request); got.Received == nil || got.Received.Header.Get("X-Forwarded-For") != c.client {
+			t.Errorf("%q: %+v, want a request of %s", c.header, got.Received, c.client)
+		}
+	}
+	connection, err := g.dial(t.Context(), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	connection.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := connection.Write([]byte(request)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := connection.Read(make([]byte, 1)); n > 0 || err == nil {
+		t.Error("a client that says nothing is answered")
+	}
+}
+
 // controls are the headers by which an internal client could steer Envoy.
 var controls = []string{
 	"X-Envoy-Max-Retries", "5",

@@ -43,6 +43,8 @@ func renderGolden(t *testing.T, kind, in string) string {
 		return show(t, append(render.ScopedHost(h, 10080), render.ScopedWildcards(h.Table, nil)...)...)
 	case "listener.yaml":
 		return show(t, render.Listener(decode[model.Listener](t, in), render.ListenerOptions{Address: goldenAddress}))
+	case "clients.yaml":
+		return show(t, render.Listener(goldenListener, render.ListenerOptions{Address: goldenAddress, Clients: decode[model.Clients](t, in)}))
 	case "scopedlistener.yaml":
 		return show(t, render.Listener(decode[model.Listener](t, in), render.ListenerOptions{
 			Address: goldenAddress, ExclusivePort: true, Scoped: func(string) bool { return true },
@@ -62,6 +64,12 @@ func renderGolden(t *testing.T, kind, in string) string {
 	}
 	t.Fatalf("no kind of row is called %s", kind)
 	return ""
+}
+
+// goldenListener is the one that clients come to.
+var goldenListener = model.Listener{
+	Gateway: model.Name{Namespace: "shop", Name: "gw"}, Port: 443, BindPort: 443, Protocol: model.HTTPS,
+	Chains: []model.Chain{{Certificates: []model.Name{{Namespace: "shop", Name: "any"}}, Table: "shop|gw|443|*"}},
 }
 
 // decode reads a row; its keys are the names of Go fields.

@@ -5,7 +5,9 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	proxyprotocolv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
 	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/waggle-mesh/waggle/internal/model"
 )
@@ -15,13 +17,14 @@ type ListenerOptions struct {
 	// Address is where the listener answers. Invalid: who is led to it by a
 	// data path knows.
 	Address netip.Addr
+	More    []netip.Addr // besides
 	// ExclusivePort makes Envoy reject the listener if another process holds
 	// the port. Without it the kernel shares connections out between both.
 	ExclusivePort bool
 	// Scoped tells which route tables are served by scopes, see ScopedHost.
 	// Nil: none. Changing it for a table drains the connections to it.
 	Scoped  func(table string) bool
-	Clients model.ClientAddress
+	Clients model.Clients
 }
 
 // Listener renders a port of a Gateway. It holds nothing that a route, a
@@ -31,10 +34,14 @@ func Listener(l model.Listener, o ListenerOptions) model.Resource {
 	listener := &listenerv3.Listener{
 		Name:                          l.Key(),
 		PerConnectionBufferLimitBytes: number(bufferLimit),
-		ListenerFilters:               []*listenerv3.ListenerFilter{tlsInspector()},
+		ListenerFilters:               listenerFilters(o.Clients),
 	}
 	if o.Address.IsValid() {
 		listener.Address = socketAddress(netip.AddrPortFrom(o.Address, l.BindPort))
+	}
+	for _, a := range o.More {
+		listener.AdditionalAddresses = append(listener.AdditionalAddresses,
+			&listenerv3.AdditionalAddress{Address: socketAddress(netip.AddrPortFrom(a, l.BindPort))})
 	}
 	if o.ExclusivePort {
 		listener.EnableReusePort = truth(false)
@@ -64,18 +71,23 @@ func filterChain(l model.Listener, chain model.Chain, o ListenerOptions) *listen
 		rendered.FilterChainMatch = &listenerv3.FilterChainMatch{ServerNames: []string{chain.Hostname}}
 	}
 	if l.Protocol == model.HTTPS {
-		rendered.TransportSocket = terminated(chain.Certificates)
+		rendered.TransportSocket = terminated(chain.Certificates, o.Clients)
 	}
 	return rendered
 }
 
-// tlsInspector stands on listeners without TLS too: listener filters are
-// among the fields that drain every chain when they change.
-func tlsInspector() *listenerv3.ListenerFilter {
-	return &listenerv3.ListenerFilter{
-		Name:       "envoy.filters.listener.tls_inspector",
-		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: packed(&tlsinspectorv3.TlsInspector{})},
+// listenerFilters look at connections before their first byte is for a chain.
+// That for TLS stands on listeners without it too: listener filters are among
+// the fields that drain every chain when they change.
+func listenerFilters(clients model.Clients) (filters []*listenerv3.ListenerFilter) {
+	if clients.ProxyProtocol {
+		filters = append(filters, listenerFilter("envoy.filters.listener.proxy_protocol", &proxyprotocolv3.ProxyProtocol{}))
 	}
+	return append(filters, listenerFilter("envoy.filters.listener.tls_inspector", &tlsinspectorv3.TlsInspector{}))
+}
+
+func listenerFilter(name string, config proto.Message) *listenerv3.ListenerFilter {
+	return &listenerv3.ListenerFilter{Name: name, ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: packed(config)}}
 }
 
 // defaultHost is the Host of an HTTP/1.0 request that has none: where it

@@ -111,6 +111,7 @@ type gateway struct {
 	address  netip.Addr
 	listener model.Listener
 	scoped   bool
+	clients  model.Clients
 	client   *http.Client
 }
 
@@ -150,7 +151,7 @@ func newGateway(t *testing.T, scoped bool) *gateway {
 }
 
 func (g *gateway) options() render.ListenerOptions {
-	return render.ListenerOptions{Address: g.address, ExclusivePort: true, Scoped: func(string) bool { return g.scoped }}
+	return render.ListenerOptions{Address: g.address, ExclusivePort: true, Clients: g.clients, Scoped: func(string) bool { return g.scoped }}
 }
 
 // serve renders the hosts and their backends, and returns when all of it

@@ -103,10 +103,7 @@ func (n Node) loopbacks() []netip.Addr {
 // addressFilters find out where the client wanted to go, and let Envoy speak in
 // the client's name.
 func addressFilters(source Source) []*listenerv3.ListenerFilter {
-	filter := func(name string, config proto.Message) *listenerv3.ListenerFilter {
-		return &listenerv3.ListenerFilter{Name: name, ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: packed(config)}}
-	}
-	filters := []*listenerv3.ListenerFilter{filter("envoy.filters.listener.original_dst", &originaldstv3.OriginalDst{})}
+	filters := []*listenerv3.ListenerFilter{listenerFilter("envoy.filters.listener.original_dst", &originaldstv3.OriginalDst{})}
 	if source == FromIngress {
 		return filters
 	}
@@ -114,7 +111,7 @@ func addressFilters(source Source) []*listenerv3.ListenerFilter {
 	if source == FromClientJudged {
 		mark = markUpstreamJudged
 	}
-	return append(filters, filter("envoy.filters.listener.original_src", &originalsrcv3.OriginalSrc{Mark: mark}))
+	return append(filters, listenerFilter("envoy.filters.listener.original_src", &originalsrcv3.OriginalSrc{Mark: mark}))
 }
 
 // tellDenials makes a connection manager answer 403 where policy has refused

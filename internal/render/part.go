@@ -3,6 +3,7 @@ package render
 import (
 	"bytes"
 	"encoding/json"
+	"net/netip"
 	"slices"
 	"strconv"
 
@@ -45,7 +46,7 @@ func (p HostPart) Key() string { return model.Join(p.VirtualHost.Key(), p.Suffix
 func HostParts(v model.VirtualHost) []HostPart {
 	units := make([]cut.Unit, len(v.Routes))
 	for i := range v.Routes {
-		units[i] = unitOf(&v.Routes[i])
+		units[i] = cut.Route(&v.Routes[i])
 	}
 	var parts []HostPart
 	for _, piece := range cut.Pieces(units, partSize) {
@@ -57,46 +58,6 @@ func HostParts(v model.VirtualHost) []HostPart {
 		parts = append(parts, p)
 	}
 	return parts
-}
-
-// unitOf is a route, which stands together with those of its object.
-func unitOf(r *model.Route) cut.Unit {
-	object := r.Origin.Object.Key()
-	return cut.Unit{
-		Group: cut.Hash(object), Own: cut.Hash(object, strconv.Itoa(r.Origin.Rule), strconv.Itoa(r.Origin.Match)), Size: storedSize(r),
-	}
-}
-
-// storedSize is about how many bytes of JSON a route takes.
-func storedSize(r *model.Route) int {
-	n := 400 + len(r.Origin.Object.Namespace) + 2*len(r.Origin.Object.Name.Name) + len(r.Match.Path.Value) + len(r.Match.Method)
-	for _, m := range slices.Concat(r.Match.Headers, r.Match.Query) {
-		n += 70 + len(m.Name) + len(m.Value)
-	}
-	n += mutationSize(r.RequestHeaders) + mutationSize(r.ResponseHeaders)
-	if f := r.Forward; f != nil {
-		for _, b := range f.Backends {
-			n += 60 + len(b.Backend.Key()) + mutationSize(b.RequestHeaders) + mutationSize(b.ResponseHeaders)
-		}
-		n += 170*len(f.Mirrors) + 200
-	}
-	if c := r.CORS; c != nil {
-		n += 300
-		for _, s := range slices.Concat(c.AllowOrigins, c.AllowMethods, c.AllowHeaders, c.ExposeHeaders) {
-			n += 40 + len(s)
-		}
-	}
-	return n
-}
-
-func mutationSize(m model.HeaderMutation) (n int) {
-	for _, h := range slices.Concat(m.Set, m.Add) {
-		n += 100 + len(h.Name) + len(h.Value)
-	}
-	for _, name := range m.Remove {
-		n += 4 + len(name)
-	}
-	return n
 }
 
 // Stored is what is stored of a part, in one object.
@@ -145,9 +106,13 @@ func StoredMisdirected(table string, hosts []string) []byte {
 }
 
 // StoredListener is a listener as it is stored: without an address, as every
-// agent puts it to another.
-func StoredListener(l model.Listener, clients model.ClientAddress) []byte {
-	return storedResource(Listener(l, ListenerOptions{Clients: clients}))
+// agent puts it to another, unless it is to be bound to some.
+func StoredListener(l model.Listener, clients model.Clients, bind ...netip.Addr) []byte {
+	o := ListenerOptions{Clients: clients}
+	if len(bind) > 0 {
+		o.Address, o.More = bind[0], bind[1:]
+	}
+	return storedResource(Listener(l, o))
 }
 
 func backendsOf(r model.Route) (out []model.Backend) {

@@ -224,7 +224,7 @@ func TestWholeListener(t *testing.T) {
 		for _, i := range chains {
 			l.Chains = append(l.Chains, whole.Chains[i])
 		}
-		r := read(t, render.StoredListener(l, model.ClientAddress{}))
+		r := read(t, render.StoredListener(l, model.Clients{}))
 		r.Name = whole.Key()
 		return r
 	}

@@ -27,7 +27,7 @@ func (n *agentNode) gateway(hosts ...string) {
 	l := model.Listener{Gateway: gw, Port: 80, BindPort: 80, Protocol: model.HTTP, Chains: []model.Chain{{Table: model.TableKey(gw, 80, "")}}}
 	n.generated("cilium-gateway-gw", nil, []kubetest.Object{
 		{"name": "cilium-gateway-gw", "namespace": "default", "ports": []int{80}, "listener": l.Key()},
-	}, nil, render.StoredListener(l, model.ClientAddress{}))
+	}, nil, render.StoredListener(l, model.Clients{}))
 	for i, host := range hosts {
 		n.gatewayHost(l.Chains[0].Table, fmt.Sprintf("cilium-gateway-gw.%d", i), host)
 	}

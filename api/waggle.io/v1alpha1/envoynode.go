@@ -18,7 +18,7 @@ type EnvoyNode struct {
 
 	// Configs are the CiliumEnvoyConfigs and CiliumClusterwideEnvoyConfigs
 	// that Envoy has answered, sorted by namespace and name. Parts of others
-	// are not among them.
+	// are among them only where they have listeners.
 	// +optional
 	// +listType=atomic
 	Configs []AnsweredConfig `json:"configs,omitempty"`

@@ -34,7 +34,7 @@ func start(t *testing.T, api *kubetest.Server, change func(*Options)) *running {
 	t.Helper()
 	o := Options{
 		Kube: kube.Options{Kubeconfig: api.Kubeconfig()}, Namespace: "kube-system", StateDir: t.TempDir(),
-		GatewayAPI: true, EnvoyConfig: true, UseRemoteAddress: true, SecretsNamespace: "cilium-secrets", ExternalTrafficPolicy: "Cluster", LBIPAM: true, DefaultLBServiceIPAM: "lbipam",
+		GatewayAPI: true, EnvoyConfig: true, UseRemoteAddress: true, ALPN: true, AppProtocol: true, SecretsNamespace: "cilium-secrets", ExternalTrafficPolicy: "Cluster", LBIPAM: true, DefaultLBServiceIPAM: "lbipam",
 		Garbage: GarbageOptions{Every: 50 * time.Millisecond, Unused: 200 * time.Millisecond}, Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {

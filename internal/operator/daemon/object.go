@@ -73,7 +73,7 @@ func (p *process) gatewayServices() *kube.Writer[operator.GatewayService, *corev
 func fillService(row operator.GatewayService, o *corev1.Service) {
 	setOwner(o, row.Owner)
 	setInfrastructure(o, row.Labels, row.Annotations)
-	o.Spec.Type, o.Spec.ExternalTrafficPolicy, o.Spec.Selector = corev1.ServiceTypeLoadBalancer, row.ExternalTrafficPolicy, nil
+	o.Spec.Type, o.Spec.ExternalTrafficPolicy, o.Spec.Selector = row.Type, row.ExternalTrafficPolicy, nil
 	if o.Spec.IPFamilyPolicy == nil {
 		both := corev1.IPFamilyPolicyPreferDualStack
 		o.Spec.IPFamilyPolicy = &both

@@ -40,6 +40,14 @@ type Options struct {
 	// client says.
 	UseRemoteAddress bool
 	TrustedHops      uint32
+	// ProxyProtocol: connections to Gateways begin with a header of the PROXY
+	// protocol. ALPN: Gateways offer HTTP/2 with TLS. AppProtocol, or ALPN:
+	// backends are spoken to as the appProtocol of their Services' ports says.
+	ProxyProtocol, ALPN, AppProtocol bool
+	// HostNetwork: Gateways answer at the addresses of the nodes that have the
+	// labels HostNodes; without any, of all nodes.
+	HostNetwork bool
+	HostNodes   map[string]string
 	// LBIPAM: Services of type LoadBalancer are given addresses of pools.
 	// DefaultLBServiceIPAM is "lbipam" where that is for those without a class,
 	// too, or "none".
@@ -49,6 +57,11 @@ type Options struct {
 	Announcements bool
 	Log           *slog.Logger
 	Version       string
+}
+
+// clients says how Gateways treat theirs.
+func (o Options) clients() model.Clients {
+	return model.Clients{TrustedHops: o.TrustedHops, Said: !o.UseRemoteAddress, ProxyProtocol: o.ProxyProtocol, NoALPN: !o.ALPN}
 }
 
 // GarbageOptions say when an identity that nobody has is removed.

@@ -96,11 +96,18 @@ func (p *process) feedGateways() {
 
 // pipeline makes the graph and ties it to the API server.
 func (p *process) pipeline() {
+	var hosts *operator.HostNetwork
+	if p.options.HostNetwork {
+		hosts = &operator.HostNetwork{Nodes: p.options.HostNodes}
+	}
 	p.graph = operator.NewCluster(&p.tables, p.in, operator.ClusterSettings{
-		Settings:              operator.Settings{Stage: gateway.Stage{Controller: Controller, Infrastructure: true}},
+		Settings: operator.Settings{Stage: gateway.Stage{
+			Controller: Controller, Infrastructure: true, IgnoreAppProtocol: !p.options.AppProtocol && !p.options.ALPN,
+		}},
+		HostNetwork:           hosts,
 		SecretsNamespace:      p.options.SecretsNamespace,
 		ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicy(p.options.ExternalTrafficPolicy),
-		Clients:               model.ClientAddress{TrustedHops: p.options.TrustedHops, Said: !p.options.UseRemoteAddress},
+		Clients:               p.options.clients(),
 		AllowUnsafe:           p.options.AllowUnsafe,
 	})
 	if p.options.GatewayAPI {
