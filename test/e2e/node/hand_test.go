@@ -79,14 +79,30 @@ func (h *hand) stop() {
 	}
 }
 
+// plainAgent is built once for all tests: a machine at work links for a minute.
+var plainAgent = sync.OnceValues(func() (string, error) {
+	return compileAgent(filepath.Join(e2e.Root(), "bin", "e2e-agent"))
+})
+
 // buildAgent builds the agent's program and returns its path.
 func buildAgent(c *e2e.Test, flags ...string) string {
 	c.Helper()
-	program := filepath.Join(c.TempDir(), "waggle")
-	build := exec.Command("go", append(append([]string{"build", "-C", e2e.Root(), "-tags", "noinstall", "-trimpath", "-ldflags", "-s -w", "-o", program}, flags...), "./cmd/waggle")...)
-	build.Env = append(build.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		c.Fatalf("build the agent: %v\n%s", err, out)
+	build := plainAgent
+	if len(flags) > 0 {
+		build = func() (string, error) { return compileAgent(filepath.Join(c.TempDir(), "waggle"), flags...) }
+	}
+	program, err := build()
+	if err != nil {
+		c.Fatal(err)
 	}
 	return program
+}
+
+func compileAgent(to string, flags ...string) (string, error) {
+	build := exec.Command("go", append(append([]string{"build", "-C", e2e.Root(), "-tags", "noinstall", "-trimpath", "-ldflags", "-s -w", "-o", to}, flags...), "./cmd/waggle")...)
+	build.Env = append(build.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the agent: %w\n%s", err, out)
+	}
+	return to, nil
 }
