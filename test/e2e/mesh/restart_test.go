@@ -130,4 +130,9 @@ func (s life) withoutAPIServer() {
 	s.Sandbox("start-apiserver")
 	s.Sandbox("wait")
 	s.ready("deployment/cilium-operator")
+	// Kubernetes itself takes longer to see again what is there.
+	s.Eventually("every backend is in its Service", func() error {
+		ready := s.Kubectl("get", "endpointslices", "-l", "kubernetes.io/service-name in (web, fortio)", "-o", "jsonpath={.items[*].endpoints[*].conditions.ready}")
+		return equal(ready, "true true true true")
+	})
 }
