@@ -295,6 +295,9 @@ spec:
 		if err == nil {
 			err = json.Unmarshal(text, &class)
 		}
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, f := range class.Status.SupportedFeatures {
 			out = append(out, f.Name)
 		}
