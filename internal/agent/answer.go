@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/model"
@@ -155,7 +156,7 @@ func (e *EnvoyConfigs) Reported() (n int) {
 func rejectedResource(owner model.Ref, generation int64, r xds.Status) waggle.RejectedResource {
 	message := r.Message
 	if len(message) > longestMessage {
-		message = message[:longestMessage]
+		message = strings.ToValidUTF8(message[:longestMessage], "")
 	}
 	return waggle.RejectedResource{
 		Namespace: owner.Namespace, Name: owner.Name.Name, Generation: generation,

@@ -121,7 +121,7 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 		door = doorkeeper{s}
 	}
 	g := grpc.NewServer(
-		grpc.Creds(door),
+		grpc.Creds(door), grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(64<<20), // a reconnecting Envoy lists all it holds
 		// Windows of a fixed size: else each answer of Envoy's makes gRPC
 		// measure the connection, with a ping and a window update.
