@@ -183,10 +183,14 @@ func (n *Announcer) Changed(all []flow.Change[model.Announcement]) {
 	}
 }
 
-// Gone is told of Services that are gone: so shall be their Leases.
+// Gone is told of Services that are gone: so shall be their Leases, unless they
+// are other Services' as well.
 func (n *Announcer) Gone(service model.Name) {
-	if n != nil {
-		n.elections.Leave(announcement.Lease(service), true)
+	if n == nil {
+		return
+	}
+	if lease := announcement.Lease(service); len(n.rows[lease]) == 0 {
+		n.elections.Leave(lease, true)
 	}
 }
 
