@@ -66,6 +66,10 @@ func (v *voices) selected(r *flow.Reader, selector *metav1.LabelSelector) (nodes
 	return nodes, without
 }
 
+// ReasonRejected is that of Programmed where a node's Envoy has rejected a
+// resource of the object. The message names the nodes.
+const ReasonRejected = "Rejected"
+
 // programmed says whether the Envoys of all nodes use a user's object.
 func (v *voices) programmed(r *flow.Reader, j judged) (model.Condition, []ciliumv2.EnvoyRejection) {
 	c := model.Condition{Object: j.Object, Type: ciliumv2.EnvoyConfigProgrammed, Status: "False"}
@@ -77,7 +81,7 @@ func (v *voices) programmed(r *flow.Reader, j judged) (model.Condition, []cilium
 	name := j.Object.Name.String()
 	nodes, without := v.selected(r, j.selector)
 	if refusals := v.against(r, name, j.generation, nodes); len(refusals) > 0 {
-		c.Reason, c.Message = "Rejected", refusal(refusals)
+		c.Reason, c.Message = ReasonRejected, refusal(refusals)
 		return c, rejections(refusals)
 	}
 	waiting := slices.Clone(nodes)

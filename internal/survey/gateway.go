@@ -76,12 +76,12 @@ func FindGateways(ctx context.Context, c *kube.Client, only model.Name) ([]Gatew
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	all := []Gateway{}
+	all, problems := []Gateway{}, w.problems()
 	for _, g := range w.gateways {
 		if only.Namespace != "" && only.Namespace != g.Namespace || only.Name != "" && only.Name != g.Name {
 			continue
 		}
-		all = append(all, w.gateway(g))
+		all = append(all, w.gateway(g, problems))
 	}
 	slices.SortFunc(all, func(a, b Gateway) int {
 		return model.Name{Namespace: a.Namespace, Name: a.Name}.Compare(model.Name{Namespace: b.Namespace, Name: b.Name})
@@ -89,7 +89,8 @@ func FindGateways(ctx context.Context, c *kube.Client, only model.Name) ([]Gatew
 	return all, nil
 }
 
-func (w *world) gateway(o *gatewayv1.Gateway) Gateway {
+// gateway is one of them; problems are those of all objects.
+func (w *world) gateway(o *gatewayv1.Gateway, problems []Problem) Gateway {
 	g := Gateway{
 		Namespace: o.Namespace, Name: o.Name, Class: string(o.Spec.GatewayClassName), Created: o.CreationTimestamp.Time,
 		Addresses: []string{}, Programmed: isTrue(o.Status.Conditions, "Programmed"),
@@ -98,7 +99,7 @@ func (w *world) gateway(o *gatewayv1.Gateway) Gateway {
 	for _, a := range o.Status.Addresses {
 		g.Addresses = append(g.Addresses, a.Value)
 	}
-	for _, p := range w.problems() {
+	for _, p := range problems {
 		own := p.Kind == "Gateway" && p.Namespace == o.Namespace && p.Name == o.Name
 		if own || p.Kind == "HTTPRoute" && strings.HasPrefix(p.Section+"/", "parent "+o.Namespace+"/"+o.Name+"/") {
 			g.Problems = append(g.Problems, p)

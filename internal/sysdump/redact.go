@@ -3,15 +3,23 @@ package sysdump
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
 // secretFields are fields of Envoy's messages and of others whose values are
 // secret, in both of protobuf's spellings; without underscores and in lower
-// case.
+// case. Those that end in secretEndings are, too.
 var secretFields = map[string]bool{
-	"privatekey": true, "genericsecret": true, "sessionticketkeys": true, "password": true, "token": true, "tokensecret": true,
+	"privatekey": true, "genericsecret": true, "sessionticketkeys": true, "token": true, "tokensecret": true,
 	"hmacsecret": true, "clientsecret": true, "privatekeyprovider": true, "inlinebytes": true, "apikey": true,
+	"users": true, // who may ask, with their passwords
+}
+
+var secretEndings = []string{"password", "passphrase"}
+
+func isSecret(field string) bool {
+	return secretFields[field] || slices.ContainsFunc(secretEndings, func(end string) bool { return strings.HasSuffix(field, end) })
 }
 
 // redactObjects takes secrets out of an object, or a list of some.
@@ -57,7 +65,7 @@ func redact(tree any) any {
 	case map[string]any:
 		for name, value := range v {
 			switch word := strings.ToLower(strings.ReplaceAll(name, "_", "")); {
-			case secretFields[word]:
+			case isSecret(word):
 				v[name] = blank(value)
 			case word == "env":
 				v[name] = withoutValues(value)
@@ -107,15 +115,18 @@ func blank(tree any) any {
 }
 
 // privateKey is one in PEM, as it is, with its line ends escaped, or cut off;
-// packedKey is one in base64, which begins in one of three ways.
+// packedKey is one in base64, which begins in one of three ways; jsonKey is a
+// secret part of a JSON Web Key, RFC 7518.
 var (
 	privateKey = regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)`)
 	packedKey  = regexp.MustCompile(`LS0tLS1CRUdJTi[A-Za-z0-9+/=_-]*`)
+	jsonKey    = regexp.MustCompile(`("(?:k|d|p|q|dp|dq|qi)\\?"\s*:\s*\\?")[A-Za-z0-9_=-]{16,}`)
 )
 
 // redactText takes private keys out of a text. What is PEM in base64 goes, even
 // if it is a certificate.
 func redactText(text []byte) []byte {
 	text = privateKey.ReplaceAll(text, []byte("(redacted: private key)"))
-	return packedKey.ReplaceAll(text, []byte("(redacted: PEM in base64)"))
+	text = packedKey.ReplaceAll(text, []byte("(redacted: PEM in base64)"))
+	return jsonKey.ReplaceAll(text, []byte("${1}(redacted)"))
 }

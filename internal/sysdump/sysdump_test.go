@@ -38,8 +38,11 @@ func TestNoSecrets(t *testing.T) {
 	tls := kubetest.Object{"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret", "name": "mine",
 		"tlsCertificate": kubetest.Object{"privateKey": kubetest.Object{"inlineString": key}, "password": kubetest.Object{"inline_string": phrase}},
 		"generic_secret": kubetest.Object{"secret": kubetest.Object{"inlineBytes": base64.StdEncoding.EncodeToString([]byte(phrase))}}}
+	inline := kubetest.Object{"inline_string": phrase}
+	filters := kubetest.Object{"auth_password": inline, "users": inline, "authUsername": kubetest.Object{"inline_string": "alice"},
+		"local_jwks": kubetest.Object{"inline_string": `{"keys": [{"kty": "oct", "k": "` + phrase + `"}, {"kty": "RSA", "n": "public-modulus-of-a-key", "d": "` + keyBody + `"}]}`}}
 	server.Put("/apis/cilium.io/v2/namespaces/default/ciliumenvoyconfigs/mine", kubetest.Object{"apiVersion": "cilium.io/v2", "kind": "CiliumEnvoyConfig",
-		"metadata": kubetest.Object{"annotations": annotations}, "spec": kubetest.Object{"resources": []any{tls}}})
+		"metadata": kubetest.Object{"annotations": annotations}, "spec": kubetest.Object{"resources": []any{tls, filters}}})
 	pod := kubetest.Object{"apiVersion": "v1", "kind": "Pod", "metadata": kubetest.Object{"labels": kubetest.Object{"k8s-app": "cilium"}},
 		"spec":   kubetest.Object{"containers": []any{kubetest.Object{"name": "cilium-agent", "env": []any{kubetest.Object{"name": "PASSPHRASE", "value": phrase}}}}},
 		"status": kubetest.Object{"containerStatuses": []any{kubetest.Object{"name": "cilium-agent", "restartCount": 1, "state": kubetest.Object{"running": kubetest.Object{}}}}}}
@@ -75,7 +78,7 @@ func TestNoSecrets(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"objects/secrets.yaml":                    "tls.key: (redacted,",
-		"objects/ciliumenvoyconfigs.yaml":         "name: mine",
+		"objects/ciliumenvoyconfigs.yaml":         "public-modulus-of-a-key",
 		"objects/pods.yaml":                       "name: PASSPHRASE",
 		"logs/cilium-a-cilium-agent.log":          "started",
 		"logs/cilium-a-cilium-agent-previous.log": "started",

@@ -9,6 +9,7 @@ import (
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	"github.com/waggle-mesh/waggle/internal/kube"
 	"github.com/waggle-mesh/waggle/internal/model"
+	"github.com/waggle-mesh/waggle/internal/operator"
 )
 
 // conditionEvents gives what tells in events which conditions of an object a
@@ -39,11 +40,15 @@ func conditionEvents[O kube.Object](p *process, kind kube.Kind[O], status func(O
 
 // isNews tells of a condition whether there is something to tell: it is wrong
 // in a new way, or has become right. That an object is valid is news where it
-// was not.
+// was not; that another node rejects what one has rejected is not, or a thousand
+// nodes would be a thousand events.
 func isNews(had *metav1.Condition, c metav1.Condition) bool {
 	switch c.Status {
 	case metav1.ConditionFalse:
-		return had == nil || had.Status != c.Status || had.Reason != c.Reason || had.Message != c.Message
+		if had == nil || had.Status != c.Status || had.Reason != c.Reason {
+			return true
+		}
+		return had.Message != c.Message && (c.Reason != operator.ReasonRejected || had.ObservedGeneration != c.ObservedGeneration)
 	case metav1.ConditionTrue:
 		return had != nil && had.Status != c.Status || had == nil && c.Type == ciliumv2.EnvoyConfigProgrammed
 	}

@@ -75,9 +75,13 @@ func (o serviceAddresses) Delete(ctx context.Context, key string) error {
 
 // Prune does so with what an earlier operator left.
 func (o serviceAddresses) Prune(ctx context.Context, keys []string) error {
+	ours := map[string]bool{}
+	for _, key := range keys {
+		ours[key] = true
+	}
 	for _, s := range o.source.All() {
 		key := model.Name{Namespace: s.Namespace, Name: s.Name}.String()
-		if !slices.Contains(keys, key) {
+		if !ours[key] {
 			if err := o.Delete(ctx, key); err != nil {
 				return err
 			}
