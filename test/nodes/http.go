@@ -124,8 +124,9 @@ type FetchResult struct {
 
 // session is connections that are kept.
 type session struct {
-	client *http.Client
-	dials  atomic.Int64
+	client  *http.Client
+	dials   atomic.Int64
+	dialled atomic.Int64 // when the newest connection was begun, in nanoseconds
 }
 
 func newSession(h2, keep bool, localPort int, timeout time.Duration) *session {
@@ -136,6 +137,7 @@ func newSession(h2, keep bool, localPort int, timeout time.Duration) *session {
 	}
 	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		s.dials.Add(1)
+		s.dialled.Store(time.Now().UnixNano())
 		return dialer(localPort, timeout).DialContext(ctx, network, address)
 	}
 	s.client = &http.Client{

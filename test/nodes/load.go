@@ -39,9 +39,10 @@ type LoadResult struct {
 
 // Failure is a request that was not answered as it should.
 type Failure struct {
-	At   time.Time // when it was sent
-	Took time.Duration
-	What string
+	At        time.Time // when it was sent
+	Connected time.Time // when its connection was begun
+	Took      time.Duration
+	What      string
 }
 
 func (r LoadResult) String() string {
@@ -179,6 +180,6 @@ func (l *loading) request(s *session) {
 	l.out.Requests++
 	l.out.Slowest = max(l.out.Slowest, took)
 	if what != "" {
-		l.out.Failed = append(l.out.Failed, Failure{At: start, Took: took, What: what})
+		l.out.Failed = append(l.out.Failed, Failure{At: start, Connected: time.Unix(0, s.dialled.Load()), Took: took, What: what})
 	}
 }
