@@ -11,17 +11,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setAddresses makes lo have just these of our addresses.
+// setAddresses makes just these the node's own, beside those that others gave
+// it. No device has the IPv4 ones: programs that list the machine's addresses
+// would find them before those of the uplink, and Envoy tells backends the first
+// as the address of the node's own processes. In IPv6 nobody could bind to what
+// no device has, and Envoy looks for none there.
 func (n *Node) setAddresses(want []netip.Addr) error {
 	lo, err := n.handle.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("look up lo: %w", err)
 	}
-	var errs []error
+	var v4 []netip.Prefix
+	var v6 []netip.Addr
+	for _, a := range want {
+		if a.Is4() {
+			v4 = append(v4, single(a))
+		} else {
+			v6 = append(v6, a)
+		}
+	}
+	// The route takes the place of the kernel's own to an address that a
+	// version before had added to lo: at no moment is it nobody's.
+	local := netlink.Route{Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST, LinkIndex: lo.Attrs().Index, Protocol: protocolNode}
+	if err := n.setRoutes(local, v4); err != nil {
+		return err
+	}
+	return n.setLoAddresses(lo, v6)
+}
+
+// setLoAddresses makes lo have just these of our addresses.
+func (n *Node) setLoAddresses(lo netlink.Link, want []netip.Addr) error {
 	have, err := n.ourAddresses(lo)
 	if err != nil {
 		return err
 	}
+	var errs []error
 	var there []netip.Addr
 	for _, a := range have {
 		address, _ := addrOf(a.IP)
@@ -42,19 +66,15 @@ func (n *Node) setAddresses(want []netip.Addr) error {
 	return errors.Join(errs...)
 }
 
-// loAddress is an address of the node that the kernel never chooses as a
-// source by itself: it would be the one nearest to every pod's, and kubelet's
-// probes would look like traffic from the outside. Such are scope host in
-// IPv4, and deprecated ones in IPv6.
+// loAddress is an IPv6 address of the node that the kernel never chooses as a
+// source by itself, for it is deprecated: it would be the one nearest to every
+// pod's, and kubelet's probes would look like traffic from the outside.
 func loAddress(a netip.Addr) *netlink.Addr {
-	if a.Is4() {
-		return &netlink.Addr{IPNet: prefix(single(a)), Scope: unix.RT_SCOPE_HOST, Label: addressLabel}
-	}
 	return &netlink.Addr{IPNet: prefix(single(a)), Flags: unix.IFA_F_NODAD, ValidLft: math.MaxUint32, PreferedLft: 0}
 }
 
-// ourAddresses are told by their label, in IPv6 by being deprecated: lo has
-// no others that are.
+// ourAddresses are told by being deprecated: lo has no others that are. Those
+// of IPv4, which a version before had added, are told by their label.
 func (n *Node) ourAddresses(lo netlink.Link) ([]netlink.Addr, error) {
 	all, err := dump(func() ([]netlink.Addr, error) { return n.handle.AddrList(lo, unix.AF_UNSPEC) })
 	if err != nil {

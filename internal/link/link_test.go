@@ -204,7 +204,7 @@ func TestPrepareAgainAndRemove(t *testing.T) {
 	g := newGround(t, true, true)
 	look := "-4 rule\n-6 rule\nroute show table all\n-6 route show table all\naddr show dev lo"
 	before := ours(ip(t, g.hosts[0], look))
-	for _, want := range []string{"9:\tfrom all fwmark 0x200/0xf00 lookup 2004", "unreachable 10.9.1.0/24", "unreachable fd09:1::/64", "10.9.1.2/32 scope host", "fd09:1::2/128 scope global nodad deprecated"} {
+	for _, want := range []string{"9:\tfrom all fwmark 0x200/0xf00 lookup 2004", "unreachable 10.9.1.0/24", "unreachable fd09:1::/64", "local 10.9.1.1 dev lo table local proto 87", "local 10.9.1.2 dev lo table local proto 87", "fd09:1::2/128 scope global nodad deprecated"} {
 		if !strings.Contains(before, want) {
 			t.Errorf("node lacks %q:\n%s", want, before)
 		}
@@ -222,7 +222,7 @@ func TestPrepareAgainAndRemove(t *testing.T) {
 	if err := g.nodes[0].Prepare(); err != nil {
 		t.Fatal(err)
 	}
-	if text := ip(t, g.hosts[0], "addr show dev lo"); strings.Contains(text, "10.9.1.2") || strings.Contains(text, "fd09:1::2") {
+	if text := ip(t, g.hosts[0], "addr show dev lo\nroute show table local"); strings.Contains(text, "10.9.1.2") || strings.Contains(text, "fd09:1::2") {
 		t.Errorf("an address that is no longer wanted stays: %s", text)
 	}
 	if text := ip(t, g.hosts[0], "route\n-6 route"); strings.Contains(text, "unreachable") {

@@ -18,10 +18,10 @@ import (
 
 // Marks of what is ours, so that nothing else is ever touched.
 const (
-	protocolNode = 87 // of routes to other nodes' pods, of the proxy's rule and table
+	protocolNode = 87 // of routes to other nodes' pods, of the node's own addresses, of the proxy's rule and table
 	protocolPod  = 88 // of routes to this node's pods
 	deviceGroup  = 0x7767
-	addressLabel = "lo:waggle"
+	addressLabel = "lo:waggle" // of IPv4 addresses that versions before gave lo
 )
 
 // Where packets that are marked for the proxy are found to be local.

@@ -87,11 +87,16 @@ func (o Routes) Prune(_ context.Context, keys []string) error {
 // setRanges makes just these ranges of pods unreachable where no pod's own
 // route says otherwise.
 func (n *Node) setRanges(want []netip.Prefix) error {
+	return n.setRoutes(netlink.Route{Table: unix.RT_TABLE_MAIN, Type: unix.RTN_UNREACHABLE, Protocol: protocolPod}, want)
+}
+
+// setRoutes makes just these the destinations of the routes that have the
+// table, the type and the protocol of like.
+func (n *Node) setRoutes(like netlink.Route, want []netip.Prefix) error {
 	var errs []error
 	var there []netip.Prefix
-	for _, f := range n.families {
-		have, err := n.routes(f, &netlink.Route{Table: unix.RT_TABLE_MAIN, Protocol: protocolPod, Type: unix.RTN_UNREACHABLE},
-			netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TYPE)
+	for _, f := range []family{ipv4, ipv6} {
+		have, err := n.routes(f, &like, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TYPE)
 		errs = append(errs, err)
 		for _, r := range have {
 			if to := prefixOf(r); slices.Contains(want, to) {
@@ -105,9 +110,10 @@ func (n *Node) setRanges(want []netip.Prefix) error {
 		if slices.Contains(there, to) {
 			continue
 		}
-		r := netlink.Route{Family: int(familyOf(to.Addr())), Dst: prefix(to), Type: unix.RTN_UNREACHABLE, Protocol: protocolPod}
+		r := like
+		r.Family, r.Dst = int(familyOf(to.Addr())), prefix(to)
 		if err := n.handle.RouteReplace(&r); err != nil {
-			errs = append(errs, fmt.Errorf("make %s unreachable: %w", to, err))
+			errs = append(errs, fmt.Errorf("add route %s of type %d to table %d: %w", to, like.Type, like.Table, err))
 		}
 	}
 	return errors.Join(errs...)

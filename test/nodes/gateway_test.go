@@ -127,6 +127,10 @@ func TestAgentGateway(t *testing.T) {
 				if p := peerOf(r).Addr(); p == d.from.Addr(family) || !n.PodCIDR4.Contains(p) && !n.PodCIDR6.Contains(p) || p == a.Addr4 || p == b.Addr4 {
 					t.Errorf("%s: the backend saw %s, want the node's ingress address", what, p)
 				}
+				// Envoy has such a client at a loopback address, and says the machine's first of IPv4.
+				if client := r.Echo.Header.Get("X-Forwarded-For"); d.from == &n.Machine && client != n.Addr4.String() {
+					t.Errorf("%s: the backend is told of the client %s, want the node's %s", what, client, n.Addr4)
+				}
 			}
 		}
 	})

@@ -17,7 +17,7 @@ import (
 type Node struct {
 	Machine
 	PodCIDR4, PodCIDR6 netip.Prefix
-	Ingress4, Ingress6 netip.Addr // the node's ingress address, on lo: .254 of the PodCIDRs
+	Ingress4, Ingress6 netip.Addr // the node's ingress address, which nobody has made it yet: .254 of the PodCIDRs
 	Root               string     // the cgroup that stands for the root of the hierarchy; all of the node's is below
 	BPFFS              string     // a BPF file system
 	Uplink             int        // index of eth0
@@ -67,7 +67,7 @@ func (g *Ground) newNode(t testing.TB, number int, cgroup string) (*Node, error)
 			return err
 		}
 		n.Uplink = eth0.Attrs().Index
-		return errors.Join(n.configure(), setUp("lo", host(n.gateway4()), host(n.Ingress4), host(n.Ingress6)))
+		return n.configure()
 	})
 }
 
@@ -148,6 +148,10 @@ func (p *Pod) configure() error {
 	}
 	p.MAC = eth0.Attrs().HardwareAddr
 	gateway := p.Node.gateway4()
+	known := netlink.Neigh{LinkIndex: eth0.Attrs().Index, IP: gateway.AsSlice(), HardwareAddr: p.HostMAC, State: netlink.NUD_PERMANENT}
+	if err := netlink.NeighSet(&known); err != nil {
+		return fmt.Errorf("add the neighbour %s: %w", gateway, err)
+	}
 	return errors.Join(
 		sysctl([2]string{"net/ipv4/ip_local_port_range", "32768 60999"}, [2]string{"net/core/somaxconn", "16384"}),
 		route(host(gateway), "eth0", netip.Addr{}),

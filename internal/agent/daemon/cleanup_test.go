@@ -16,7 +16,7 @@ func TestCleanup(t *testing.T) {
 	g.Put(endpoints+"elsewhere", kubetest.Object{"status": kubetest.Object{"networking": kubetest.Object{"node": "192.168.78.2", "addressing": []any{}}}})
 	g.node(both)
 	look := func() string {
-		return g.Run(t, "ip", "-o", "link") + g.Run(t, "ip", "-o", "addr", "show", "dev", "lo") + g.Run(t, "ip", "rule") + g.Run(t, "ip", "route") + g.Run(t, "ip", "-6", "route") +
+		return g.Run(t, "ip", "-o", "link") + g.Run(t, "ip", "-o", "addr", "show", "dev", "lo") + g.Run(t, "ip", "rule") + g.Run(t, "ip", "route") + g.Run(t, "ip", "-6", "route") + g.Run(t, "ip", "route", "show", "table", "local", "proto", "87") +
 			g.Run(t, "sysctl", "net.ipv4.ip_forward", "net.ipv4.ip_local_port_range", "net.ipv4.conf.all.rp_filter", "net.ipv6.conf.all.forwarding")
 	}
 	before := look()
