@@ -5,7 +5,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/gateway-api/pkg/features"
 
-	"github.com/waggle-mesh/waggle/internal/gateway/field"
+	"github.com/waggle-mesh/waggle/api/cilium.io/v2alpha1"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -18,21 +18,22 @@ type Class struct {
 	Ours bool
 	// Problem says why the class is not accepted.
 	Problem Problem
+	// Service are the settings of its Gateways' Services; nil: there are none.
+	Service *v2alpha1.GatewayServiceConfig
 }
 
 // Key is the class's name.
 func (c Class) Key() string { return c.Name }
 
 // Class judges a GatewayClass.
-func (s Stage) Class(class *gatewayv1.GatewayClass) Class {
+func (s Stage) Class(w World, class *gatewayv1.GatewayClass) Class {
 	out := Class{
 		Name:       class.Name,
 		Generation: class.Generation,
 		Ours:       string(class.Spec.ControllerName) == s.Controller,
 	}
 	if ref := class.Spec.ParametersRef; out.Ours && ref != nil {
-		out.Problem = field.New(gatewayv1.GatewayClassReasonInvalidParameters,
-			"spec.parametersRef: %s %s is not supported; remove the reference", ref.Kind, field.Quoted(ref.Name))
+		out.Service, out.Problem = parameters(w, ref)
 	}
 	return out
 }

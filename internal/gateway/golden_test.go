@@ -97,7 +97,7 @@ func checkGenerations(t *testing.T, in *objects, facts testFacts) {
 	x := translate(in)
 	var all []metav1.Condition
 	for _, c := range in.classes {
-		all = append(all, in.stage.ClassStatus(in.stage.Class(c), anyField).Conditions...)
+		all = append(all, in.stage.ClassStatus(in.stage.Class(in, c), anyField).Conditions...)
 	}
 	for _, g := range x.gateways {
 		status := GatewayStatus(g, facts.GatewayFacts)

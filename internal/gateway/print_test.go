@@ -229,7 +229,7 @@ func (x translated) status(o *objects, facts GatewayFacts, outcomes []model.Outc
 	classes := slices.Clone(o.classes)
 	slices.SortFunc(classes, func(a, b *gatewayv1.GatewayClass) int { return strings.Compare(a.Name, b.Name) })
 	for _, c := range classes {
-		class := o.stage.Class(c)
+		class := o.stage.Class(o, c)
 		if status := (Stage{}).ClassStatus(class, anyField); !class.Problem.OK() {
 			p.conditions(ClassConditions(class, status), nil)
 		}

@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/waggle-mesh/waggle/api/cilium.io/v2alpha1"
 	"github.com/waggle-mesh/waggle/internal/gateway/field"
 	"github.com/waggle-mesh/waggle/internal/gateway/rule"
 	"github.com/waggle-mesh/waggle/internal/model"
@@ -14,6 +15,8 @@ import (
 // with. The graph implements it over tables and records each read.
 type World interface {
 	rule.World // Services and ReferenceGrants
+	// Parameters are the settings that a GatewayClass may name.
+	Parameters(name model.Name) (*v2alpha1.CiliumGatewayClassConfig, bool)
 	// Class is the row of a GatewayClass.
 	Class(name string) (Class, bool)
 	// Parent is what routes see of a Gateway, be it ours or not.

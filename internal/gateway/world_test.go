@@ -21,6 +21,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/waggle-mesh/waggle/api/cilium.io/v2alpha1"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
 
@@ -28,6 +29,7 @@ import (
 type objects struct {
 	stage      Stage
 	classes    []*gatewayv1.GatewayClass
+	parameters []*v2alpha1.CiliumGatewayClassConfig
 	gateways   []*gatewayv1.Gateway
 	routes     []*gatewayv1.HTTPRoute
 	grants     []*gatewayv1.ReferenceGrant
@@ -44,10 +46,19 @@ var testNow = time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
 func (o *objects) Class(name string) (Class, bool) {
 	for _, c := range o.classes {
 		if c.Name == name {
-			return o.stage.Class(c), true
+			return o.stage.Class(o, c), true
 		}
 	}
 	return Class{}, false
+}
+
+func (o *objects) Parameters(name model.Name) (*v2alpha1.CiliumGatewayClassConfig, bool) {
+	for _, c := range o.parameters {
+		if c.Namespace == name.Namespace && c.Name == name.Name {
+			return c, true
+		}
+	}
+	return nil, false
 }
 
 func (o *objects) Parent(name model.Name) (Parent, bool) {
@@ -128,6 +139,8 @@ func (o *objects) add(document []byte) error {
 	switch kind.Kind {
 	case "GatewayClass":
 		return decode(document, &o.classes)
+	case ParametersKind:
+		return decode(document, &o.parameters)
 	case "Gateway":
 		return decode(document, &o.gateways)
 	case "HTTPRoute":
@@ -175,6 +188,7 @@ func decode[T any](document []byte, to *[]*T) error {
 func (o *objects) shuffled(swap func(n int, swap func(i, j int))) *objects {
 	out := *o
 	shuffle(&out.classes, swap)
+	shuffle(&out.parameters, swap)
 	shuffle(&out.gateways, swap)
 	shuffle(&out.routes, swap)
 	shuffle(&out.grants, swap)

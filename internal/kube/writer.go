@@ -35,6 +35,10 @@ type WriterOptions[R flow.Row, O Object] struct {
 	// Owns tells whether an object that is there already is the row's to
 	// change; nil: it is. Others' are never touched.
 	Owns func(row R, object O) bool
+	// Anew tells whether an object cannot become what the row wants, as the API
+	// server has fields that never change: it is deleted, and made again. Nil:
+	// none is.
+	Anew func(row R, object O) bool
 	// StatusOnly: the object is somebody else's, who may delete it; only its
 	// status is written.
 	StatusOnly bool
@@ -99,6 +103,12 @@ func (w *Writer[R, O]) put(ctx context.Context, row R, name model.Name, have O, 
 	if exists {
 		if w.o.Owns != nil && !w.o.Owns(row, have) {
 			return have, true, fmt.Errorf("write %s %s: %w", w.source.kind.name, name, ErrForeign)
+		}
+		if w.o.Anew != nil && w.o.Anew(row, have) {
+			if err := Delete(ctx, w.client, w.source.kind, name, have.GetUID()); err != nil {
+				return have, true, err
+			}
+			return have, true, fmt.Errorf("write %s %s: it is made anew: %w", w.source.kind.name, name, ErrNotFound)
 		}
 		want = have.DeepCopyObject().(O)
 	}

@@ -13,6 +13,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/api/cilium.io/v2alpha1"
 	"github.com/waggle-mesh/waggle/internal/manifest/builtin"
 	"github.com/waggle-mesh/waggle/internal/manifest/crd"
 	"github.com/waggle-mesh/waggle/internal/model"
@@ -23,7 +24,7 @@ import (
 type Served interface {
 	*gatewayv1.GatewayClass | *gatewayv1.Gateway | *gatewayv1.HTTPRoute | *gatewayv1.ReferenceGrant |
 		*corev1.Service | *corev1.Namespace | *corev1.Secret | *discoveryv1.EndpointSlice |
-		*ciliumv2.CiliumEnvoyConfig | *ciliumv2.CiliumClusterwideEnvoyConfig
+		*ciliumv2.CiliumEnvoyConfig | *ciliumv2.CiliumClusterwideEnvoyConfig | *v2alpha1.CiliumGatewayClassConfig
 }
 
 // Table is what a Binding writes to: a flow.Table.
@@ -103,6 +104,8 @@ var kinds = []*kind{
 		validName: validation.NameIsDNSSubdomain, crd: crd.New("CiliumEnvoyConfig"), namespaced: true},
 	{name: "CiliumClusterwideEnvoyConfig", group: ciliumv2.GroupVersion.Group, versions: []string{"v2"}, new: func() metav1.Object { return new(ciliumv2.CiliumClusterwideEnvoyConfig) },
 		validName: validation.NameIsDNSSubdomain, crd: crd.New("CiliumClusterwideEnvoyConfig")},
+	{name: "CiliumGatewayClassConfig", group: v2alpha1.GroupVersion.Group, versions: []string{"v2alpha1"}, new: func() metav1.Object { return new(v2alpha1.CiliumGatewayClassConfig) },
+		validName: validation.NameIsDNSSubdomain, crd: crd.New("CiliumGatewayClassConfig"), namespaced: true},
 }
 
 // bindings finds the binding of an object.

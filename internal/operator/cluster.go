@@ -78,7 +78,7 @@ type Cluster struct {
 	owners    *flow.Table[Owner]
 	hostParts *flow.Table[hostPart]
 	voices    voices
-	hosts     *flow.Index[hostNode] // with HostNetwork
+	hosts     *flow.Index[hostNode]
 
 	listenerConfigs *flow.Table[GatewayConfig] // those in Configs that have listeners
 }

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/waggle-mesh/waggle/api/cilium.io/v2alpha1"
 	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/gateway"
 	"github.com/waggle-mesh/waggle/internal/model"
@@ -30,8 +32,10 @@ type GatewayService struct {
 	Ports []uint16 // sorted; never empty
 	// Labels and Annotations are those that it is to have, besides others'.
 	Labels, Annotations   map[string]string
-	ExternalTrafficPolicy corev1.ServiceExternalTrafficPolicy
+	ExternalTrafficPolicy corev1.ServiceExternalTrafficPolicy // empty with ClusterIP
 	Type                  corev1.ServiceType
+	// Chosen are further fields of the spec that the Gateway's class chooses.
+	Chosen v2alpha1.GatewayServiceConfig
 }
 
 // Key is the Service's name.
@@ -45,12 +49,9 @@ func (c *Cluster) services(g *flow.Graph) {
 			gw, _ := flow.Get(r, c.Gateways, o.Key())
 			out := GatewayService{
 				Name: ObjectName(o.Gateway), Owner: o, Labels: gatewayLabels(object.Value), Annotations: gatewayAnnotations(object.Value),
-				ExternalTrafficPolicy: c.settings.ExternalTrafficPolicy, Type: corev1.ServiceTypeLoadBalancer,
 			}
-			if c.settings.HostNetwork != nil {
-				out.Type = corev1.ServiceTypeNodePort // as Cilium's
-				c.settings.HostNetwork.annotate(out.Annotations)
-			}
+			class, _ := flow.Get(r, c.Classes, gw.Class)
+			out.choose(c.settings, class.Service)
 			for _, l := range gw.Listeners {
 				if l.Served {
 					out.Ports = append(out.Ports, l.Port)
@@ -63,6 +64,26 @@ func (c *Cluster) services(g *flow.Graph) {
 			out.Ports = slices.Compact(out.Ports)
 			return []GatewayService{out}
 		})
+}
+
+// choose settles what a Gateway's class says of Services, nil: nothing, and what
+// it leaves open.
+func (s *GatewayService) choose(all ClusterSettings, chosen *v2alpha1.GatewayServiceConfig) {
+	if chosen != nil {
+		s.Chosen = *chosen
+	}
+	s.Type = cmp.Or(s.Chosen.Type, corev1.ServiceTypeLoadBalancer)
+	s.ExternalTrafficPolicy = cmp.Or(s.Chosen.ExternalTrafficPolicy, all.ExternalTrafficPolicy)
+	if all.HostNetwork != nil {
+		s.Type = corev1.ServiceTypeNodePort // as Cilium's
+		all.HostNetwork.annotate(s.Annotations)
+	}
+	if s.Type == corev1.ServiceTypeClusterIP {
+		s.ExternalTrafficPolicy = ""
+	}
+	if s.Type != corev1.ServiceTypeLoadBalancer {
+		s.Chosen.LoadBalancerClass, s.Chosen.LoadBalancerSourceRanges, s.Chosen.AllocateLoadBalancerNodePorts = nil, nil, nil
+	}
 }
 
 // gatewayLabels are those of the objects that are made for a Gateway.

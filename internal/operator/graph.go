@@ -2,8 +2,9 @@
 // objects of the Gateway API, to listeners, virtual hosts and backends, and
 // to what is said of each object in its status.
 //
-//	GatewayClass ─▶ classes ─┐
-//	Secret ─▶ certificates ──┤
+//	CiliumGatewayClassConfig ─┐
+//	GatewayClass ────────────▶ classes ─┐
+//	Secret ─▶ certificates ──┬──────────┘
 //	Gateway ─────────────────┴▶ gateways ─▶ Listeners ─▶ TakenPorts, Certificates
 //	                               ├─▶ attachments ─▶ VirtualHosts
 //	                               ▼        ▲
@@ -18,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/waggle-mesh/waggle/api/cilium.io/v2alpha1"
 	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/gateway"
 	"github.com/waggle-mesh/waggle/internal/model"
@@ -26,6 +28,7 @@ import (
 // Inputs are the tables that feeds fill.
 type Inputs struct {
 	Classes    *flow.Table[model.Object[*gatewayv1.GatewayClass]]
+	Parameters *flow.Table[model.Object[*v2alpha1.CiliumGatewayClassConfig]]
 	Gateways   *flow.Table[model.Object[*gatewayv1.Gateway]]
 	HTTPRoutes *flow.Table[model.Object[*gatewayv1.HTTPRoute]]
 	Grants     *flow.Table[model.Object[*gatewayv1.ReferenceGrant]]
@@ -41,6 +44,7 @@ type Inputs struct {
 func NewInputs(g *flow.Graph) Inputs {
 	return Inputs{
 		Classes:    Objects[*gatewayv1.GatewayClass](g, "GatewayClass"),
+		Parameters: Objects[*v2alpha1.CiliumGatewayClassConfig](g, gateway.ParametersKind),
 		Gateways:   Objects[*gatewayv1.Gateway](g, "Gateway"),
 		HTTPRoutes: Objects[*gatewayv1.HTTPRoute](g, "HTTPRoute"),
 		Grants:     Objects[*gatewayv1.ReferenceGrant](g, "ReferenceGrant"),
@@ -75,9 +79,10 @@ type Graph struct {
 	Gateways *flow.Table[gateway.Gateway]
 	Routes   *flow.Table[gateway.Route]
 
-	ClassStatuses   *flow.Table[ClassStatus]
-	GatewayStatuses *flow.Table[GatewayStatus]
-	RouteStatuses   *flow.Table[RouteStatus]
+	ClassStatuses      *flow.Table[ClassStatus]
+	ParametersStatuses *flow.Table[ParametersStatus]
+	GatewayStatuses    *flow.Table[GatewayStatus]
+	RouteStatuses      *flow.Table[RouteStatus]
 
 	in           Inputs
 	answers      Answers
@@ -121,9 +126,9 @@ func translate(g *flow.Graph, in Inputs, answers Answers, settings Settings) *Gr
 }
 
 func (o *Graph) classes(g *flow.Graph) {
-	o.Classes = flow.Derive(g, "classes", o.in.Classes, flow.Equal[gateway.Class],
-		func(_ *flow.Reader, c model.Object[*gatewayv1.GatewayClass]) []gateway.Class {
-			return []gateway.Class{o.settings.Stage.Class(c.Value)}
+	o.Classes = flow.Derive(g, "classes", o.in.Classes, flow.DeepEqual[gateway.Class],
+		func(r *flow.Reader, c model.Object[*gatewayv1.GatewayClass]) []gateway.Class {
+			return []gateway.Class{o.settings.Stage.Class(world{r, o}, c.Value)}
 		})
 }
 

@@ -38,7 +38,7 @@ func (h *HostNetwork) selector() *metav1.LabelSelector {
 	return &metav1.LabelSelector{MatchLabels: h.Nodes}
 }
 
-// hostNode is a node whose addresses Gateways answer at.
+// hostNode is a node whose addresses Gateways may answer at.
 type hostNode struct {
 	name      string
 	addresses []netip.Addr
@@ -48,9 +48,13 @@ func (n hostNode) Key() string { return n.name }
 
 func (n hostNode) equal(other hostNode) bool { return slices.Equal(n.addresses, other.addresses) }
 
-// hostNodes finds the nodes whose addresses Gateways answer at.
+// hostNodes finds the nodes whose addresses Gateways answer at: all, unless
+// HostNetwork chooses some.
 func (c *Cluster) hostNodes(g *flow.Graph) *flow.Index[hostNode] {
-	serves := labels.SelectorFromSet(c.settings.HostNetwork.Nodes)
+	serves := labels.Everything()
+	if c.settings.HostNetwork != nil {
+		serves = labels.SelectorFromSet(c.settings.HostNetwork.Nodes)
+	}
 	table := flow.Derive(g, "host nodes", c.in.Nodes, hostNode.equal, func(_ *flow.Reader, node model.Object[*corev1.Node]) []hostNode {
 		if !serves.Matches(labels.Set(node.Value.Labels)) {
 			return nil
@@ -109,11 +113,8 @@ func (c *Cluster) binding(r *flow.Reader) (out []netip.Addr) {
 func (c *Cluster) hostAddress(r *flow.Reader, gw model.Object[*gatewayv1.Gateway], foreign gateway.Problem) Address {
 	all := c.hostAddresses(r)
 	out := Address{Gateway: gw.Name, Problem: foreign, Addresses: all[:min(len(all), mostAddresses)]}
-	for _, wanted := range wantedAddresses(gw.Value) {
-		if a, err := netip.ParseAddr(wanted); out.Problem.OK() && (err != nil || !slices.Contains(all, a.Unmap())) {
-			out.Problem = field.New(gatewayv1.GatewayReasonAddressNotUsable,
-				"spec.addresses: %s cannot be had: Gateways answer at the addresses of nodes (gatewayAPI.hostNetwork)", field.Quoted(wanted))
-		}
+	if out.Problem.OK() {
+		out.Problem = refused(wantedAddresses(gw.Value), all, "Gateways answer at the addresses of nodes (gatewayAPI.hostNetwork)")
 	}
 	if out.Problem.OK() && len(all) == 0 {
 		out.Problem = field.New(gatewayv1.GatewayReasonAddressNotAssigned,

@@ -33,7 +33,7 @@ const listenerPartSize = 14 << 10
 func (c *Cluster) listenerParts(r *flow.Reader, o Owner) []listenerPart {
 	object, _ := flow.Get(r, c.in.Gateways, o.Key())
 	listeners := c.chains(r, o)
-	if len(listeners) == 0 || c.hosts != nil && len(c.binding(r)) == 0 {
+	if len(listeners) == 0 || c.settings.HostNetwork != nil && len(c.binding(r)) == 0 {
 		return nil
 	}
 	units := make([]cut.Unit, len(listeners))

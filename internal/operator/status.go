@@ -4,8 +4,10 @@ import (
 	"net/netip"
 	"reflect"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/waggle-mesh/waggle/api/cilium.io/v2alpha1"
 	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/gateway"
 	"github.com/waggle-mesh/waggle/internal/model"
@@ -48,6 +50,12 @@ type ClassStatus struct {
 	Conditions []model.Condition
 }
 
+// ParametersStatus is what is said of a CiliumGatewayClassConfig.
+type ParametersStatus struct {
+	Object     model.Ref
+	Conditions []metav1.Condition // without times
+}
+
 // GatewayStatus is what is said of a Gateway.
 type GatewayStatus struct {
 	Object     model.Ref
@@ -65,6 +73,9 @@ type RouteStatus struct {
 
 // Key is the object's.
 func (s ClassStatus) Key() string { return s.Object.Key() }
+
+// Key is the object's.
+func (s ParametersStatus) Key() string { return s.Object.Key() }
 
 // Key is the object's.
 func (s GatewayStatus) Key() string { return s.Object.Key() }
@@ -90,6 +101,11 @@ func (o *Graph) statuses(g *flow.Graph) {
 			return []ClassStatus{{
 				model.Ref{Kind: "GatewayClass", Name: model.Name{Name: c.Name}}, status, gateway.ClassConditions(c, status),
 			}}
+		})
+	o.ParametersStatuses = flow.Derive(g, "parameters statuses", o.in.Parameters, flow.DeepEqual[ParametersStatus],
+		func(_ *flow.Reader, config model.Object[*v2alpha1.CiliumGatewayClassConfig]) []ParametersStatus {
+			object := model.Ref{Kind: gateway.ParametersKind, Name: config.Name}
+			return []ParametersStatus{{object, []metav1.Condition{gateway.ParametersCondition(config.Value)}}}
 		})
 	o.GatewayStatuses = flow.Derive(g, "gateway statuses", o.Gateways, flow.DeepEqual[GatewayStatus],
 		func(r *flow.Reader, gw gateway.Gateway) []GatewayStatus {

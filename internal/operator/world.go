@@ -6,6 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/waggle-mesh/waggle/api/cilium.io/v2alpha1"
 	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/gateway"
 	"github.com/waggle-mesh/waggle/internal/model"
@@ -46,6 +47,11 @@ type world struct {
 }
 
 var _ gateway.World = world{}
+
+func (w world) Parameters(name model.Name) (*v2alpha1.CiliumGatewayClassConfig, bool) {
+	config, ok := flow.Get(w.r, w.o.in.Parameters, name.String())
+	return config.Value, ok
+}
 
 // Class is also the implied one, while there is none.
 func (w world) Class(name string) (gateway.Class, bool) {

@@ -94,7 +94,7 @@ func NewGraph(options GraphOptions) *Graph {
 	listen(g, g.operator.GatewayStatuses, func(s operator.GatewayStatus) (model.Ref, []model.Condition) { return s.Object, s.Conditions })
 	listen(g, g.operator.RouteStatuses, func(s operator.RouteStatus) (model.Ref, []model.Condition) { return s.Object, s.Conditions })
 	g.feed = manifest.New(
-		manifest.Kind(in.Classes), manifest.Kind(in.Gateways), manifest.Kind(in.HTTPRoutes),
+		manifest.Kind(in.Classes), manifest.Kind(in.Parameters), manifest.Kind(in.Gateways), manifest.Kind(in.HTTPRoutes),
 		manifest.Kind(in.Grants), manifest.Kind(in.Services), manifest.Kind(slices),
 		manifest.Kind(in.Secrets), manifest.Kind(in.Namespaces),
 		manifest.Kind(configs.Configs), manifest.Kind(configs.Clusterwide),

@@ -87,7 +87,7 @@ func objects(namespace string) []string {
 		"/apis/gateway.networking.k8s.io/v1/httproutes", "/apis/gateway.networking.k8s.io/v1/referencegrants",
 		"/apis/cilium.io/v2/ciliumenvoyconfigs", "/apis/cilium.io/v2/ciliumclusterwideenvoyconfigs",
 		"/apis/cilium.io/v2/ciliumloadbalancerippools", "/apis/cilium.io/v2/ciliumidentities", "/apis/cilium.io/v2/ciliumendpoints",
-		"/apis/cilium.io/v2alpha1/ciliuml2announcementpolicies",
+		"/apis/cilium.io/v2alpha1/ciliuml2announcementpolicies", "/apis/cilium.io/v2alpha1/ciliumgatewayclassconfigs",
 		"/apis/waggle.io/v1alpha1/envoynodes",
 	}
 }

@@ -12,6 +12,7 @@ var GroupVersion = schema.GroupVersion{Group: "cilium.io", Version: "v2alpha1"}
 // AddToScheme makes a scheme know the types of this package.
 func AddToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion,
+		&CiliumGatewayClassConfig{}, &CiliumGatewayClassConfigList{},
 		&CiliumL2AnnouncementPolicy{}, &CiliumL2AnnouncementPolicyList{},
 		&CiliumLoadBalancerIPPool{}, &CiliumLoadBalancerIPPoolList{},
 	)

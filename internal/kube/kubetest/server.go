@@ -249,7 +249,8 @@ var kinds = map[string]string{
 	"ciliumenvoyconfigs": "CiliumEnvoyConfigList", "ciliumclusterwideenvoyconfigs": "CiliumClusterwideEnvoyConfigList",
 	"gatewayclasses": "GatewayClassList", "gateways": "GatewayList", "httproutes": "HTTPRouteList", "referencegrants": "ReferenceGrantList",
 	"envoynodes": "EnvoyNodeList", "leases": "LeaseList", "ciliumloadbalancerippools": "CiliumLoadBalancerIPPoolList",
-	"ciliuml2announcementpolicies": "CiliumL2AnnouncementPolicyList", "customresourcedefinitions": "CustomResourceDefinitionList",
+	"ciliuml2announcementpolicies": "CiliumL2AnnouncementPolicyList", "ciliumgatewayclassconfigs": "CiliumGatewayClassConfigList",
+	"customresourcedefinitions": "CustomResourceDefinitionList",
 }
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {

@@ -66,6 +66,7 @@ func (p *process) gatewayServices() *kube.Writer[operator.GatewayService, *corev
 	return kube.NewWriter(p.client, p.sources.ownServices, kube.WriterOptions[operator.GatewayService, *corev1.Service]{
 		Name: nameFromKey, Fill: fillService, Ours: ownService,
 		Owns: func(row operator.GatewayService, o *corev1.Service) bool { return row.Owner.Owns(o) },
+		Anew: mustBeAnew,
 	})
 }
 
@@ -74,10 +75,7 @@ func fillService(row operator.GatewayService, o *corev1.Service) {
 	setOwner(o, row.Owner)
 	setInfrastructure(o, row.Labels, row.Annotations)
 	o.Spec.Type, o.Spec.ExternalTrafficPolicy, o.Spec.Selector = row.Type, row.ExternalTrafficPolicy, nil
-	if o.Spec.IPFamilyPolicy == nil {
-		both := corev1.IPFamilyPolicyPreferDualStack
-		o.Spec.IPFamilyPolicy = &both
-	}
+	setChosen(row, o)
 	var ports []corev1.ServicePort
 	for _, number := range row.Ports {
 		port := corev1.ServicePort{Port: int32(number)}

@@ -11,6 +11,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/api/cilium.io/v2alpha1"
 	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/kube"
 	"github.com/waggle-mesh/waggle/internal/model"
@@ -32,6 +33,10 @@ func nameFromRef(key string) model.Name {
 func fillClassStatus(row operator.ClassStatus, o *gatewayv1.GatewayClass) {
 	o.Status.Conditions = merged(o.Status.Conditions, row.Status.Conditions)
 	o.Status.SupportedFeatures = row.Status.SupportedFeatures
+}
+
+func fillParametersStatus(row operator.ParametersStatus, o *v2alpha1.CiliumGatewayClassConfig) {
+	o.Status.Conditions = merged(o.Status.Conditions, row.Conditions)
 }
 
 func fillGatewayStatus(row operator.GatewayStatus, o *gatewayv1.Gateway) {

@@ -103,7 +103,8 @@ func oneInTen() func(http.ResponseWriter, *http.Request) bool {
 
 // collections are where the kinds of scripts are filed.
 var collections = map[string]string{
-	"GatewayClass": "/apis/gateway.networking.k8s.io/v1/gatewayclasses", "Gateway": "/apis/gateway.networking.k8s.io/v1/gateways",
+	"CiliumGatewayClassConfig": "/apis/cilium.io/v2alpha1/ciliumgatewayclassconfigs",
+	"GatewayClass":             "/apis/gateway.networking.k8s.io/v1/gatewayclasses", "Gateway": "/apis/gateway.networking.k8s.io/v1/gateways",
 	"HTTPRoute": "/apis/gateway.networking.k8s.io/v1/httproutes", "ReferenceGrant": "/apis/gateway.networking.k8s.io/v1/referencegrants",
 	"Service": "/api/v1/services", "Secret": "/api/v1/secrets", "Namespace": "/api/v1/namespaces", "Node": "/api/v1/nodes",
 	"EndpointSlice": "/apis/discovery.k8s.io/v1/endpointslices",
@@ -203,8 +204,8 @@ func cluster(api *kubetest.Server) string {
 		name := strings.TrimPrefix(o.Metadata.Namespace+"/"+o.Metadata.Name, "/")
 		line := func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) }
 		switch made := len(o.Metadata.OwnerReferences) > 0; {
-		case o.Kind == "GatewayClass":
-			line("GatewayClass %s: %s", name, o.Status.Conditions)
+		case o.Kind == "GatewayClass", o.Kind == "CiliumGatewayClassConfig":
+			line("%s %s: %s", o.Kind, name, o.Status.Conditions)
 		case o.Kind == "Gateway":
 			line("Gateway %s at %v: %s", name, o.Status.Addresses, o.Status.Conditions)
 			for _, l := range o.Status.Listeners {

@@ -6,6 +6,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	"github.com/waggle-mesh/waggle/api/cilium.io/v2alpha1"
 	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/gateway"
@@ -20,6 +21,7 @@ const Controller = "io.cilium/gateway-controller"
 // sources are the feeds that writers look into.
 type sources struct {
 	classes     *kube.Source[*gatewayv1.GatewayClass]
+	parameters  *kube.Source[*v2alpha1.CiliumGatewayClassConfig]
 	gateways    *kube.Source[*gatewayv1.Gateway]
 	routes      *kube.Source[*gatewayv1.HTTPRoute]
 	grants      *kube.Source[*gatewayv1.ReferenceGrant]
@@ -82,6 +84,7 @@ func (p *process) feedEnvoyConfigs() {
 func (p *process) feedGateways() {
 	all, s := kube.Selection{}, &p.sources
 	s.classes = kube.Feed(p.feeds, kube.GatewayClasses, kube.Table[*gatewayv1.GatewayClass](p.in.Classes), all)
+	s.parameters = kube.Feed(p.feeds, kube.ClassConfigs, kube.Table[*v2alpha1.CiliumGatewayClassConfig](p.in.Parameters), all)
 	s.gateways = kube.Feed(p.feeds, kube.Gateways, kube.Table[*gatewayv1.Gateway](p.in.Gateways), all)
 	s.schemas = kube.Feed(p.feeds, kube.Schemas, ruleFields{p.in.RuleFields}, kube.Selection{Fields: "metadata.name=" + routeSchema})
 	s.routes = kube.Feed(p.feeds, kube.HTTPRoutes, kube.Table[*gatewayv1.HTTPRoute](p.in.HTTPRoutes), all)
@@ -128,7 +131,7 @@ func (p *process) pipeline() {
 func (p *process) writeGateways() {
 	s := &p.sources
 	p.graph.Gateways.OnChange(p.warnOfGateways)
-	p.loops.group("Gateways", s.classes, s.gateways, s.routes, s.grants, s.services, s.secrets, s.namespaces, s.configs, s.ownServices, s.ownSlices, s.ownSecrets)
+	p.loops.group("Gateways", s.classes, s.parameters, s.gateways, s.routes, s.grants, s.services, s.secrets, s.namespaces, s.configs, s.ownServices, s.ownSlices, s.ownSecrets)
 	objects := model.Name.String
 	addKept(p, "copies of Secrets", p.graph.Secrets, p.secretCopies(), s.ownSecrets, objects).Linger(p.options.SecretsLinger)
 	addKept(p, "Services", p.graph.Services, p.gatewayServices(), s.ownServices, objects)
@@ -136,11 +139,13 @@ func (p *process) writeGateways() {
 	// A listener that moves into a part is there before the main object is
 	// without it.
 	addKept(p, "CiliumEnvoyConfigs", p.graph.Configs, p.gatewayConfigs(), s.configs, objects).First(operator.GatewayConfig.HasListeners)
-	p.loops.group("statuses of Gateways", s.classes, s.gateways, s.routes, s.grants, s.services, s.secrets, s.namespaces, s.configs, s.nodes, s.envoyNodes)
+	p.loops.group("statuses of Gateways", s.classes, s.parameters, s.gateways, s.routes, s.grants, s.services, s.secrets, s.namespaces, s.configs, s.nodes, s.envoyNodes)
 	addStatus(p, "statuses of Gateways", p.graph.GatewayStatuses, kube.Gateways, s.gateways, fillGatewayStatus).Space(spacing)
 	addStatus(p, "statuses of HTTPRoutes", p.graph.RouteStatuses, kube.HTTPRoutes, s.routes, fillRouteStatus)
-	p.loops.group("statuses of GatewayClasses", s.classes, s.schemas)
+	p.loops.group("statuses of GatewayClasses", s.classes, s.parameters, s.schemas)
 	addStatus(p, "statuses of GatewayClasses", p.graph.ClassStatuses, kube.GatewayClasses, s.classes, fillClassStatus)
+	p.loops.group("CiliumGatewayClassConfigs", s.parameters)
+	addStatus(p, "statuses of CiliumGatewayClassConfigs", p.graph.ParametersStatuses, kube.ClassConfigs, s.parameters, fillParametersStatus)
 }
 
 // warnOfGateways logs what of Gateways is without effect, as their statuses say.

@@ -43,7 +43,7 @@ func main() {
 			log.Fatalf("convert %s: %v", name, err)
 		}
 	}
-	for _, plural := range []string{"ciliumenvoyconfigs", "ciliumclusterwideenvoyconfigs"} {
+	for _, plural := range []string{"ciliumenvoyconfigs", "ciliumclusterwideenvoyconfigs", "ciliumgatewayclassconfigs"} {
 		name := "cilium.io_" + plural + ".yaml"
 		if err := convert(filepath.Join(ours, name), os.Args[1]); err != nil {
 			log.Fatalf("convert %s: %v", name, err)
