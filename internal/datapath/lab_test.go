@@ -96,15 +96,15 @@ func (l *lab) learn(i int) {
 			identity = model.IdentityHost
 		}
 		for _, a := range []netip.Addr{n.Addr4, n.Addr6} {
-			l.identity(i, netip.PrefixFrom(a, a.BitLen()), identity)
+			l.identity(i, netip.PrefixFrom(a, a.BitLen()), identity, netip.Addr{})
 		}
 		for _, a := range []netip.Prefix{n.PodCIDR4, n.PodCIDR6} {
-			l.identity(i, a, model.IdentityUnmanaged)
+			l.identity(i, a, model.IdentityUnmanaged, netip.Addr{})
 		}
 	}
 	for id, p := range map[model.Identity]*nodes.Pod{idA: l.a, idB: l.b, idD: l.d} {
 		for _, a := range []netip.Addr{p.Addr4, p.Addr6} {
-			l.identity(i, netip.PrefixFrom(a, a.BitLen()), id)
+			l.identity(i, netip.PrefixFrom(a, a.BitLen()), id, p.Node.Addr4)
 		}
 		if p.Node == l.Nodes[i] {
 			l.must(l.paths[i].Endpoints().Update(context.Background(), endpointOf(p, id)))
@@ -121,8 +121,9 @@ func endpointOf(p *nodes.Pod, id model.Identity) model.PodEndpoint {
 
 func mac(a net.HardwareAddr) (m [6]byte) { copy(m[:], a); return m }
 
-func (l *lab) identity(i int, prefix netip.Prefix, id model.Identity) {
-	l.must(l.paths[i].Identities().Update(context.Background(), model.IPIdentity{Prefix: prefix, Identity: id, Cluster: true}))
+// identity tells a node who is at a prefix, and for a pod on which node.
+func (l *lab) identity(i int, prefix netip.Prefix, id model.Identity, at netip.Addr) {
+	l.must(l.paths[i].Identities().Update(context.Background(), model.IPIdentity{Prefix: prefix, Identity: id, Cluster: true, Node: at}))
 }
 
 func (l *lab) must(_ struct{}, err error) {

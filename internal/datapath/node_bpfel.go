@@ -77,6 +77,8 @@ const (
 	nodeConnFlagsCONN_FIN_BACK  nodeConnFlags = 128
 	nodeConnFlagsCONN_RESET     nodeConnFlags = 256
 	nodeConnFlagsCONN_INSIDE    nodeConnFlags = 512
+	nodeConnFlagsCONN_AWAY      nodeConnFlags = 1024
+	nodeConnFlagsCONN_BACK_AWAY nodeConnFlags = 2048
 	nodeConnFlagsCONN_ENDING    nodeConnFlags = 400
 )
 

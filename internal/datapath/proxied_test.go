@@ -133,7 +133,7 @@ func TestProxyIsMasqueraded(t *testing.T) {
 		if b.family == 6 {
 			ingress = n.Ingress6
 		}
-		b.identity(0, netip.PrefixFrom(ingress, ingress.BitLen()), model.IdentityIngress)
+		b.identity(0, netip.PrefixFrom(ingress, ingress.BitLen()), model.IdentityIngress, netip.Addr{})
 		from, world := netip.AddrPortFrom(ingress, 40000), netip.AddrPortFrom(b.Client.Addr(b.family), 80)
 		sends := func(to netip.AddrPort, flags byte) (got seen) {
 			t.Helper()

@@ -18,5 +18,11 @@ volatile const __u32 cfg_pod_connections = 16384, cfg_nobodys_connections = 6553
 #define MARK_TO_PROXY 0x200   // the policy route delivers it to the node, sk_lookup to the proxy
 #define MARK_FROM_PROXY 0x400 // the proxy's upstream; its identity in bits 16 and up, 0: by its source
 #define MARK_FROM_PROXY_JUDGED 0x600 // the same, where the destination pod's ingress verdict led to the listener
-#define MARK_INSIDE 0xa00     // a pod's packet, judged, that is not to be masqueraded: the uplink's hook lets it pass
+#define MARK_INSIDE 0xa00     // judged, and not to be masqueraded: the uplink's hook lets it pass
+#define MARK_STRAIGHT 0xc00   // of established upstreams of which no packet needs to be looked at
 #define MARK_LISTENER 0x800   // of the proxy's listeners, and so of their accepted sockets
+
+static inline __u32 mark_of(struct __sk_buff *skb)
+{
+	return LOAD(skb->mark);
+}

@@ -87,6 +87,10 @@ static inline void conn_reply(const struct conn_key *key, const struct conn *c, 
 		reply->flags |= CONN_DNAT;
 	if (key->table == CONN_NAT)
 		reply->flags |= CONN_SNAT_PORT;
+	if (c->flags & CONN_AWAY)
+		reply->flags |= CONN_BACK_AWAY;
+	if (c->flags & CONN_BACK_AWAY)
+		reply->flags |= CONN_AWAY;
 	reply->src_revision = c->dst_revision;
 	reply->dst_revision = c->src_revision;
 }

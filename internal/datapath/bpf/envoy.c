@@ -130,6 +130,20 @@ static inline int listener_closed(struct bpf_sock_ops *ops)
 	return 1;
 }
 
+// An upstream connection that is there: what was found at its SYN is from now
+// on written on its packets.
+static inline int go_straight(struct bpf_sock_ops *ops)
+{
+	struct bpf_sock *sk = ops->sk;
+	__u32 mark;
+
+	if (!sk || (sk->mark & MARK_MASK) != MARK_FROM_PROXY || !bpf_sk_storage_get(&straight, sk, NULL, 0))
+		return 1;
+	mark = (sk->mark & ~MARK_MASK) | MARK_STRAIGHT;
+	bpf_setsockopt(ops, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)); // else each packet is asked about
+	return 1;
+}
+
 SEC("sockops")
 int proxy_listen(struct bpf_sock_ops *ops)
 {
@@ -138,6 +152,8 @@ int proxy_listen(struct bpf_sock_ops *ops)
 		return listener_opened(ops);
 	case BPF_SOCK_OPS_STATE_CB:
 		return ops->args[0] == BPF_TCP_LISTEN ? listener_closed(ops) : 1;
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		return go_straight(ops);
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB: // accepted sockets inherit the listener's callbacks
 		bpf_sock_ops_cb_flags_set(ops, 0);
 		return 1;

@@ -52,33 +52,52 @@ static inline int too_old(const struct packet *p)
 
 static inline int decrement_ttl(struct __sk_buff *skb, struct packet *p)
 {
-	struct v4_tail h = {};
+	struct ipv6hdr *v6;
+	struct iphdr *v4;
 
 	p->ttl--;
-	// IPv6 has no checksum to follow it: a device's sum of the whole packet would go wrong
-	if (p->v6)
-		return bpf_skb_store_bytes(skb, p->l3 + offsetof(struct ipv6hdr, hop_limit), &p->ttl, 1, BPF_F_RECOMPUTE_CSUM);
+	if (p->v6) {
+		v6 = writable(skb, ETH_HLEN, sizeof(*v6));
+		if (!v6)
+			return -1;
+		v6->hop_limit = p->ttl;
+		// no checksum follows it, so a device's sum of the whole packet would go wrong, if there is one
+		bpf_csum_update(skb, (__u16)~bpf_htons(1));
+		return 0;
+	}
+	v4 = writable(skb, ETH_HLEN, sizeof(*v4));
+	if (!v4)
+		return -1;
 	p->check = sum_add(p->check, bpf_htons(0x100));
-	v4_tail(p, &h);
-	return bpf_skb_store_bytes(skb, p->l3 + offsetof(struct iphdr, ttl), &h, offsetof(struct v4_tail, src), 0);
+	v4->ttl = p->ttl;
+	v4->check = p->check;
+	return 0;
 }
 
 // Into the pod's network namespace, past the stack of the node and past
 // to_pod: all that is to be judged has been.
 static inline int deliver(struct __sk_buff *skb, struct flow *f)
 {
-	if (decrement_ttl(skb, &f->p) || bpf_skb_store_bytes(skb, 0, f->dst.mac, 12, 0)) // and host_mac
+	struct ethhdr *eth;
+
+	if (decrement_ttl(skb, &f->p))
 		return drop(skb, &f->p, &f->at, DROP_INVALID);
+	eth = writable(skb, 0, sizeof(*eth));
+	if (!eth)
+		return drop(skb, &f->p, &f->at, DROP_INVALID);
+	__builtin_memcpy(eth->h_dest, f->dst.mac, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, f->dst.host_mac, ETH_ALEN);
 	count(skb, 0, f->at.direction);
 	return bpf_redirect_peer(f->dst.ifindex, 0);
 }
 
 // Out of the uplink, past the stack: it would refuse packets that carry an
-// address of its own as their source.
+// address of its own as their source. Nothing is left to be asked there.
 static inline int leave(struct __sk_buff *skb, struct flow *f)
 {
 	if (decrement_ttl(skb, &f->p))
 		return drop(skb, &f->p, &f->at, DROP_INVALID);
+	skb->mark = (mark_of(skb) & ~MARK_MASK) | MARK_INSIDE;
 	count(skb, 0, f->at.direction);
 	return bpf_redirect_neigh(cfg_uplink, NULL, 0, 0);
 }

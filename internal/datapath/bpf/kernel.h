@@ -41,6 +41,9 @@ struct icmphdr {
 #define AF_INET 2
 #define AF_INET6 10
 
+#define SOL_SOCKET 1
+#define SO_MARK 36
+
 #define ECONNREFUSED 111
 
 // The L4 checksum covers an IPv6 pseudo header (6.16): without it the sum of a
@@ -50,6 +53,14 @@ struct icmphdr {
 // One load of a field of a program's context: for two, clang would compute an
 // address into it, which the verifier refuses.
 #define LOAD(field) ({ __u32 loaded = (field); asm volatile("" : "+r"(loaded)); loaded; })
+
+// A pointer of a program's context, which has it in 32 bits: clang would clear
+// the upper half of what the verifier takes for a pointer already.
+#define LOAD_POINTER(ctx, field) ({ \
+	void *loaded; \
+	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(loaded) : "r"(ctx), "i"(offsetof(typeof(*(ctx)), field))); \
+	loaded; \
+})
 
 #define inline __attribute__((always_inline)) inline
 

@@ -115,6 +115,8 @@ enum conn_flags {
 	CONN_FIN_BACK = 128, // the other direction has said that it ends
 	CONN_RESET = 256,   // a RST was seen
 	CONN_INSIDE = 512,  // the destination is in the cluster: the source stays
+	CONN_AWAY = 1024,   // the destination is a pod of another node, by the uplink: past the stack
+	CONN_BACK_AWAY = 2048, // the source is one
 	CONN_ENDING = CONN_FIN | CONN_FIN_BACK | CONN_RESET,
 };
 struct conn {

@@ -82,6 +82,11 @@ static inline int addr_equal(const struct addr *a, const struct addr *b)
 	return a->a[3] == b->a[3] && a->a[2] == b->a[2] && a->a[1] == b->a[1] && a->a[0] == b->a[0];
 }
 
+static inline int addr_zero(const struct addr *a)
+{
+	return !a->a[0] && !a->a[1] && !a->a[2] && !a->a[3];
+}
+
 static inline int initial_syn(const struct packet *p)
 {
 	return p->key.proto == IPPROTO_TCP && (p->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN;
@@ -103,6 +108,37 @@ static inline int is_echo(const struct packet *p)
 {
 	return p->v6 ? p->icmp == ICMPV6_ECHO_REQUEST || p->icmp == ICMPV6_ECHO_REPLY
 		     : p->icmp == ICMP_ECHO || p->icmp == ICMP_ECHOREPLY;
+}
+
+// Bytes of the packet's linear part; NULL if there are not so many. The
+// pointer holds until a call that changes the packet.
+static inline void *linear(struct __sk_buff *skb, __u32 offset, __u32 size)
+{
+	void *start = LOAD_POINTER(skb, data), *end = LOAD_POINTER(skb, data_end);
+
+	return start + offset + size > end ? NULL : start + offset;
+}
+
+// The same to be written to, wherever they lie; NULL if the packet is too short.
+static inline void *writable(struct __sk_buff *skb, __u32 offset, __u32 size)
+{
+	void *bytes = linear(skb, offset, size);
+
+	if (bytes || bpf_skb_pull_data(skb, offset + size))
+		return bytes;
+	return linear(skb, offset, size);
+}
+
+// Copies bytes out of the packet; without a call if they are where they mostly
+// are, at an offset that the compiler knows.
+static inline int load_usual(struct __sk_buff *skb, __u32 offset, __u32 usual, void *to, __u32 size)
+{
+	const void *bytes = offset == usual ? linear(skb, usual, size) : NULL;
+
+	if (!bytes)
+		return bpf_skb_load_bytes(skb, offset, to, size);
+	__builtin_memcpy(to, bytes, size);
+	return 0;
 }
 
 // What follows the IPv6 header: where L4 begins, what it is, and whether this
@@ -277,7 +313,8 @@ static inline int parse_fragment(struct __sk_buff *skb, struct packet *p)
 	return err == PARSE_STACK || p->kind == PACKET_ERROR ? DROP_FRAGMENT : err;
 }
 
-static inline int parse_l4(struct __sk_buff *skb, struct packet *p)
+// usual is where L4 begins in nearly all packets.
+static inline int parse_l4(struct __sk_buff *skb, struct packet *p, __u32 usual)
 {
 	struct tcphdr tcp;
 
@@ -285,7 +322,7 @@ static inline int parse_l4(struct __sk_buff *skb, struct packet *p)
 		return parse_fragment(skb, p);
 	switch (p->key.proto) {
 	case IPPROTO_TCP:
-		if (bpf_skb_load_bytes(skb, p->l4, &tcp, sizeof(tcp)))
+		if (load_usual(skb, p->l4, usual, &tcp, sizeof(tcp)))
 			return DROP_TRUNCATED;
 		p->key.sport = tcp.source;
 		p->key.dport = tcp.dest;
@@ -305,7 +342,7 @@ global int parse_v4(struct __sk_buff *skb, struct packet *p nonnull)
 	struct iphdr ip;
 	__u16 offset;
 
-	if (bpf_skb_load_bytes(skb, p->l3, &ip, sizeof(ip)))
+	if (load_usual(skb, p->l3, ETH_HLEN, &ip, sizeof(ip)))
 		return DROP_TRUNCATED;
 	if (ip.version != 4 || ip.ihl < 5)
 		return DROP_INVALID;
@@ -322,7 +359,7 @@ global int parse_v4(struct __sk_buff *skb, struct packet *p nonnull)
 	p->id = ip.id;
 	if (ip.protocol == IPPROTO_IGMP)
 		return ip.ttl == MEMBERSHIP_TTL ? PARSE_STACK : DROP_UNKNOWN_L4;
-	return parse_l4(skb, p);
+	return parse_l4(skb, p, ETH_HLEN + sizeof(ip));
 }
 
 global int parse_v6(struct __sk_buff *skb, struct packet *p nonnull)
@@ -331,7 +368,7 @@ global int parse_v6(struct __sk_buff *skb, struct packet *p nonnull)
 	struct ipv6hdr ip;
 	int err;
 
-	if (bpf_skb_load_bytes(skb, p->l3, &ip, sizeof(ip)))
+	if (load_usual(skb, p->l3, ETH_HLEN, &ip, sizeof(ip)))
 		return DROP_TRUNCATED;
 	if (ip.version != 6)
 		return DROP_INVALID;
@@ -350,7 +387,7 @@ global int parse_v6(struct __sk_buff *skb, struct packet *p nonnull)
 	p->late = c.late;
 	p->more = c.more;
 	p->id = c.id;
-	return parse_l4(skb, p);
+	return parse_l4(skb, p, ETH_HLEN + sizeof(ip));
 }
 
 // Fills p, which is zero. Answers 0, PARSE_STACK or the reason to drop it.

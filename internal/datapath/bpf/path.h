@@ -36,20 +36,51 @@ static inline __u32 identity_at(const struct endpoint *e, const struct addr *a)
 	return e->id ? e->identity : identity_of(a);
 }
 
-// Finds out who a new connection's destination is.
-static inline void look_up_target(struct flow *f, const struct addr *a)
+// Whether the node's routes lead from one of its pods to an address by the
+// uplink. They are asked once for a connection.
+static __noinline int by_uplink(struct __sk_buff *skb, __u32 ifindex, const struct addr *from, const struct addr *to)
+{
+	struct bpf_fib_lookup way = { .ifindex = ifindex };
+
+	if (is_v4(to)) {
+		way.family = AF_INET;
+		way.ipv4_src = from->a[3];
+		way.ipv4_dst = to->a[3];
+	} else {
+		way.family = AF_INET6;
+		__builtin_memcpy(way.ipv6_src, from, sizeof(*from));
+		__builtin_memcpy(way.ipv6_dst, to, sizeof(*to));
+	}
+	return !bpf_fib_lookup(skb, &way, sizeof(way), BPF_FIB_LOOKUP_SKIP_NEIGH) && way.ifindex == cfg_uplink;
+}
+
+// Whether a pod's packets may pass the node's stack by on their way to a pod of
+// another node.
+static inline int is_away(struct __sk_buff *skb, const struct endpoint *from, const struct addr *source,
+			  const struct ipcache *i, const struct addr *to)
+{
+	return from->id && i && i->flags & IPCACHE_CLUSTER && !addr_zero(&i->node) &&
+	       by_uplink(skb, from->ifindex, source, to);
+}
+
+// Finds out who a new connection's destination is, and how it is got to.
+static inline void look_up_target(struct __sk_buff *skb, struct flow *f, const struct addr *a)
 {
 	struct ipcache *i;
 
 	endpoint_load(&f->dst, a);
 	if (f->dst.id) {
 		f->at.dst_identity = f->dst.identity;
+		if (!f->src.id && is_away(skb, &f->dst, a, ipcache_of(&f->p.key.src), &f->p.key.src))
+			f->c.flags |= CONN_BACK_AWAY;
 		return;
 	}
 	i = ipcache_of(a);
 	f->at.dst_identity = i ? i->identity : world_of(a);
 	if (i && i->flags & IPCACHE_CLUSTER)
 		f->c.flags |= CONN_INSIDE;
+	if (is_away(skb, &f->src, &f->p.key.src, i, a))
+		f->c.flags |= CONN_AWAY;
 }
 
 // Who began a connection: a pod of this node may have got another identity
@@ -115,10 +146,14 @@ global int renew(struct flow *f nonnull, struct conn *c nonnull)
 }
 
 // Does what c says; it may be f->c or an entry. What gets another source leaves
-// by the uplink, unless a process of this node is asked from another port.
+// by the uplink, unless a process of this node is asked from another port, and
+// so does what goes to another node's pod.
 global int move(struct __sk_buff *skb, struct flow *f nonnull, const struct conn *c nonnull)
 {
 	int out = c->flags & CONN_SNAT && c->flags & (CONN_SNAT_PORT | CONN_REPLY) && !f->dst.id, err;
+
+	if (c->flags & CONN_AWAY && f->at.hook == HOOK_FROM_POD)
+		out = !f->dst.id;
 
 	if ((f->dst.id || out) && too_old(&f->p))
 		return expire(skb, f);
@@ -325,15 +360,15 @@ global int begin(struct __sk_buff *skb, struct flow *f nonnull, int scope)
 	reason = choose(f, scope, &choice);
 	if (reason)
 		return reject(skb, &f->p, &f->at, reason);
-	look_up_target(f, target(f));
+	if (choice.redirect)
+		return to_listener_of(skb, f, choice.proxy);
+	look_up_target(skb, f, target(f));
 	if (scope == SCOPE_EXTERNAL && !choice.service && !f->dst.id) {
 		// the node's own, or only passing by; an earlier one may have gone to the proxy
 		if (initial_syn(&f->p))
 			bpf_map_delete_elem(&conntrack, &f->p.key);
 		return to_stack(skb, f);
 	}
-	if (choice.redirect)
-		return to_listener_of(skb, f, choice.proxy);
 	reason = judge_new(f, &a);
 	if (reason)
 		return deny(skb, f, reason);

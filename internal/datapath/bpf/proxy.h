@@ -90,11 +90,6 @@ static inline __u16 proxy_port(__u16 k, __u8 v6)
 	return base ? base + k : 0;
 }
 
-static inline __u32 mark_of(struct __sk_buff *skb)
-{
-	return LOAD(skb->mark);
-}
-
 static inline int to_proxy(struct __sk_buff *skb)
 {
 	skb->mark = (mark_of(skb) & ~MARK_MASK) | MARK_TO_PROXY;
@@ -178,7 +173,7 @@ static __noinline int proxy_away(struct __sk_buff *skb, struct packet *p, struct
 }
 
 // Upstream sockets of the proxy whose packets go straight to where they are
-// sent, as was found at the SYN.
+// sent, as was found at the SYN. Once they are established their mark says so.
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -186,18 +181,13 @@ struct {
 	__type(value, __u32);
 } straight SEC(".maps");
 
-static inline struct bpf_sock *socket_of(struct __sk_buff *skb)
+// Takes note of it for go_straight. Without memory for it each packet is asked
+// about.
+static inline void settle(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
 
-	return sk ? bpf_sk_fullsock(sk) : NULL;
-}
-
-// Takes note of it. Without memory for it each packet is asked about.
-static inline void settle(struct __sk_buff *skb)
-{
-	struct bpf_sock *sk = socket_of(skb);
-
+	sk = sk ? bpf_sk_fullsock(sk) : NULL;
 	if (sk)
 		bpf_sk_storage_get(&straight, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 }
@@ -209,18 +199,13 @@ static inline void settle(struct __sk_buff *skb)
 static inline int settled(struct __sk_buff *skb)
 {
 	__u32 mark = mark_of(skb) & MARK_MASK;
-	struct bpf_sock *sk;
+	struct bpf_sock *sk = skb->sk; // not only a full one: who answers a SYN is none
 
-	if (mark == MARK_ANSWER)
+	if (mark == MARK_ANSWER || mark == MARK_STRAIGHT)
 		return 1;
-	if (mark != MARK_LISTENER && mark != MARK_FROM_PROXY)
-		return 0;
-	sk = socket_of(skb);
-	if (!sk || sk->protocol != IPPROTO_TCP)
-		return 0;
 	if (mark == MARK_LISTENER)
-		return !reserved(sk->dst_port);
-	return !!bpf_sk_storage_get(&straight, sk, NULL, 0);
+		return sk && sk->dst_port && !reserved(sk->dst_port);
+	return 0;
 }
 
 // Opens the connection of an initial SYN to the proxy. c->proxy is k; its base

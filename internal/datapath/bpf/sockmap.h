@@ -40,7 +40,9 @@ static inline int redirected(const struct stream_key *s, int active)
 static inline int of_proxy(const struct stream_key *s, __u32 mark, int active)
 {
 	mark &= MARK_MASK;
-	return active ? mark == MARK_FROM_PROXY || mark == MARK_FROM_PROXY_JUDGED : redirected(s, 0);
+	if (!active)
+		return redirected(s, 0);
+	return mark == MARK_FROM_PROXY || mark == MARK_FROM_PROXY_JUDGED || mark == MARK_STRAIGHT;
 }
 
 static inline int from_ingress(const struct stream_key *s)
