@@ -28,8 +28,10 @@ func (a EnvoyAnswer) Equal(other EnvoyAnswer) bool {
 
 // Bounds of an EnvoyNode.
 const (
-	mostRejected   = 50
-	longestMessage = 1024
+	mostRejected = 50
+	// Messages may be so long, and all together if they are not shorter than
+	// shortestMessage.
+	longestMessage, allMessages, shortestMessage = 1024, 8 << 10, 160
 )
 
 // Answer sums up what a node's Envoy has said. settled tells whether what leads
@@ -120,6 +122,7 @@ func fairly(all []rejection) (chosen []waggle.RejectedResource, untold map[model
 	all = all[:room]
 	slices.SortFunc(all, rejection.compare)
 	for _, r := range all {
+		r.Message = shortened(r.Message, min(longestMessage, max(shortestMessage, allMessages/room)))
 		chosen = append(chosen, r.RejectedResource)
 	}
 	return chosen, untold
@@ -154,12 +157,16 @@ func (e *EnvoyConfigs) Reported() (n int) {
 }
 
 func rejectedResource(owner model.Ref, generation int64, r xds.Status) waggle.RejectedResource {
-	message := r.Message
-	if len(message) > longestMessage {
-		message = strings.ToValidUTF8(message[:longestMessage], "")
-	}
 	return waggle.RejectedResource{
 		Namespace: owner.Namespace, Name: owner.Name.Name, Generation: generation,
-		Type: string(r.Type), Resource: r.Name, Message: message,
+		Type: string(r.Type), Resource: r.Name, Message: r.Message,
 	}
+}
+
+// shortened is a message of so many bytes at most.
+func shortened(message string, most int) string {
+	if len(message) <= most {
+		return message
+	}
+	return strings.ToValidUTF8(message[:most], "")
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -250,7 +251,8 @@ func TestManyRejections(t *testing.T) {
 		for i := range resources {
 			said = append(said, xds.Status{
 				ResourceKey: model.ResourceKey{Type: model.Cluster, Name: fmt.Sprint(namespace, name, i)}, State: model.Rejected, Wanted: true,
-				Owners: []model.Ref{{Kind: "CiliumEnvoyConfig", Name: model.Name{Namespace: namespace, Name: name}}},
+				Message: strings.Repeat("é", 1000),
+				Owners:  []model.Ref{{Kind: "CiliumEnvoyConfig", Name: model.Name{Namespace: namespace, Name: name}}},
 			})
 		}
 	}
@@ -262,9 +264,13 @@ func TestManyRejections(t *testing.T) {
 	g.commit()
 	before := EnvoyAnswer{Node: "n1", Configs: []waggle.AnsweredConfig{{Namespace: "b", Name: "c9", Generation: 7}}}
 	answer := g.configs.Answer(before, said, func(string) bool { return true })
-	told := map[string]int{}
+	told, messages := map[string]int{}, ""
 	for _, r := range answer.Rejected {
 		told[r.Namespace+"/"+r.Name]++
+		messages += r.Message
+	}
+	if len(messages) > 9<<10 || !utf8.ValidString(messages) {
+		t.Errorf("messages have %d bytes", len(messages))
 	}
 	if len(answer.Rejected) != 50 || answer.More != 72 || told["a/many"] != 1 || told["z/last"] != 1 {
 		t.Errorf("%d more than those of %v", answer.More, told)

@@ -25,10 +25,11 @@ func (s serving) Key() string { return s.node }
 
 func (s serving) equal(other serving) bool { return s.node == other.node && s.version == other.version }
 
-// answered is a CiliumEnvoyConfig that the Envoy of one node has answered.
+// answered is a CiliumEnvoyConfig that the Envoy of one node has answered, by its
+// name with the newest generation of which that is so, or by the digest of both.
 type answered struct {
 	node, config string
-	generation   int64
+	generation   int64 // 0 of a digest
 }
 
 func (a answered) Key() string { return model.Join(a.node, a.config) }
@@ -53,7 +54,7 @@ func (x rejected) resource() model.ResourceKey {
 type voices struct {
 	nodes    *flow.Index[serving]
 	places   *flow.Index[place]       // all nodes that are Ready
-	answers  *flow.Index[answered]    // by CiliumEnvoyConfig
+	answers  *flow.Index[answered]    // by CiliumEnvoyConfig, or its digest
 	refusals *flow.Index[rejected]    // by resource
 	objected *flow.Index[rejected]    // by CiliumEnvoyConfig
 	silent   *flow.Table[flow.KeyRow] // nodes that have more rejections than they can tell of
@@ -74,6 +75,9 @@ func (c *Cluster) listen(g *flow.Graph) voices {
 		func(_ *flow.Reader, s serving) (out []answered) {
 			for _, config := range s.said.Configs {
 				out = append(out, answered{s.node, model.Name{Namespace: config.Namespace, Name: config.Name}.String(), config.Generation})
+			}
+			for digest := range s.said.EachDigest() {
+				out = append(out, answered{node: s.node, config: digest})
 			}
 			return out
 		})
@@ -135,7 +139,7 @@ func (u unheard) Key() string { return u.config.String() }
 func (c *Cluster) listenerOutcomes(g *flow.Graph, v voices) *flow.Table[model.Outcome] {
 	waiting := flow.Derive(g, "unheard configs", c.listenerConfigs, flow.Equal[unheard],
 		func(r *flow.Reader, config GatewayConfig) []unheard {
-			if c.heard(r, v, config) {
+			if c.heard(r, &v, config) {
 				return nil
 			}
 			return []unheard{{config.Name}}
@@ -156,22 +160,35 @@ func (c *Cluster) listenerOutcomes(g *flow.Graph, v voices) *flow.Table[model.Ou
 
 // heard tells whether every node that counts has answered the newest version
 // of a CiliumEnvoyConfig with listeners, and that is what we want it to be.
-func (c *Cluster) heard(r *flow.Reader, v voices, config GatewayConfig) bool {
+func (c *Cluster) heard(r *flow.Reader, v *voices, config GatewayConfig) bool {
 	object, ok := flow.Get(r, c.in.Configs, config.Key())
 	if !ok || !config.Owner.Owns(object.Value) || !reflect.DeepEqual(object.Value.Spec, config.Spec) {
 		return false // it is being written
 	}
-	answers := slices.DeleteFunc(flow.Select(r, v.answers, config.Key()), func(a answered) bool { return a.generation < object.Value.Generation })
+	answers := v.answeredBy(r, config.Name, object.Value.Generation)
 	if config.Spec.NodeSelector == nil {
 		all := flow.Count(r, v.nodes, anyKey)
 		return len(answers) == all && all > 0
 	}
 	waiting, _ := v.selected(r, config.Spec.NodeSelector)
 	some := len(waiting) > 0
-	for _, a := range answers {
-		waiting = slices.DeleteFunc(waiting, func(node string) bool { return node == a.node })
-	}
+	waiting = slices.DeleteFunc(waiting, func(node string) bool { return slices.Contains(answers, node) })
 	return some && len(waiting) == 0
+}
+
+// answeredBy are the nodes whose Envoys have answered a generation of an object, or
+// a newer one, in any order.
+func (v *voices) answeredBy(r *flow.Reader, config model.Name, generation int64) (nodes []string) {
+	for _, a := range flow.Select(r, v.answers, config.String()) {
+		if a.generation >= generation {
+			nodes = append(nodes, a.node)
+		}
+	}
+	digest := waggle.AnsweredConfig{Namespace: config.Namespace, Name: config.Name, Generation: generation}.Digest()
+	for _, a := range flow.Select(r, v.answers, digest) {
+		nodes = append(nodes, a.node)
+	}
+	return nodes
 }
 
 // outcome is what nodes have said of a resource, state where none rejects it.

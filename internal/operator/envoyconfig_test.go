@@ -129,6 +129,14 @@ func TestEnvoyConfigStatus(t *testing.T) {
 	})
 	w.node("n1", true, 3, "")
 	w.expect("Programmed=True Programmed: 1 of 1 nodes use it")
+	digest := func(generation int64) {
+		one := waggle.AnsweredConfig{Namespace: "default", Name: "a", Generation: generation}
+		w.in.EnvoyNodes.Set(model.Object[*waggle.EnvoyNode]{Name: model.Name{Name: "n1"}, Version: w.next(), Value: &waggle.EnvoyNode{Digests: "eight678" + one.Digest()}})
+	}
+	digest(2)
+	w.expect("Programmed=Unknown Pending: 0 of 1 nodes use it; waiting for n1")
+	digest(3)
+	w.expect("Programmed=True Programmed: 1 of 1 nodes use it")
 	w.config("a", 4, nil, "CLUSTER", "d")
 	w.expect(
 		`Accepted=False Invalid: resources[0] Listener l: filter_chains[0].filters[0].typed_config.cluster: the object has no Cluster "d", did you mean "c"?`,

@@ -84,12 +84,8 @@ func (v *voices) programmed(r *flow.Reader, j judged) (model.Condition, []cilium
 		c.Reason, c.Message = ReasonRejected, refusal(refusals)
 		return c, rejections(refusals)
 	}
-	waiting := slices.Clone(nodes)
-	for _, a := range flow.Select(r, v.answers, name) {
-		if a.generation >= j.generation {
-			waiting = slices.DeleteFunc(waiting, func(node string) bool { return node == a.node })
-		}
-	}
+	answers := v.answeredBy(r, j.Object.Name, j.generation)
+	waiting := slices.DeleteFunc(slices.Clone(nodes), func(node string) bool { return slices.Contains(answers, node) })
 	switch {
 	case len(nodes) == 0:
 		c.Status, c.Reason, c.Message = "Unknown", "NoNodes", "no node that is Ready serves it"

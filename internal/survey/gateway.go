@@ -15,6 +15,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
+	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/kube"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
@@ -60,7 +61,8 @@ type NodeAnswer struct {
 	Node string `json:"node"`
 	// Acknowledged: Envoy has answered the newest generation.
 	Acknowledged bool `json:"acknowledged"`
-	// Generation that Envoy has answered; 0: none.
+	// Generation that Envoy has answered; 0: none, or an earlier one of many
+	// objects.
 	Generation int64 `json:"generation"`
 	// Silent: nothing has ever been heard of an Envoy of this node.
 	Silent   bool     `json:"silent,omitempty"`
@@ -207,17 +209,17 @@ func (w *world) answer(node string, main *ciliumv2.CiliumEnvoyConfig, own map[st
 			continue
 		}
 		a.Silent = false
-		for _, c := range e.Configs {
-			mine := own[c.Name]
-			if c.Namespace != main.Namespace || mine == nil {
-				continue
+		for name, c := range own {
+			if e.Answered(waggle.AnsweredConfig{Namespace: main.Namespace, Name: name, Generation: c.Generation}) {
+				waiting[name] = false
 			}
-			if mine == main {
-				a.Generation = c.Generation
-			}
-			if c.Generation >= mine.Generation {
-				waiting[c.Name] = false
-			}
+		}
+		if !waiting[main.Name] {
+			a.Generation = main.Generation
+		} else if at := slices.IndexFunc(e.Configs, func(c waggle.AnsweredConfig) bool {
+			return c.Namespace == main.Namespace && c.Name == main.Name
+		}); at >= 0 {
+			a.Generation = e.Configs[at].Generation
 		}
 		for _, r := range e.Rejected {
 			if r.Namespace == main.Namespace && own[r.Name] != nil {

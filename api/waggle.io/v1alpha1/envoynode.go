@@ -18,10 +18,15 @@ type EnvoyNode struct {
 
 	// Configs are the CiliumEnvoyConfigs and CiliumClusterwideEnvoyConfigs
 	// that Envoy has answered, sorted by namespace and name. Parts of others
-	// are among them only where they have listeners.
+	// are among them only where they have listeners. Many are in Digests.
 	// +optional
 	// +listType=atomic
 	Configs []AnsweredConfig `json:"configs,omitempty"`
+	// Digests stand for Configs where these would be long: the eight characters
+	// of each one's digest, sorted, one after the other.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^([0-9A-Za-z_-]{8})*$`
+	Digests string `json:"digests,omitempty"`
 	// Rejected are the resources that Envoy has rejected in their newest
 	// version, also those of parts, sorted; no more than 50.
 	// +optional

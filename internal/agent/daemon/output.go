@@ -127,7 +127,8 @@ func envoyNodes(c *kube.Client, source *kube.Source[*waggle.EnvoyNode], self *co
 	return kube.NewWriter(c, source, kube.WriterOptions[agent.EnvoyAnswer, *waggle.EnvoyNode]{
 		Name: nameFromKey,
 		Fill: func(row agent.EnvoyAnswer, o *waggle.EnvoyNode) {
-			o.Configs, o.Rejected, o.MoreRejected = row.Configs, row.Rejected, row.More
+			o.SetAnswered(row.Configs)
+			o.Rejected, o.MoreRejected = row.Rejected, row.More
 			o.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: self.Name, UID: self.UID}}
 		},
 		Ours: func(*waggle.EnvoyNode) bool { return false },

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/kube/kubetest"
 )
 
@@ -125,11 +126,18 @@ status: {loadBalancer: {ingress: [{ip: 172.18.0.10}]}}
 	}
 	t.Logf("%d objects, %d of them with listeners", len(made), len(with))
 	answer := func(names []string) {
+		node := kubetest.Object{"kind": "EnvoyNode", "apiVersion": "waggle.io/v1alpha1"}
 		var configs []any
+		digests := ""
 		for _, name := range names {
 			configs = append(configs, kubetest.Object{"namespace": "shop", "name": name, "generation": 1})
+			digests += waggle.AnsweredConfig{Namespace: "shop", Name: name, Generation: 1}.Digest()
 		}
-		api.Put("/apis/waggle.io/v1alpha1/envoynodes/n1", kubetest.Object{"kind": "EnvoyNode", "apiVersion": "waggle.io/v1alpha1", "configs": configs})
+		if node["configs"] = configs; tls { // as if there were many
+			delete(node, "configs")
+			node["digests"] = digests
+		}
+		api.Put("/apis/waggle.io/v1alpha1/envoynodes/n1", node)
 	}
 	programmed := func() int { return strings.Count(cluster(api), "routes: Accepted, Programmed\n") }
 	last := len(with) - 1
