@@ -51,7 +51,9 @@ func main() {
 	answering.Wait()
 }
 
-// answer answers datagrams until it is told to end, and then those that have come.
+// answer answers datagrams until it is told to end, and then those that have
+// come. Meanwhile the socket takes none from other machines: the kernel refuses
+// them, and their senders know.
 func answer(c *net.UDPConn) {
 	hostname, _ := os.Hostname()
 	b := make([]byte, 1500)
@@ -72,10 +74,12 @@ func answer(c *net.UDPConn) {
 	}
 	_ = raw.Control(func(fd uintptr) {
 		for {
+			_ = syscall.BindToDevice(int(fd), "lo")
 			n, from, err := syscall.Recvfrom(int(fd), b, syscall.MSG_DONTWAIT)
 			if err != nil {
 				return
 			}
+			_ = syscall.BindToDevice(int(fd), "")
 			_ = syscall.Sendto(int(fd), answered(n), 0, from)
 		}
 	})
