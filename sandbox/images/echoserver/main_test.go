@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,29 +24,23 @@ func TestEnd(t *testing.T) {
 		main()
 		os.Exit(0)
 	}
-	machines := [2]string{fmt.Sprintf("echo-client-%d", os.Getpid()), fmt.Sprintf("echo-server-%d", os.Getpid())}
-	for i, m := range machines {
-		ip(t, "netns add "+m)
-		t.Cleanup(func() { ip(t, "netns del "+m) })
-		if i == 1 {
-			ip(t, "-n "+machines[0]+" link add eth0 type veth peer eth0 netns "+m)
-		}
+	client, server := machine(t), machine(t)
+	run(t, client, "ip link add eth0 type veth peer eth0 netns "+server)
+	for i, m := range []string{client, server} {
+		run(t, m, "ip link set lo up")
+		run(t, m, "ip link set eth0 up")
+		run(t, m, fmt.Sprintf("ip addr add 10.0.0.%d/24 dev eth0", i+1))
+		run(t, m, fmt.Sprintf("ip addr add fd00::%d/64 dev eth0 nodad", i+1))
 	}
-	for i, m := range machines {
-		ip(t, "-n "+m+" link set lo up")
-		ip(t, "-n "+m+" link set eth0 up")
-		ip(t, "-n "+m+" addr add 10.0.0."+string(rune('1'+i))+"/24 dev eth0")
-		ip(t, "-n "+m+" addr add fd00::"+string(rune('1'+i))+"/64 dev eth0 nodad")
-	}
-	ip(t, "netns exec "+machines[1]+" sysctl -q net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0")
+	run(t, server, "sysctl -q net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0") // by default six refusals at once
 	for range 20 {
-		server := exec.Command("ip", "netns", "exec", machines[1], os.Args[0], "-test.run", "^TestEnd$", "-test.v=false")
-		server.Stderr = t.Output()
-		server.Env = append(os.Environ(), "ECHOSERVER=1")
-		if err := server.Start(); err != nil {
+		process := exec.Command("nsenter", "-n", "-t", server, os.Args[0], "-test.run", "^TestEnd$")
+		process.Stderr = t.Output()
+		process.Env = append(os.Environ(), "ECHOSERVER=1")
+		if err := process.Start(); err != nil {
 			t.Fatal(err)
 		}
-		first := dial(t, machines[0], "10.0.0.2:8080")
+		first := dial(t, client, "10.0.0.2:8080")
 		for begin := time.Now(); ask(first, 100*time.Millisecond) != nil; time.Sleep(50 * time.Millisecond) {
 			if time.Since(begin) > 20*time.Second {
 				t.Fatal("the server does not answer")
@@ -54,16 +49,16 @@ func TestEnd(t *testing.T) {
 		var askers sync.WaitGroup
 		var answered, refused, lost results
 		for i := range 20 {
-			conn := dial(t, machines[0], []string{"10.0.0.2:8080", "[fd00::2]:8080"}[i%2])
+			conn := dial(t, client, []string{"10.0.0.2:8080", "[fd00::2]:8080"}[i%2])
 			askers.Go(func() { askUntilRefused(conn, &answered, &refused, &lost) })
 		}
 		for answered.get() < 1000 && lost.get() == 0 {
 			time.Sleep(time.Millisecond)
 		}
-		if err := server.Process.Signal(syscall.SIGTERM); err != nil {
+		if err := process.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		if err := server.Wait(); err != nil {
+		if err := process.Wait(); err != nil {
 			t.Error(err)
 		}
 		askers.Wait()
@@ -73,10 +68,25 @@ func TestEnd(t *testing.T) {
 	}
 }
 
-func ip(t *testing.T, args string) {
+// machine is a network namespace, by the process that it lasts as long as.
+func machine(t *testing.T) string {
 	t.Helper()
-	if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
-		t.Fatalf("ip %s: %v %s", args, err, out)
+	process := exec.Command("sleep", "inf")
+	process.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	if err := process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = process.Process.Kill()
+		_ = process.Wait()
+	})
+	return strconv.Itoa(process.Process.Pid)
+}
+
+func run(t *testing.T, machine, command string) {
+	t.Helper()
+	if out, err := exec.Command("nsenter", append([]string{"-n", "-t", machine}, strings.Fields(command)...)...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v %s", command, err, out)
 	}
 }
 
@@ -86,7 +96,8 @@ func dial(t *testing.T, machine, address string) net.Conn {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	own, err1 := netns.Get()
-	there, err2 := netns.GetFromName(machine)
+	pid, _ := strconv.Atoi(machine)
+	there, err2 := netns.GetFromPid(pid)
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
