@@ -1,11 +1,8 @@
 package link
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,20 +16,20 @@ import (
 // its processes' and the proxy's, both legs, but no listener and no pod's own.
 // The other side gets a RST, the process an error. It gives their number. What
 // ends by itself meanwhile is no error.
-func (n *Node) DestroyConnections(match func(local, remote netip.AddrPort) bool) (int, error) {
+func (n *Node) DestroyConnections(match func(Connection) bool) (int, error) {
 	destroyed := 0
 	err := within(n.options.Namespace, func() error {
 		var errs []error
 		for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-			sockets, err := dump(func() ([]*netlink.Socket, error) { return netlink.SocketDiagTCP(family) })
+			all, err := dump(func() ([]Connection, error) { return connections(family) })
 			if err != nil {
 				return fmt.Errorf("list TCP sockets: %w", err)
 			}
-			for _, s := range sockets {
-				if s.State == unix.BPF_TCP_LISTEN || s.State == unix.BPF_TCP_TIME_WAIT || !match(ends(s)) {
+			for _, c := range all {
+				if !match(c) {
 					continue
 				}
-				done, err := destroy(family, unix.IPPROTO_TCP, s)
+				done, err := destroy(family, unix.IPPROTO_TCP, c.id)
 				destroyed += done
 				errs = append(errs, err)
 			}
@@ -40,12 +37,6 @@ func (n *Node) DestroyConnections(match func(local, remote netip.AddrPort) bool)
 		return errors.Join(errs...)
 	})
 	return destroyed, err
-}
-
-func ends(s *netlink.Socket) (local, remote netip.AddrPort) {
-	from, _ := netip.AddrFromSlice(s.ID.Source)
-	to, _ := netip.AddrFromSlice(s.ID.Destination)
-	return netip.AddrPortFrom(from.Unmap(), s.ID.SourcePort), netip.AddrPortFrom(to.Unmap(), s.ID.DestinationPort)
 }
 
 // DestroyDatagrams ends UDP sockets by their cookies, which are given by the
@@ -76,7 +67,7 @@ func destroyDatagrams(cookies []uint64) (destroyed int, err error) {
 			if !slices.Contains(cookies, uint64(s.ID.Cookie[1])<<32|uint64(s.ID.Cookie[0])) {
 				continue
 			}
-			done, destroyErr := destroy(family, unix.IPPROTO_UDP, s)
+			done, destroyErr := destroy(family, unix.IPPROTO_UDP, s.ID)
 			destroyed += done
 			err = errors.Join(err, destroyErr)
 		}
@@ -129,7 +120,7 @@ func inodeOf(netns *os.File) (uint64, error) {
 // not allowed any more would go on through Envoy, and UDP sockets would stay
 // with backends that have left.
 func canDestroy() error {
-	_, err := destroy(unix.AF_INET, unix.IPPROTO_TCP, &netlink.Socket{}) // which nobody has
+	_, err := destroy(unix.AF_INET, unix.IPPROTO_TCP, netlink.SocketID{}) // which nobody has
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		return fmt.Errorf("the kernel cannot end sockets (CONFIG_INET_DIAG_DESTROY): %w", err)
 	}
@@ -138,14 +129,13 @@ func canDestroy() error {
 
 // destroy sends SOCK_DESTROY, see sock_diag(7), and gives the number of sockets
 // that it ended. One that ends by itself meanwhile is no error.
-func destroy(family, protocol uint8, s *netlink.Socket) (int, error) {
-	err := sendDestroy(diagRequest{family: family, protocol: protocol, id: s.ID})
+func destroy(family, protocol uint8, id netlink.SocketID) (int, error) {
+	err := sendDestroy(diagRequest{family: family, protocol: protocol, states: ^uint32(0), id: id})
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESTALE) {
 		return 0, nil
 	}
 	if err != nil {
-		local, remote := ends(s)
-		return 0, fmt.Errorf("destroy the connection %s to %s: %w", local, remote, err)
+		return 0, fmt.Errorf("destroy the connection %s to %s: %w", end(id.Source, id.SourcePort), end(id.Destination, id.DestinationPort), err)
 	}
 	return 1, nil
 }
@@ -156,31 +146,4 @@ var sendDestroy = func(r diagRequest) error {
 	request.AddData(r)
 	_, err := request.Execute(unix.NETLINK_INET_DIAG, 0)
 	return err
-}
-
-// diagRequest is struct inet_diag_req_v2 for one socket, by its addresses and
-// the kernel's cookie: not by mistake its successor.
-type diagRequest struct {
-	family, protocol uint8
-	id               netlink.SocketID
-}
-
-func (diagRequest) Len() int { return 56 }
-
-func (r diagRequest) Serialize() []byte {
-	b := make([]byte, r.Len())
-	b[0], b[1] = r.family, r.protocol
-	binary.NativeEndian.PutUint32(b[4:], ^uint32(0)) // any state
-	binary.BigEndian.PutUint16(b[8:], r.id.SourcePort)
-	binary.BigEndian.PutUint16(b[10:], r.id.DestinationPort)
-	for at, ip := range map[int]net.IP{12: r.id.Source, 28: r.id.Destination} {
-		if r.family == unix.AF_INET {
-			ip = ip.To4()
-		}
-		copy(b[at:], ip)
-	}
-	binary.NativeEndian.PutUint32(b[44:], r.id.Interface)
-	binary.NativeEndian.PutUint32(b[48:], r.id.Cookie[0])
-	binary.NativeEndian.PutUint32(b[52:], r.id.Cookie[1])
-	return b
 }

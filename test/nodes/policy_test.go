@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/waggle-mesh/waggle/internal/link"
 )
 
 // TestDenied: who may not gets 403 at once, in each of the three places where
@@ -33,8 +35,8 @@ func TestDenied(t *testing.T) {
 		l.n1.verdict(idB, ingress, 8, 80, deny, 0)
 		l.n2.verdict(idD, ingress, 8, 80, deny, 0)
 		for _, n := range []*labNode{l.n1, l.n2} { // connections that were kept while it was allowed
-			n.destroy(0, func(local, remote netip.AddrPort) bool {
-				return local.Addr() == n.Ingress4 || local.Addr() == n.Ingress6
+			n.destroy(0, func(c link.Connection) bool {
+				return c.Local.Addr() == n.Ingress4 || c.Local.Addr() == n.Ingress6
 			})
 		}
 		for range 4 { // b is here, d is there
@@ -101,8 +103,8 @@ func TestRevocation(t *testing.T) {
 
 		// Envoy's connection to the backend: the next request is denied
 		l.n1.verdict(idB, ingress, idA, 80, deny, 0)
-		l.n1.destroy(1, func(local, remote netip.AddrPort) bool {
-			return local.Addr() == l.a.Addr(family) && remote == netip.AddrPortFrom(b, 80)
+		l.n1.destroy(1, func(c link.Connection) bool {
+			return c.Local.Addr() == l.a.Addr(family) && c.Remote == netip.AddrPortFrom(b, 80)
 		})
 		r := get()
 		wantStatus(t, "after the backend refused", r, 403)
@@ -114,8 +116,8 @@ func TestRevocation(t *testing.T) {
 
 		// the client's connection: it comes again, to the listener that denies
 		l.n1.verdict(idA, egress, idB, 80, toProxy, kDenied)
-		l.n1.destroy(1, func(local, remote netip.AddrPort) bool {
-			return remote.Addr() == l.a.Addr(family) && local == netip.AddrPortFrom(b, 80)
+		l.n1.destroy(1, func(c link.Connection) bool {
+			return c.Remote.Addr() == l.a.Addr(family) && c.Local == netip.AddrPortFrom(b, 80)
 		})
 		r = get()
 		wantStatus(t, "after the client was refused", r, 403)
@@ -127,7 +129,7 @@ func TestRevocation(t *testing.T) {
 }
 
 // destroy ends connections and checks that there were some.
-func (n *labNode) destroy(atLeast int, match func(local, remote netip.AddrPort) bool) {
+func (n *labNode) destroy(atLeast int, match func(link.Connection) bool) {
 	n.t.Helper()
 	ended, err := n.link.DestroyConnections(match)
 	n.must("destroy connections", err)

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/waggle-mesh/waggle/internal/link"
 )
 
 // TestSockmap: data of pods of one node passes their devices no more, and a
@@ -33,8 +35,8 @@ func TestSockmap(t *testing.T) {
 		wantStatus(t, "a large body", r, 200)
 
 		l.n1.verdict(idB, ingress, idA, 80, deny, 0)
-		l.n1.destroy(1, func(local, remote netip.AddrPort) bool {
-			return local.Addr() == l.a.Addr(family) && remote == netip.AddrPortFrom(b, 80)
+		l.n1.destroy(1, func(c link.Connection) bool {
+			return c.Local.Addr() == l.a.Addr(family) && c.Remote == netip.AddrPortFrom(b, 80)
 		})
 		wantStatus(t, "after it was taken back", get(), 403)
 		l.n1.noVerdict(idB, ingress, idA, 80)

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"os"
 	"testing"
+
+	"github.com/waggle-mesh/waggle/internal/link"
 )
 
 // TestNodeToRedirectedService: a process of the node finds Envoy, and believes
@@ -47,7 +49,7 @@ func TestEnvoyToService(t *testing.T) {
 			at := netip.AddrPortFrom
 			l.n1.service(at(plain4, 80), 3, kDenied, at(l.b.Addr4, 80), at(l.d.Addr4, 80))
 			clear(seen)
-			l.n1.destroy(1, func(local, remote netip.AddrPort) bool { return local.Addr() == l.n1.Ingress4 })
+			l.n1.destroy(1, func(c link.Connection) bool { return c.Local.Addr() == l.n1.Ingress4 })
 		}
 		r := l.a.Get(t, url(l.b.Addr4, "/"))
 		wantStatus(t, "a by way of a ClusterIP", r, 200)

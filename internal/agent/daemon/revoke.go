@@ -1,22 +1,42 @@
 package daemon
 
 import (
+	"log/slog"
 	"net/netip"
-	"slices"
+	"strconv"
 	"time"
 
+	"github.com/waggle-mesh/waggle/internal/agent"
 	"github.com/waggle-mesh/waggle/internal/agent/proxy"
 	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/link"
 	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/reconcile"
 )
+
+// gathering is how long what is taken back waits for more: to find connections
+// is to look at all sockets of the node.
+const gathering = 50 * time.Millisecond
 
 // revocations ends Envoy's connections, both legs, that stand on what is no
 // more: the programs judge connections when they begin, and Envoy keeps them.
 // It is the graph's owner's.
 type revocations struct {
-	a       *node
+	graph   *agent.NodeGraph
+	tell    func(func()) // has the graph's owner call
+	destroy func(func(link.Connection) bool) (int, error)
+	log     *slog.Logger
+
 	pending map[string]model.Verdict // rows as they were, until the maps have what they are
+
+	// What was taken back and whose connections are still to be ended.
+	verdicts  []model.Verdict
+	redirects []netip.AddrPort
+	ending    bool // it waits for more, or for others to be ended
+}
+
+func newRevocations(a *node) *revocations {
+	return &revocations{graph: a.graph, tell: a.tell, destroy: a.link.DestroyConnections, log: a.log, pending: map[string]model.Verdict{}}
 }
 
 // changed takes note of verdicts that are taken back. One that only allows more
@@ -40,58 +60,10 @@ func (r *revocations) written(o reconcile.Outcome[struct{}]) {
 		return
 	}
 	delete(r.pending, o.RowKey)
-	if old.Protocol != model.TCP && old.Protocol != model.AnyProtocol {
-		return
+	if old.Protocol == model.TCP || old.Protocol == model.AnyProtocol {
+		r.verdicts = append(r.verdicts, old)
+		r.end()
 	}
-	for _, e := range r.a.graph.PodEndpoints.All() {
-		if e.ID == old.Endpoint {
-			r.end("a verdict", r.standingOn(old, e.Addresses))
-		}
-	}
-}
-
-// standingOn finds the connections that a verdict was about, by their ends in
-// the node's stack.
-func (r *revocations) standingOn(v model.Verdict, endpoint []netip.Addr) func(local, remote netip.AddrPort) bool {
-	identities := map[netip.Prefix]model.Identity{}
-	if v.Identity != 0 {
-		for _, i := range r.a.graph.IPIdentities.All() {
-			identities[i.Prefix] = i.Identity
-		}
-	}
-	return standing(v, endpoint, identities)
-}
-
-// standing is standingOn with all that it looks at.
-func standing(v model.Verdict, endpoint []netip.Addr, identities map[netip.Prefix]model.Identity) func(local, remote netip.AddrPort) bool {
-	ours := func(a netip.Addr) bool { return slices.Contains(endpoint, a) }
-	port := func(p uint16) bool { return v.Port == 0 || p == v.Port }
-	peer := func(a netip.Addr) bool { return v.Identity == 0 || identityOf(a, identities) == v.Identity }
-	if v.Direction == model.Ingress {
-		return func(local, remote netip.AddrPort) bool {
-			upstream := ours(remote.Addr()) && port(remote.Port()) && peer(local.Addr())
-			client := ours(local.Addr()) && port(local.Port()) && peer(remote.Addr())
-			return upstream || client
-		}
-	}
-	return func(local, remote netip.AddrPort) bool {
-		// A Service's address is nobody's: the verdict was about its backend.
-		client := ours(remote.Addr()) && port(local.Port()) && (peer(local.Addr()) || identityOf(local.Addr(), identities) == 0)
-		upstream := ours(local.Addr()) && port(remote.Port()) && peer(remote.Addr())
-		return upstream || client
-	}
-}
-
-// identityOf is the identity of the longest prefix that has an address; 0: none.
-func identityOf(a netip.Addr, identities map[netip.Prefix]model.Identity) model.Identity {
-	for bits := a.BitLen(); bits >= 0; bits-- {
-		if prefix, err := a.Prefix(bits); err == nil {
-			if i, ok := identities[prefix]; ok && bits > 0 {
-				return i
-			}
-		}
-	}
-	return 0
 }
 
 // frontendsChanged ends what still goes through Envoy to addresses that lead
@@ -102,27 +74,64 @@ func (r *revocations) frontendsChanged(changes []flow.Change[model.Frontend]) {
 			continue
 		}
 		time.AfterFunc(proxy.Limit, func() {
-			r.a.tell(func() {
-				if now, ok := r.a.graph.Frontends.Get(c.Key); ok && now.Redirect != "" {
+			r.tell(func() {
+				if now, ok := r.graph.Frontends.Get(c.Key); ok && now.Redirect != "" {
 					return
 				}
-				r.end("a redirect", func(local, _ netip.AddrPort) bool {
-					return local == c.Old.Address || c.Old.Address.Addr().IsUnspecified() && local.Port() == c.Old.Address.Port()
-				})
+				r.redirects = append(r.redirects, c.Old.Address)
+				r.end()
 			})
 		})
 	}
 }
 
-// end ends connections, beside the graph's owner.
-func (r *revocations) end(because string, match func(local, remote netip.AddrPort) bool) {
+// end ends connections in a moment, together with all that comes until then.
+func (r *revocations) end() {
+	if r.ending {
+		return
+	}
+	r.ending = true
+	time.AfterFunc(gathering, func() { r.tell(r.endGathered) })
+}
+
+// endGathered ends connections beside the graph's owner, and then those of what
+// was taken back meanwhile.
+func (r *revocations) endGathered() {
+	r.ending = false
+	if len(r.verdicts)+len(r.redirects) == 0 {
+		return
+	}
+	r.ending = true
+	s, log := r.standing(), r.log.With("verdicts", len(r.verdicts), "redirects", len(r.redirects))
+	r.verdicts, r.redirects = nil, nil
 	go func() {
-		ended, err := r.a.link.DestroyConnections(match)
+		ended, err := r.destroy(s.has)
 		if err != nil {
-			r.a.log.Warn("end connections", "because", because+" was taken back", "error", err)
+			log.Warn("end connections of what was taken back", "error", err)
 		}
 		if ended > 0 {
-			r.a.log.Info("connections ended", "because", because+" was taken back", "connections", ended)
+			log.Info("connections ended, of what was taken back", "connections", ended)
 		}
+		r.tell(r.endGathered)
 	}()
+}
+
+// standing is what stands on all that was gathered.
+func (r *revocations) standing() *standing {
+	s := &standing{verdicts: map[netip.Addr][]model.Verdict{}, redirects: map[netip.AddrPort]bool{}, identities: map[netip.Prefix]model.Identity{}}
+	for _, v := range r.verdicts {
+		e, _ := r.graph.PodEndpoints.Get(strconv.Itoa(int(v.Endpoint)))
+		for _, a := range e.Addresses {
+			s.verdicts[a] = append(s.verdicts[a], v)
+		}
+	}
+	for _, a := range r.redirects {
+		s.redirects[a] = true
+	}
+	if len(s.verdicts) > 0 {
+		for _, i := range r.graph.IPIdentities.All() {
+			s.identities[i.Prefix] = i.Identity
+		}
+	}
+	return s
 }

@@ -1,10 +1,19 @@
 package daemon
 
 import (
+	"log/slog"
 	"net/netip"
+	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/waggle-mesh/waggle/internal/agent"
+	"github.com/waggle-mesh/waggle/internal/datapath/redirect"
+	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/link"
 	"github.com/waggle-mesh/waggle/internal/model"
+	"github.com/waggle-mesh/waggle/internal/reconcile"
 )
 
 // TestStanding: both legs of the connections that a verdict was about are
@@ -40,9 +49,107 @@ func TestStanding(t *testing.T) {
 		{"Envoy to the peer, for the pod", egress, "10.1.0.5:61000", "10.1.0.6:80", true},
 		{"Envoy to the peer, for another pod", egress, "10.1.0.7:61000", "10.1.0.6:80", false},
 	} {
-		match := standing(c.verdict, pod, identities)
-		if got := match(netip.MustParseAddrPort(c.local), netip.MustParseAddrPort(c.remote)); got != c.want {
+		s := standing{verdicts: map[netip.Addr][]model.Verdict{}, identities: identities}
+		for _, a := range pod {
+			s.verdicts[a] = []model.Verdict{c.verdict}
+		}
+		if got := s.has(connection(c.local, c.remote, 0)); got != c.want {
 			t.Errorf("%s (%s to %s): %t, want %t", c.what, c.local, c.remote, got, c.want)
 		}
 	}
+}
+
+func connection(local, remote string, mark uint32) link.Connection {
+	return link.Connection{Local: netip.MustParseAddrPort(local), Remote: netip.MustParseAddrPort(remote), Mark: mark}
+}
+
+// TestRedirectsStandingOn: only what Envoy took for the frontend is ended, not
+// what another process of the node takes at its address since.
+func TestRedirectsStandingOn(t *testing.T) {
+	s := standing{redirects: map[netip.AddrPort]bool{
+		netip.MustParseAddrPort("10.96.0.1:80"): true, netip.MustParseAddrPort("0.0.0.0:30080"): true, netip.MustParseAddrPort("[fd96::1]:80"): true,
+	}}
+	for _, c := range []struct {
+		what, local string
+		mark        uint32
+		want        bool
+	}{
+		{"Envoy's, of a Service", "10.96.0.1:80", redirect.MarkListener, true},
+		{"Envoy's, of a Service in IPv6", "[fd96::1]:80", redirect.MarkListener, true},
+		{"Envoy's, of another port", "10.96.0.1:81", redirect.MarkListener, false},
+		{"Envoy's, of a NodePort", "192.0.2.1:30080", redirect.MarkListener, true},
+		{"Envoy's, of a NodePort of the other family", "[2001:db8::1]:30080", redirect.MarkListener, false},
+		{"a process's that has the NodePort by now", "192.0.2.1:30080", 0, false},
+		{"a process's of its own marks", "10.96.0.1:80", 0x80400, false},
+	} {
+		if got := s.has(connection(c.local, "10.1.0.9:40000", c.mark)); got != c.want {
+			t.Errorf("%s: %t, want %t", c.what, got, c.want)
+		}
+	}
+}
+
+// TestRevokedTogether: whatever is taken back in one moment, and whatever while
+// connections are being ended, makes the node's sockets be looked at once more.
+func TestRevokedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const many = 1000
+		var tables flow.Graph
+		graph := &agent.NodeGraph{
+			PodEndpoints: flow.NewTable(&tables, "endpoints", func(a, b model.PodEndpoint) bool { return false }),
+			IPIdentities: flow.NewTable(&tables, "identities", flow.Equal[model.IPIdentity]),
+			Frontends:    flow.NewTable(&tables, "frontends", func(a, b model.Frontend) bool { return false }),
+		}
+		pod := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}) }
+		service := func(i int) netip.AddrPort {
+			return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 96, byte(i >> 8), byte(i)}), 80)
+		}
+		var sockets []link.Connection
+		for i := range many {
+			graph.PodEndpoints.Set(model.PodEndpoint{ID: uint16(i), Addresses: []netip.Addr{pod(i)}})
+			sockets = append(sockets, link.Connection{Local: service(i), Remote: netip.AddrPortFrom(pod(i), 40000), Mark: redirect.MarkListener})
+		}
+		if err := tables.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		owner, looked := make(chan func(), 2*many), []int{}
+		r := &revocations{
+			graph: graph, tell: func(f func()) { owner <- f }, log: slog.New(slog.DiscardHandler), pending: map[string]model.Verdict{},
+			destroy: func(match func(link.Connection) bool) (int, error) {
+				time.Sleep(time.Second)
+				left := slices.DeleteFunc(slices.Clone(sockets), match)
+				looked, sockets = append(looked, len(sockets)-len(left)), left
+				return looked[len(looked)-1], nil
+			},
+		}
+		owned := func(d time.Duration) { // the owner's work of that time
+			for end := time.After(d); ; {
+				select {
+				case f := <-owner:
+					f()
+				case <-end:
+					return
+				}
+			}
+		}
+		taken := func(from, to int) {
+			for i := from; i < to; i++ {
+				v := model.Verdict{Endpoint: uint16(i), Direction: model.Egress, Port: 80, Protocol: model.TCP, Action: model.ToProxy}
+				r.changed([]flow.Change[model.Verdict]{{Key: v.Key(), Old: v, HadOld: true}})
+				r.written(reconcile.Outcome[struct{}]{RowKey: v.Key()})
+			}
+		}
+		for i := range 600 {
+			f := model.Frontend{Address: service(i), Redirect: "listener"}
+			r.frontendsChanged([]flow.Change[model.Frontend]{{Key: f.Key(), Old: f, HadOld: true}})
+		}
+		taken(600, 700)
+		owned(500 * time.Millisecond) // they are being ended
+		taken(700, 900)
+		owned(time.Hour)
+		taken(900, many)
+		owned(time.Hour)
+		if want := []int{100, 200, 600, 100}; !slices.Equal(looked, want) || len(sockets) > 0 {
+			t.Errorf("connections that were ended, each time that all sockets were looked at: %v, want %v; %d are left", looked, want, len(sockets))
+		}
+	})
 }

@@ -156,7 +156,7 @@ func (a *node) pipeline() error {
 	add(a, "frontends", a.graph.Frontends, frontendMap{a.datapath.Frontends()}, a.envoys.frontendWritten) // refer to sets
 	add(a, "ipcache", a.graph.IPIdentities, a.datapath.Identities(), nil)
 	add(a, endpointsOutput, a.graph.PodEndpoints, endpointMap{a.datapath.Endpoints()}, a.endpointWritten)
-	taken := &revocations{a: a, pending: map[string]model.Verdict{}}
+	taken := newRevocations(a)
 	a.graph.Verdicts.OnChange(taken.changed)
 	a.graph.Frontends.OnChange(taken.frontendsChanged)
 	add(a, "verdicts", a.graph.Verdicts, a.datapath.Verdicts(), taken.written)
