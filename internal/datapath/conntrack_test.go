@@ -61,6 +61,39 @@ func TestCollect(t *testing.T) {
 	collect("ended", 0, 2)
 }
 
+// A connection that goes on after a RST was not ended by it: neither of its
+// directions, and whoever speaks next. One that does not is.
+func TestResetByAnybody(t *testing.T) {
+	b := newLab(t, true).benches()[0]
+	connections := map[string]uint16{"the one side goes on": 40001, "the other side goes on": 40002, "nobody goes on": 40003}
+	asks := func(what string, port uint16, flags byte) {
+		b.passes(t, what, b.a, tcp(b.at(b.a, port), b.service, flags))
+	}
+	answers := func(what string, port uint16, flags byte) seen {
+		return b.passes(t, what, b.b, tcp(b.at(b.b, 8080), b.at(b.a, port), flags))
+	}
+	for what, port := range connections {
+		asks(what, port, syn)
+		answers(what, port, syn|ack)
+		asks(what, port, rst)
+		switch port {
+		case 40001:
+			asks(what, port, ack)
+		case 40002:
+			answers(what, port, ack)
+		}
+	}
+	if err := b.paths[0].Age(time.Minute + time.Second); err != nil {
+		t.Fatal(err)
+	}
+	for what, port := range connections {
+		if got, goesOn := answers(what, port, ack), port != 40003; (got.src == b.service) != goesOn {
+			t.Errorf("%s after a RST: a minute later it is %s that answers, want the Service's %s: %t", what, got.src, b.service, goesOn)
+		}
+		asks(what, port, ack)
+	}
+}
+
 // A pod that opens connections and sends fragments without end loses its own
 // entries, and nobody else does.
 func TestShares(t *testing.T) {

@@ -265,7 +265,7 @@ global int conn_tell_other(const struct conn_key *key nonnull, const struct conn
 	o = bpf_map_lookup_elem(&conntrack, &other);
 	if (o) {
 		o->seen = now;
-		o->flags |= conn_told(c->flags);
+		o->flags = (o->flags & ~CONN_RESET) | conn_told(c->flags);
 		return 0;
 	}
 	if (c->flags & (CONN_REPLY | CONN_PROXY))
@@ -275,10 +275,12 @@ global int conn_tell_other(const struct conn_key *key nonnull, const struct conn
 }
 
 // A packet of the connection passes. Writing once a second spares the cache
-// line that the CPUs of both directions share.
+// line that the CPUs of both directions share. A RST counts until somebody
+// speaks after it: its sequence number was none that an end believes, and
+// whoever believes one answers what comes later with another.
 static inline void conn_touch(struct packet *p, struct conn *c, __u64 now)
 {
-	__u16 flags = c->flags;
+	__u16 flags = c->flags & ~CONN_RESET;
 
 	if (p->tcp & (TCP_FIN | TCP_RST))
 		flags |= p->tcp & TCP_RST ? CONN_RESET : CONN_FIN;

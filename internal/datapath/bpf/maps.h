@@ -113,7 +113,7 @@ enum conn_flags {
 	CONN_ANSWERED = 32, // both directions were seen
 	CONN_SNAT_PORT = 64, // the source is the node, with a port of its own: the other direction is in CONN_NAT
 	CONN_FIN_BACK = 128, // the other direction has said that it ends
-	CONN_RESET = 256,   // a RST was seen
+	CONN_RESET = 256,   // a RST was seen last
 	CONN_INSIDE = 512,  // the destination is in the cluster: the source stays
 	CONN_AWAY = 1024,   // the destination is a pod of another node, by the uplink: past the stack
 	CONN_BACK_AWAY = 2048, // the source is one
