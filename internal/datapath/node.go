@@ -110,7 +110,15 @@ func nodeSpec(options Options) (*ebpf.CollectionSpec, error) {
 	if err != nil {
 		return nil, err
 	}
-	constants, err := options.constants(cookie)
+	for name, size := range options.Sizes.byMap() {
+		if size != 0 {
+			spec.Maps[name].MaxEntries = size
+		}
+	}
+	spec.Maps["vips"].MaxEntries = spec.Maps["frontends"].MaxEntries
+	connections := max(spec.Maps["conntrack"].MaxEntries/2, 1)
+	spec.Maps["seats"].MaxEntries = connections
+	constants, err := options.constants(cookie, connections)
 	if err != nil {
 		return nil, err
 	}
@@ -119,13 +127,6 @@ func nodeSpec(options Options) (*ebpf.CollectionSpec, error) {
 			return nil, fmt.Errorf("set %s: %w", name, err)
 		}
 	}
-	for name, size := range options.Sizes.byMap() {
-		if size != 0 {
-			spec.Maps[name].MaxEntries = size
-		}
-	}
-	spec.Maps["vips"].MaxEntries = spec.Maps["frontends"].MaxEntries
-	spec.Maps["seats"].MaxEntries = max(spec.Maps["conntrack"].MaxEntries/2, 1)
 	for _, name := range rowMaps {
 		spec.Maps[name].Pinning = ebpf.PinByName
 	}

@@ -1,7 +1,6 @@
 package datapath
 
 import (
-	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -74,8 +73,9 @@ func (o Options) complete() (Options, error) {
 	return o, err
 }
 
-// constants are the values of the programs' cfg_ variables.
-func (o Options) constants(netns uint64) (map[string]any, error) {
+// constants are the values of the programs' cfg_ variables, for the node's
+// network namespace, by its cookie, and as many connections.
+func (o Options) constants(netns uint64, connections uint32) (map[string]any, error) {
 	uplink, err := net.InterfaceByName(o.Uplink)
 	if err != nil {
 		return nil, fmt.Errorf("find uplink %q: %w", o.Uplink, err)
@@ -84,7 +84,6 @@ func (o Options) constants(netns uint64) (map[string]any, error) {
 	if o.IPv4.IsValid() && o.IPv6.IsValid() {
 		world4, world6 = model.IdentityWorldIPv4, model.IdentityWorldIPv6
 	}
-	connections := cmp.Or(o.Sizes.Conntrack, 262144) / 2
 	return map[string]any{
 		"cfg_uplink": uint32(uplink.Index), "cfg_node_netns": netns,
 		"cfg_node_v4": addrFrom(o.IPv4), "cfg_node_v6": addrFrom(o.IPv6),

@@ -27,7 +27,7 @@ func (n *Node) Shared() (Shared, error) {
 	if err != nil {
 		return Shared{}, err
 	}
-	constants, err := n.options.constants(cookie)
+	constants, err := n.options.constants(cookie, n.objects.Seats.MaxEntries())
 	if err != nil {
 		return Shared{}, err
 	}
