@@ -23,8 +23,8 @@ func (s *Server) execute(ctx context.Context, r request, netns *os.File) respons
 	if netns == nil && (r.Command == "ADD" || r.Command == "CHECK") {
 		return response{Error: types.NewError(types.ErrInvalidNetNS, "the request came without a network namespace", "")}
 	}
-	if netns != nil && isOwnNamespace(netns) {
-		return response{Error: types.NewError(types.ErrInvalidNetNS, fmt.Sprintf("CNI_NETNS %s is the node's own network namespace", r.Netns), "")}
+	if err := ofItsOwn(netns, "/proc/thread-self/ns/net"); err != nil {
+		return response{Error: types.NewError(types.ErrInvalidNetNS, fmt.Sprintf("CNI_NETNS %s: %v", r.Netns, err), "")}
 	}
 	var answer response
 	var err error
@@ -49,15 +49,24 @@ func (s *Server) execute(ctx context.Context, r request, netns *os.File) respons
 	return answer
 }
 
-// isOwnNamespace tells whether a pod's namespace is this process's, where the
-// pod's device and default route would be the node's.
-func isOwnNamespace(netns *os.File) bool {
+// ofItsOwn refuses a pod's network namespace, nil for none, unless it surely is
+// another than the node's: the pod's device and default route would be the node's.
+func ofItsOwn(netns *os.File, node string) error {
+	if netns == nil {
+		return nil
+	}
 	pod, err := netns.Stat()
 	if err != nil {
-		return false
+		return fmt.Errorf("look at the pod's network namespace: %w", err)
 	}
-	own, err := os.Stat("/proc/thread-self/ns/net")
-	return err == nil && os.SameFile(pod, own)
+	own, err := os.Stat(node)
+	if err != nil {
+		return fmt.Errorf("look at the node's own network namespace: %w", err)
+	}
+	if os.SameFile(pod, own) {
+		return errors.New("it is the node's own network namespace")
+	}
+	return nil
 }
 
 // add is the way of a pod into the network; on every error all is undone.

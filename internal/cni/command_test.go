@@ -310,3 +310,22 @@ func TestDeletionThatIsNoLongerMeant(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestNamespaceUnknown: what may be the node's own namespace is refused.
+func TestNamespaceUnknown(t *testing.T) {
+	const own = "/proc/thread-self/ns/net"
+	netns, err := os.Open(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ofItsOwn(netns, "/proc/thread-self/ns/none"); err == nil || !strings.Contains(err.Error(), "the node's own") {
+		t.Errorf("where the node's cannot be looked at: %v", err)
+	}
+	netns.Close()
+	if err := ofItsOwn(netns, own); err == nil || !strings.Contains(err.Error(), "the pod's") {
+		t.Errorf("where the pod's cannot be looked at: %v", err)
+	}
+	if err := ofItsOwn(nil, own); err != nil {
+		t.Errorf("without one: %v", err)
+	}
+}
