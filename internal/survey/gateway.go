@@ -216,10 +216,11 @@ func (w *world) answer(node string, main *ciliumv2.CiliumEnvoyConfig, own map[st
 		}
 		if !waiting[main.Name] {
 			a.Generation = main.Generation
-		} else if at := slices.IndexFunc(e.Configs, func(c waggle.AnsweredConfig) bool {
-			return c.Namespace == main.Namespace && c.Name == main.Name
-		}); at >= 0 {
-			a.Generation = e.Configs[at].Generation
+		}
+		for _, c := range e.Configs {
+			if c.Namespace == main.Namespace && c.Name == main.Name {
+				a.Generation = c.Generation
+			}
 		}
 		for _, r := range e.Rejected {
 			if r.Namespace == main.Namespace && own[r.Name] != nil {
