@@ -1,7 +1,9 @@
 package nodes
 
 import (
+	"net"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/waggle-mesh/waggle/internal/model"
@@ -13,11 +15,8 @@ import (
 func TestAgentHostNetwork(t *testing.T) {
 	const port = 8090
 	n, a, _, _ := agentLab(t)
-	gw := model.Name{Namespace: "default", Name: "gw"}
-	l := model.Listener{Gateway: gw, Port: port, BindPort: port, Protocol: model.HTTP, Chains: []model.Chain{{Table: model.TableKey(gw, port, "")}}}
-	n.generated("cilium-gateway-gw", nil, nil, nil,
-		render.StoredListener(l, model.Clients{}, netip.IPv4Unspecified(), netip.IPv6Unspecified()))
-	n.gatewayHost(l.Chains[0].Table, "cilium-gateway-gw.0", "a.example")
+	table := n.hostNetworkGateway(port)
+	n.gatewayHost(table, "cilium-gateway-gw.0", "a.example")
 	n.startEnvoy()
 	inBothFamilies(t, func(t *testing.T, family int) {
 		at := netip.AddrPortFrom(n.Addr(family), port).String()
@@ -32,4 +31,49 @@ func TestAgentHostNetwork(t *testing.T) {
 	n.eventually("nobody is there any more", func() bool {
 		return n.ground.Client.Dial(t, DialRequest{Address: netip.AddrPortFrom(n.Addr(4), port).String()}).Refused
 	})
+}
+
+// hostNetworkGateway files the listener of a Gateway that is bound at a port of
+// the node, in both families, and gives the name of its table.
+func (n *agentNode) hostNetworkGateway(port uint16) (table string) {
+	n.t.Helper()
+	gw := model.Name{Namespace: "default", Name: "gw"}
+	l := model.Listener{Gateway: gw, Port: port, BindPort: port, Protocol: model.HTTP, Chains: []model.Chain{{Table: model.TableKey(gw, port, "")}}}
+	n.generated("cilium-gateway-gw", nil, nil, nil,
+		render.StoredListener(l, model.Clients{}, netip.IPv4Unspecified(), netip.IPv6Unspecified()))
+	return l.Chains[0].Table
+}
+
+// TestHostPortInUse: a port of the node that somebody else has is told, for each
+// family, and had when it is free.
+func TestHostPortInUse(t *testing.T) {
+	const port = 8090
+	for network, at := range map[string]string{"tcp4": "0.0.0.0:8090", "tcp6": "[::]:8090"} {
+		t.Run(network, func(t *testing.T) {
+			n, _, _, _ := agentLab(t)
+			var holder net.Listener
+			n.must("hold the port", n.Within(func() (err error) {
+				holder, err = net.Listen(network, at)
+				return err
+			}))
+			defer holder.Close()
+			n.gatewayHost(n.hostNetworkGateway(port), "cilium-gateway-gw.0", "a.example")
+			n.startEnvoy()
+			n.eventually("it is told that the port is in use", func() bool {
+				_, rejected := n.envoySaid()
+				return strings.Contains(rejected["cilium-gateway-gw"], "Address already in use")
+			})
+			n.must("let go of the port", holder.Close())
+			inBothFamilies(t, func(t *testing.T, family int) {
+				at := netip.AddrPortFrom(n.Addr(family), port).String()
+				n.eventually("the Gateway answers", func() bool {
+					return n.ground.Client.Fetch(t, FetchRequest{URL: "http://" + at + "/", Host: "a.example"}).Status == 200
+				})
+			})
+			n.eventually("it is not told any more", func() bool {
+				_, rejected := n.envoySaid()
+				return rejected["cilium-gateway-gw"] == ""
+			})
+		})
+	}
 }
