@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -37,7 +38,7 @@ Exit codes: 0 it was told to stop; 2 it cannot begin, for the reason it gives.`,
 			if o.Node == "" {
 				return fmt.Errorf("--node-name, or the environment variable K8S_NODE_NAME, must name the node")
 			}
-			if err := o.Announce.Check(); err != nil {
+			if err := errors.Join(o.Announce.Check(), o.Families.Check()); err != nil {
 				return err
 			}
 			log, err := logger(c, level)
@@ -58,6 +59,8 @@ Exit codes: 0 it was told to stop; 2 it cannot begin, for the reason it gives.`,
 	f.StringVar(&o.CNI.BinDir, "cni-bin-dir", "/opt/cni/bin", "`directory` of the container runtime's CNI plugins")
 	f.StringVar(&o.CNI.ConfDir, "cni-conf-dir", "/etc/cni/net.d", "`directory` of its CNI configuration")
 	f.StringVar(&o.Uplink, "device", "", "`device` towards the other nodes (default: the one that has the node's address)")
+	f.VarPF(&o.Families.IPv4, "enable-ipv4", "", "give pods IPv4 addresses; auto: where the node's spec.podCIDRs has a range for them").NoOptDefVal = "true"
+	f.VarPF(&o.Families.IPv6, "enable-ipv6", "", "the same of IPv6").NoOptDefVal = "true"
 	f.StringVar(&o.BPFFS, "bpf-root", "", "where a bpf file system is `mounted` (default: as /proc/mounts says)")
 	f.StringVar(&o.Cgroup, "cgroup-root", "", "where the node's cgroup2 root is `mounted` (default: as /proc/mounts says, below /host if there is one)")
 	f.BoolVar(&o.L7Proxy, "enable-l7-proxy", true, "lead connections to the node's Envoy: for Gateways and CiliumEnvoyConfigs")

@@ -15,8 +15,6 @@ import (
 var unread = map[string]string{
 	"debug":                           "log-level says it",
 	"enable-gateway-api-secrets-sync": "",
-	"enable-ipv4":                     "families are those of the Nodes' spec.podCIDRs",
-	"enable-ipv6":                     "families are those of the Nodes' spec.podCIDRs",
 	"envoy-secrets-namespace":         "",
 	"external-envoy-proxy":            "the agent takes whatever Envoy comes",
 	"ipam":                            "",

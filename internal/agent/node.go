@@ -57,6 +57,7 @@ type NodeSettings struct {
 	Node    string // its name
 	Cluster string // the cluster's name, a part of every identity
 	Uplink  string // the device that it announces from
+	Families
 	// Router and Ingress are the addresses that each node keeps for itself of
 	// a PodCIDR: the pods' gateway, and where Envoy connects from.
 	Router, Ingress func(podCIDR netip.Prefix) netip.Addr

@@ -67,7 +67,7 @@ const (
 )
 
 func (n *NodeGraph) node(_ *flow.Reader, o model.Object[*corev1.Node]) []node {
-	out := node{Name: o.Name.Name, Self: o.Name.Name == n.settings.Node, PodCIDRs: PodCIDRs(o.Value), Have: map[string]string{}}
+	out := node{Name: o.Name.Name, Self: o.Name.Name == n.settings.Node, PodCIDRs: n.settings.Families.counting(PodCIDRs(o.Value)), Have: map[string]string{}}
 	for _, a := range o.Value.Status.Addresses {
 		ip, err := netip.ParseAddr(a.Address)
 		if err != nil {

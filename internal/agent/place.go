@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -18,12 +19,20 @@ type Place struct {
 
 // PlaceOf reads a node's object. What is still to come is said as "for …", and
 // by whom; empty: nothing.
-func PlaceOf(o *corev1.Node) (p Place, awaited string) {
-	p.PodCIDRs = PodCIDRs(o)
+func PlaceOf(o *corev1.Node, families Families) (p Place, awaited string) {
+	all := PodCIDRs(o)
+	p.PodCIDRs = families.counting(slices.Clone(all))
 	for _, a := range o.Status.Addresses {
 		if ip, err := netip.ParseAddr(a.Address); err == nil && a.Type == corev1.NodeInternalIP {
 			p.Addresses = append(p.Addresses, ip.Unmap())
 		}
+	}
+	if family, missing := families.missing(all); missing && len(all) > 0 {
+		return p, fmt.Sprintf("for a range of family %s in spec.podCIDRs of node %s, which has %v: --enable-%s demands one, and the controller manager gives it (--cluster-cidr)",
+			family, o.Name, all, strings.ToLower(string(family)))
+	}
+	if len(p.PodCIDRs) == 0 && len(all) > 0 {
+		return p, fmt.Sprintf("for a range in spec.podCIDRs of node %s of a family that is not switched off, it has %v: see --enable-ipv4 and --enable-ipv6", o.Name, all)
 	}
 	if len(p.PodCIDRs) == 0 {
 		return p, "for spec.podCIDRs of node " + o.Name + ": is the controller manager run with --allocate-node-cidrs?"

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"path/filepath"
 
+	"github.com/waggle-mesh/waggle/internal/agent"
 	"github.com/waggle-mesh/waggle/internal/agent/announcer"
 	"github.com/waggle-mesh/waggle/internal/cni"
 	"github.com/waggle-mesh/waggle/internal/datapath"
@@ -18,11 +19,12 @@ type Options struct {
 	Kube    kube.Options
 	// StateDir holds sockets, the lock and what is remembered of pods, under
 	// the same path for the runtime. A reboot may empty it.
-	StateDir    string
-	CNI         cni.Installation // Socket is StateDir's
-	Uplink      string           // empty: found by the node's addresses
-	BPFFS       string           // empty: as /proc/mounts says
-	Cgroup      string           // the node's cgroup2 root; empty: as /proc/mounts says
+	StateDir string
+	CNI      cni.Installation // Socket is StateDir's
+	agent.Families
+	Uplink      string // empty: found by the node's addresses
+	BPFFS       string // empty: as /proc/mounts says
+	Cgroup      string // the node's cgroup2 root; empty: as /proc/mounts says
 	Sizes       datapath.Sizes
 	L7Proxy     bool // connections are led to Envoy
 	EnvoyConfig bool // users' CiliumEnvoyConfigs count, not the operator's alone

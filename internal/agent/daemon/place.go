@@ -24,7 +24,7 @@ func (a *node) awaitPlace(ctx context.Context) error {
 		waiting := "for the API server to tell of node " + a.options.Node
 		if self, ok := a.sources.nodes.Newest(model.Name{Name: a.options.Node}); ok {
 			a.self = self
-			if a.place, waiting = agent.PlaceOf(self); waiting == "" {
+			if a.place, waiting = agent.PlaceOf(self, a.options.Families); waiting == "" {
 				return nil
 			}
 		}
@@ -66,7 +66,7 @@ func (a *node) keepPlace(ctx context.Context) error {
 		if !ok {
 			continue
 		}
-		now, awaited := agent.PlaceOf(self)
+		now, awaited := agent.PlaceOf(self, a.options.Families)
 		switch {
 		case awaited != "" || now.Equal(a.place):
 			since = time.Time{}

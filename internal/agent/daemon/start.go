@@ -145,7 +145,7 @@ func (a *node) pipeline() error {
 	}))
 	a.in.Redirects, a.in.Live = graph.Redirects, flow.NewTable(&a.tables, "live listeners", flow.Equal[flow.KeyRow])
 	a.graph = agent.NewNode(&a.tables, a.in, agent.NodeSettings{
-		Node: a.options.Node, Cluster: a.options.Cluster, Uplink: a.link.Uplink().Name,
+		Node: a.options.Node, Cluster: a.options.Cluster, Uplink: a.link.Uplink().Name, Families: a.options.Families,
 		Router: of((*ipam.Pool).Routers), Ingress: of((*ipam.Pool).Ingress),
 	})
 	var err error
