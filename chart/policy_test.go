@@ -1,8 +1,6 @@
 package chart
 
 import (
-	"os"
-	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -110,24 +108,6 @@ func TestGeneratedPolicy(t *testing.T) {
 			t.Errorf("%s: says %q, want %q", test.name, got, test.want)
 		}
 	}
-}
-
-// TestDeployedPolicy: the plain manifests have the same policy.
-func TestDeployedPolicy(t *testing.T) {
-	text, err := os.ReadFile("../deploy/waggle-node.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for document := range strings.SplitSeq(string(text), "\n---\n") {
-		var p policy
-		if err := yaml.Unmarshal([]byte(document), &p); err == nil && strings.Contains(document, "kind: ValidatingAdmissionPolicy\n") {
-			if !reflect.DeepEqual(p, read(t, "waggle/templates/admission.yaml")) {
-				t.Errorf("deploy/waggle-node.yaml has another policy than the chart:\n%s", document)
-			}
-			return
-		}
-	}
-	t.Error("deploy/waggle-node.yaml has no policy")
 }
 
 func object(t *testing.T, text string) any {

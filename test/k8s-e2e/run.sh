@@ -16,7 +16,7 @@ export SANDBOX SANDBOX_NAME
 if ! "$SANDBOX" env >/dev/null 2>&1; then
 	[ -n "${KEEP:-}" ] || trap '"$SANDBOX" down' EXIT
 	if [ "$PROXY" = waggle ]; then
-		OPERATOR=1 ../e2e/waggle-up.sh -nodes 3 -ip-families "$FAMILIES" -images kubernetes
+		OPERATORS=2 ../e2e/waggle-up.sh -nodes 3 -ip-families "$FAMILIES" -images kubernetes
 	else
 		"$SANDBOX" up -nodes 3 -ip-families "$FAMILIES" -images kubernetes -kube-proxy "$PROXY"
 	fi

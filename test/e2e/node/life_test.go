@@ -42,7 +42,7 @@ func TestCleanup(t *testing.T) {
 		c.Kubectl("-n", "kube-system", "patch", "daemonset/cilium", "-p", `{"spec":{"template":{"spec":{"nodeSelector":`+value+`}}}}`)
 	}
 	t.Cleanup(func() {
-		selector("null")
+		selector(`{"waggle.test/agent":null}`)
 		c.Kubectl("label", "node", node, "waggle.test/agent=true", "--overwrite")
 		c.Kubectl("uncordon", node)
 		agentsReady(c)

@@ -19,7 +19,7 @@ func agentOf(c *e2e.Test, node string) string {
 }
 
 func waggle(c *e2e.Test, node string, args ...string) string {
-	return c.Kubectl(append([]string{"-n", "kube-system", "exec", agentOf(c, node), "--", "/waggle"}, args...)...)
+	return c.Kubectl(append([]string{"-n", "kube-system", "exec", agentOf(c, node), "--", "/usr/bin/waggle"}, args...)...)
 }
 
 // Every pod has a CiliumEndpoint with its addresses and an identity, which

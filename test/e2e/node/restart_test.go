@@ -60,7 +60,7 @@ func killAgents(c *e2e.Test) {
 	before := c.Kubectl("-n", "kube-system", "get", "pods", "-l", "k8s-app=cilium", "-o", restarts)
 	for _, n := range c.Nodes() {
 		c.Sandbox("exec", n, "sh", "-c", `for p in /proc/[0-9]*; do
-			if [ "$(tr '\0' ' ' 2>/dev/null <$p/cmdline | cut -d' ' -f1,2)" = "/waggle agent" ]; then kill -9 ${p#/proc/}; fi
+			if [ "$(tr '\0' ' ' 2>/dev/null <$p/cmdline | cut -d' ' -f1,2)" = "/usr/bin/waggle agent" ]; then kill -9 ${p#/proc/}; fi
 		done`)
 	}
 	c.Eventually("every agent has been started again", func() error {
@@ -114,7 +114,7 @@ func programTags(c *e2e.Test, node string) string {
 // loadAgent builds the agent and puts it into the sandbox under an image's name.
 func loadAgent(c *e2e.Test, image string, flags ...string) {
 	c.Helper()
-	c.Sandbox("load-image", image, "/waggle="+buildAgent(c, flags...))
+	c.Sandbox("load-image", image, "/usr/bin/waggle="+buildAgent(c, flags...))
 }
 
 // overlay compiles the BPF programs for size instead of speed, and returns a
