@@ -77,20 +77,38 @@ func (n *Node) restore(ctx context.Context) error {
 	devices, err := n.PodDevices()
 	errs := []error{err}
 	errs = append(errs, within(n.options.Namespace, func() error {
-		settings := nodeSettings(n.uplink.Name, n.families)
-		for _, name := range devices {
-			settings = append(settings, hostEndSettings(name, n.families)...)
+		errs := []error{n.restoreSettings(nodeSettings(n.uplink.Name, n.families))}
+		for index, name := range devices {
+			if !n.isMaking(name) {
+				errs = append(errs, n.restoreHostSettings(index, name))
+			}
 		}
-		if wrong := check(settings); wrong != nil {
-			n.log().Warn("somebody changed settings of the network", "settings", wrong)
-		}
-		return apply(settings)
+		return errors.Join(errs...)
 	}))
 	errs = append(errs, n.Prepare())
 	for index := range devices {
 		errs = append(errs, n.restoreHostRoutes(index))
 	}
 	return errors.Join(append(errs, n.restoreNodeRoutes(ctx))...)
+}
+
+func (n *Node) restoreSettings(settings []sysctl) error {
+	if wrong := check(settings); wrong != nil {
+		n.log().Warn("somebody changed settings of the network", "settings", wrong)
+	}
+	return apply(settings)
+}
+
+// restoreHostSettings is about a pod's host end, which may go meanwhile.
+func (n *Node) restoreHostSettings(index int, name string) error {
+	settings := hostEndSettings(name, n.families)
+	if check(settings) == nil {
+		return nil
+	}
+	if now, err := n.handle.LinkByIndex(index); err != nil || now.Attrs().Name != name {
+		return nil //nolint:nilerr // it is not there, or Keep looks again
+	}
+	return n.restoreSettings(settings)
 }
 
 // restoreHostRoutes makes the routes to a pod. Its addresses are those of its

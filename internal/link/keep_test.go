@@ -3,6 +3,7 @@ package link
 import (
 	"bufio"
 	"context"
+	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
@@ -156,4 +157,49 @@ func ours(text string) string {
 		})
 	})
 	return strings.ReplaceAll(strings.Join(lines, ""), " linkdown", "") // as up0 is at first
+}
+
+// TestKeepWhilePodsComeAndGo says of nobody that he changed anything.
+func TestKeepWhilePodsComeAndGo(t *testing.T) {
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			g := newGround(t, f.v4, f.v6)
+			var said strings.Builder
+			n := g.nodes[0]
+			n.options.Log = slog.New(slog.NewTextHandler(&said, nil))
+			ended, restored := make(chan struct{}), make(chan error)
+			go func() {
+				for {
+					err := n.restore(t.Context())
+					select {
+					case <-ended:
+						restored <- err
+						return
+					default:
+						if err != nil {
+							n.log().Warn("restore", "error", err)
+						}
+					}
+				}
+			}()
+			pod := newNamespace(t)
+			for range 30 {
+				e := g.ends[0]
+				e.Container = "comes and goes"
+				if err := n.CreatePod(pod, &e); err != nil {
+					t.Fatal(err)
+				}
+				if err := n.DeletePod(e); err != nil {
+					t.Fatal(err)
+				}
+			}
+			close(ended)
+			if err := <-restored; err != nil {
+				t.Error(err)
+			}
+			if said.Len() > 0 {
+				t.Errorf("it said:\n%s", said.String())
+			}
+		})
+	}
 }

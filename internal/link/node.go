@@ -79,12 +79,13 @@ type Node struct {
 
 	mu         sync.Mutex
 	routesMade map[string]model.NodeRoute // by key
+	making     map[string]bool            // the pods' host ends that CreatePod is about
 }
 
 // Open finds the node's devices, and whether the kernel can end connections, and
 // changes nothing.
 func Open(o Options) (*Node, error) {
-	n := &Node{options: o, routesMade: map[string]model.NodeRoute{}}
+	n := &Node{options: o, routesMade: map[string]model.NodeRoute{}, making: map[string]bool{}}
 	for _, r := range o.Routers {
 		if f := familyOf(r); !slices.Contains(n.families, f) {
 			n.families = append(n.families, f)

@@ -29,6 +29,8 @@ func (n *Node) CreatePod(netns *os.File, e *model.PodEndpoint) error {
 	}
 	sum := podSum(*e)
 	e.Interface = hostEnd(*e)
+	n.setMaking(e.Interface, true)
+	defer n.setMaking(e.Interface, false)
 	e.MAC, e.HostMAC = macOf(sum[8:]), macOf(sum[16:])
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.HardwareAddr, attrs.Group = e.Interface, n.uplink.MTU, e.HostMAC[:], deviceGroup
@@ -51,6 +53,23 @@ func (n *Node) CreatePod(netns *os.File, e *model.PodEndpoint) error {
 		return errors.Join(err, n.DeletePod(*e))
 	}
 	return nil
+}
+
+// setMaking tells Keep whether a device may have settings that it was born with.
+func (n *Node) setMaking(device string, making bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if making {
+		n.making[device] = true
+	} else {
+		delete(n.making, device)
+	}
+}
+
+func (n *Node) isMaking(device string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.making[device]
 }
 
 func (n *Node) configurePod(netns *os.File, e model.PodEndpoint) error {
