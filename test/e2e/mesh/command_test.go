@@ -54,6 +54,33 @@ func TestClusterCommands(t *testing.T) {
 	}
 }
 
+// What the Envoy of each node was given of an object, and where it leads, asked
+// from outside of the cluster.
+func TestNodeCommands(t *testing.T) {
+	c := e2e.In(t, "default")
+	application(c)
+	c.Apply(own(t).file("rewrite/lb-listener.yaml"))
+	c.Wait("ccec/envoy-lb-listener", "Programmed")
+	backend := e2e.HostPort(c.Kubectl("get", "pods", "-l", "name=echo-service-1", "-o", "jsonpath={.items[0].status.podIP}"), "8080")
+	for _, node := range c.Nodes() {
+		for _, r := range []struct{ command, says string }{
+			{"envoy clusters", "default/echo-service-1::" + backend + "::health_flags::healthy"},
+			{"envoy listeners", "envoy-lb-listener"},
+			{"envoy config", `"regex": "^/foo.*$"`},
+			{"envoy stats --filter=rewrite", "http.rewrite."},
+			{"cec list", "envoy-lb-listener"},
+			{"cec explain echo-service-1", backend},
+		} {
+			if got, code := waggle(c, append(strings.Fields(r.command), "--node", node)...); code != 0 || !strings.Contains(got, r.says) {
+				t.Errorf("waggle %s --node %s: exit code %d, want %q in\n%.5000s", r.command, node, code, r.says, got)
+			}
+		}
+	}
+	if got, code := waggle(c, "envoy", "clusters", "--node", "nowhere"); code == 0 || !strings.Contains(got, "nowhere") {
+		t.Errorf("waggle envoy clusters of a node that is not there: exit code %d\n%s", code, got)
+	}
+}
+
 // In the agent's container cilium and cilium-dbg are the same as waggle, and
 // show the Gateway's address with the listener that it is led to.
 func TestCommands(t *testing.T) {

@@ -6,7 +6,6 @@ package mesh
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -149,11 +148,6 @@ func application(c *e2e.Test) {
 func clientOf(c *e2e.Test, from *e2e.Source, r e2e.Response) string {
 	c.Helper()
 	if slices.Contains(c.Nodes(), from.Name()) {
-		// Envoy has such a client at a loopback address, and says another of the machine's.
-		pods := netip.MustParsePrefix(c.Get("node/"+from.Name(), "{.spec.podCIDR}"))
-		if seen, err := netip.ParseAddr(r.Seen("x-forwarded-for")); err == nil && pods.Contains(seen) {
-			return seen.String()
-		}
 		return c.NodeIP(from.Name())
 	}
 	return r.Client()
