@@ -22,7 +22,7 @@ func (d Definition) Name() string { return d.Plural + "." + d.Group }
 // Count is how many objects there are of a definition's kind; 0 if there is no
 // such kind.
 func (c *Client) Count(ctx context.Context, d Definition) (int, error) {
-	text, err := c.Raw(ctx, path.Join("/apis", d.Group, d.Version, d.Plural), nil)
+	text, err := c.Metadata(ctx, path.Join("/apis", d.Group, d.Version, d.Plural))
 	if errors.Is(err, ErrNotFound) {
 		return 0, nil
 	}

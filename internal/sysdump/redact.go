@@ -22,7 +22,8 @@ func isSecret(field string) bool {
 	return secretFields[field] || slices.ContainsFunc(secretEndings, func(end string) bool { return strings.HasSuffix(field, end) })
 }
 
-// redactObjects takes secrets out of an object, or a list of some.
+// redactObjects takes secrets out of an object, or a list of some: of metadata, if
+// it is of Secrets.
 func redactObjects(tree any) any {
 	o, ok := tree.(map[string]any)
 	if !ok {
@@ -30,11 +31,11 @@ func redactObjects(tree any) any {
 	}
 	items, isList := o["items"].([]any)
 	if !isList {
-		return redactObject(o, o["kind"] == "Secret")
+		return redactObject(o, false)
 	}
 	for i, item := range items {
 		if one, ok := item.(map[string]any); ok {
-			items[i] = redactObject(one, o["kind"] == "SecretList")
+			items[i] = redactObject(one, o["kind"] == "PartialObjectMetadataList")
 		}
 	}
 	return o
@@ -48,11 +49,6 @@ func redactObject(o map[string]any, secret bool) map[string]any {
 		delete(annotations, "kubectl.kubernetes.io/last-applied-configuration")
 	}
 	if secret {
-		for _, field := range []string{"data", "stringData"} {
-			if values, ok := o[field].(map[string]any); ok {
-				o[field] = blank(values)
-			}
-		}
 		delete(meta, "annotations")
 	}
 	return redact(o).(map[string]any)

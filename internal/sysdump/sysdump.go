@@ -2,7 +2,7 @@
 // into one archive: objects as the API server has them, logs of Waggle's pods,
 // and what agents and operators say of themselves.
 //
-//	objects/<kind>.yaml   objects of the kinds that Waggle reads or writes
+//	objects/<kind>.yaml   objects of the kinds that Waggle reads or writes; of Secrets the metadata
 //	logs/<pod>-<container>[-previous].log
 //	pods/<pod>/<question>.txt
 //	missing.txt           what could not be had, and why
@@ -99,7 +99,11 @@ func isOurs(p *corev1.Pod) bool {
 
 // objects files what the API server has at a path, without secrets.
 func (d *dump) objects(ctx context.Context, at string) {
-	text, err := d.client.Raw(ctx, at, nil)
+	read := func() ([]byte, error) { return d.client.Raw(ctx, at, nil) }
+	if path.Base(at) == "secrets" { // values do not even get here
+		read = func() ([]byte, error) { return d.client.Metadata(ctx, at) }
+	}
+	text, err := read()
 	var tree any
 	if err == nil {
 		err = json.Unmarshal(text, &tree)

@@ -77,7 +77,7 @@ func TestNoSecrets(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"objects/secrets.yaml":                    "tls.key: (redacted,",
+		"objects/secrets.yaml":                    "app: web",
 		"objects/ciliumenvoyconfigs.yaml":         "public-modulus-of-a-key",
 		"objects/pods.yaml":                       "name: PASSPHRASE",
 		"logs/cilium-a-cilium-agent.log":          "started",

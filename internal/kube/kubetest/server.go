@@ -257,17 +257,24 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	items := []any{}
+	partial := strings.Contains(r.Header.Get("Accept"), "as=PartialObjectMetadataList")
 	for path, o := range s.there {
 		if matches(r.URL.Path, path) && selects(r, o) {
+			if partial {
+				o = Object{"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": o["metadata"]}
+			}
 			items = append(items, o)
 		}
 	}
-	resource := filepath.Base(r.URL.Path)
+	kind := cmp.Or(kinds[filepath.Base(r.URL.Path)], "List")
+	if partial {
+		kind = "PartialObjectMetadataList"
+	}
 	group := strings.Split(strings.TrimPrefix(r.URL.Path, "/"), "/")[1:3]
 	if strings.HasPrefix(r.URL.Path, "/api/") {
 		group = group[:1]
 	}
-	write(w, 200, Object{"kind": cmp.Or(kinds[resource], "List"), "apiVersion": strings.Join(group, "/"),
+	write(w, 200, Object{"kind": kind, "apiVersion": strings.Join(group, "/"),
 		"metadata": Object{"resourceVersion": strconv.Itoa(len(s.log))}, "items": items})
 }
 
