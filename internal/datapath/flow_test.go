@@ -1,12 +1,9 @@
 package datapath_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"io"
+	"fmt"
 	"net/netip"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -200,27 +197,6 @@ func TestClosedPorts(t *testing.T) {
 	}
 }
 
-// connectedScript keeps UDP sockets to Services and tells who answers each,
-// whenever it is asked.
-const connectedScript = `
-import socket, sys
-sockets = []
-for to in sys.argv[1:]:
-    s = socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET, socket.SOCK_DGRAM)
-    s.settimeout(3)
-    s.connect((to, 80))
-    sockets.append(s)
-for _ in sys.stdin:
-    answers = []
-    for s in sockets:
-        try:
-            s.send(b"x")
-            answers.append(s.recv(100).decode().split()[0])
-        except OSError as e:
-            answers.append(e.strerror)
-    print(",".join(answers), flush=True)
-`
-
 // A socket that is connected to a UDP backend learns that it serves no more, in
 // a pod and on the node; those of others stay. An agent that starts after the
 // backend has left knows it, too.
@@ -232,29 +208,10 @@ func TestConnectedDatagrams(t *testing.T) {
 	l.serve(two)
 	for _, m := range []*nodes.Machine{&l.a.Machine, &l.Nodes[0].Machine} {
 		isRestarted := m != &l.a.Machine
-		var out bytes.Buffer
-		script := exec.Command("python3", "-c", connectedScript, one.address(96, 4).String(), one.address(96, 6).String(), two.address(96, 4).String())
-		in, err := script.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines, err := script.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		script.Stderr = &out
-		if err := m.Start(script, ""); err != nil {
-			t.Fatal(err)
-		}
-		answers := bufio.NewReader(lines)
-		says := func(what, want string) {
-			t.Helper()
-			io.WriteString(in, "\n")
-			if got, err := answers.ReadString('\n'); strings.TrimSpace(got) != want || err != nil {
-				t.Errorf("%s, %s: %q %v %s, want %q", m.Name, what, got, err, &out, want)
-			}
-		}
-		says("connected", "b,b,b")
+		at := []netip.AddrPort{netip.AddrPortFrom(one.address(96, 4), 80), netip.AddrPortFrom(one.address(96, 6), 80), netip.AddrPortFrom(two.address(96, 4), 80)}
+		sockets := talk(t, m, at[:1], at[1:2], at[2:])
+		all := fmt.Sprintf("b at %s, b at %s, b at %s", at[0], at[1], at[2])
+		sockets.say("connected", all)
 		one.backends = []nodes.Machine{l.d.Machine}
 		l.serve(one)
 		forget := func() {
@@ -265,7 +222,7 @@ func TestConnectedDatagrams(t *testing.T) {
 		}
 		l.paths[0].AgeBackends(-time.Minute)
 		forget()
-		says("while answers may be late", "b,b,b")
+		sockets.say("while answers may be late", all)
 		if isRestarted {
 			l.paths[0].Close()
 			l.paths[0] = openNode(t, l.Nodes[0], l.Nodes[0].Root)
@@ -273,9 +230,8 @@ func TestConnectedDatagrams(t *testing.T) {
 			l.paths[0].AgeBackends(2 * time.Minute)
 		}
 		forget()
-		says("when b has left", "Destination address required,Destination address required,b")
-		in.Close()
-		script.Wait()
+		sockets.say("when b has left", "Destination address required, Destination address required, b at "+at[2].String())
+		sockets.end()
 		one.backends = []nodes.Machine{l.b.Machine}
 		l.serve(one)
 	}

@@ -6,7 +6,7 @@
 // Who stands for an address is decided by a Lease, and whoever gets it tells
 // all neighbours. So a node whose Lease has ended goes on answering until it
 // hears that: while nobody can take the Lease, nobody has to.
-#include "maps.h"
+#include "addr.h"
 
 // An address that the node answers for.
 struct announced {
@@ -64,14 +64,6 @@ struct arp {
 #define ARP_REQUEST 1
 #define ARP_REPLY 2
 
-static inline void addr_v4(struct addr *a, __be32 v4)
-{
-	a->a[0] = 0;
-	a->a[1] = 0;
-	a->a[2] = bpf_htonl(0xffff);
-	a->a[3] = v4;
-}
-
 static inline int answer_arp(struct __sk_buff *skb)
 {
 	struct announced *have;
@@ -104,7 +96,6 @@ static inline int answer_arp(struct __sk_buff *skb)
 
 #define SOLICITATION 135
 #define ADVERTISEMENT 136
-#define NEIGHBOUR_TTL 255 // no router has forwarded it
 #define SOLICITED 0x40000000
 #define OVERRIDE 0x20000000
 #define TARGET_MAC 2 // the option: the target's link-layer address

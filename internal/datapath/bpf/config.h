@@ -2,7 +2,7 @@
 // Constants of one node: the agent sets them before it loads the programs, and
 // the verifier sees them as constants.
 #pragma once
-#include "maps.h"
+#include "addr.h"
 
 volatile const __u32 cfg_uplink = 0;            // interface index
 volatile const __u64 cfg_node_netns = 0;        // cookie of the node's network namespace

@@ -35,19 +35,10 @@ struct packet {
 // Answers of parse() beside 0 and drop reasons.
 #define PARSE_STACK 1 // ARP, neighbour discovery: none of our business
 
-// What IGMP (RFC 2236), listener discovery (RFC 2710) and neighbour discovery
-// (RFC 4861) send with: no router forwards it, and nobody believes it with
-// another one. Without that they would carry anything anywhere, unjudged.
+// What IGMP (RFC 2236) and listener discovery (RFC 2710) send with: no router
+// forwards it, and nobody believes it with another one. Without that, and the
+// one of neighbour discovery, they would carry anything anywhere, unjudged.
 #define MEMBERSHIP_TTL 1
-#define NEIGHBOUR_TTL 255
-
-static inline void addr_v4(struct addr *a, __be32 v4)
-{
-	a->a[0] = 0;
-	a->a[1] = 0;
-	a->a[2] = bpf_htonl(0xffff);
-	a->a[3] = v4;
-}
 
 static inline void addr_v6(struct addr *a, const struct in6_addr *v6)
 {
