@@ -160,7 +160,8 @@ func inspectValue(t *testing.T, value any, key string) {
 					t.Fatalf("%s is served", url)
 				}
 			}
-			if s, ok := inner.(string); ok && clusterFields[name] && s != "" && !strings.HasPrefix(s, "tenant/x/") {
+			own := name == "cluster_name" && key == "load_assignment" // the endpoints of a cluster, in it, define nothing
+			if s, ok := inner.(string); ok && clusterFields[name] && !own && s != "" && !strings.HasPrefix(s, "tenant/x/") {
 				t.Fatalf("%s %q is not the object's", name, s)
 			}
 			inspectValue(t, inner, name)
