@@ -48,7 +48,7 @@ e2e: sandbox
 	PROXY=$(PROXY) FAMILIES='$(FAMILIES)' NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' RUN='$(RUN)' $(SANDBOX_FOLDER)/../test/e2e/run.sh
 
 e2e-node-long: sandbox
-	WAGGLE_LONG=1 FAMILIES='$(or $(FAMILIES),ipv4$(comma)ipv6)' NODES=$(NODES) KEEP='$(KEEP)' \
+	WAGGLE_LONG=1 VERBOSE=1 FAMILIES='$(or $(FAMILIES),ipv4$(comma)ipv6)' NODES=$(NODES) KEEP='$(KEEP)' \
 		PACKAGES=./node RUN='$(or $(RUN),^Test(AgentRestarts|Upgrades|Replacements)$$)' $(SANDBOX_FOLDER)/../test/e2e/run.sh
 
 e2e-mesh: sandbox
