@@ -50,10 +50,21 @@ func (o Files) Update(_ context.Context, row agent.KeptConfig) (struct{}, error)
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return struct{}{}, fmt.Errorf("keep %s: %w", row.Ref, err)
 	}
-	if err := os.WriteFile(name+".new", text, 0o600); err != nil {
+	if err := write(name+".new", text); err != nil {
 		return struct{}{}, fmt.Errorf("keep %s: %w", row.Ref, err)
 	}
 	return struct{}{}, os.Rename(name+".new", name)
+}
+
+// write writes a file to the disk itself: after a power cut, what has been given
+// its name would be empty.
+func write(name string, text []byte) error {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	return errors.Join(err, file.Sync(), file.Close())
 }
 
 // Delete removes the file.
