@@ -52,16 +52,11 @@ Exit codes: 0 it was told to stop; 2 it cannot begin, for the reason it gives.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.Node, "node-name", os.Getenv("K8S_NODE_NAME"), "`name` of the node's object (environment: K8S_NODE_NAME)")
+	nodeFlags(f, &o)
 	f.StringVar(&o.Cluster, "cluster-name", "default", "`name` of the cluster, a part of every identity")
-	apiServerFlags(f, &o.Kube)
-	f.StringVar(&o.StateDir, "state-dir", agentStateDir, "`directory` for sockets and what is remembered of pods; the node's, under the same path")
-	f.StringVar(&o.CNI.BinDir, "cni-bin-dir", "/opt/cni/bin", "`directory` of the container runtime's CNI plugins")
-	f.StringVar(&o.CNI.ConfDir, "cni-conf-dir", "/etc/cni/net.d", "`directory` of its CNI configuration")
 	f.StringVar(&o.Uplink, "device", "", "`device` towards the other nodes (default: the one that has the node's address)")
 	f.VarPF(&o.Families.IPv4, "enable-ipv4", "", "give pods IPv4 addresses; auto: where the node's spec.podCIDRs has a range for them").NoOptDefVal = "true"
 	f.VarPF(&o.Families.IPv6, "enable-ipv6", "", "the same of IPv6").NoOptDefVal = "true"
-	f.StringVar(&o.BPFFS, "bpf-root", "", "where a bpf file system is `mounted` (default: as /proc/mounts says)")
 	f.StringVar(&o.Cgroup, "cgroup-root", "", "where the node's cgroup2 root is `mounted` (default: as /proc/mounts says, below /host if there is one)")
 	f.BoolVar(&o.L7Proxy, "enable-l7-proxy", true, "lead connections to the node's Envoy: for Gateways and CiliumEnvoyConfigs")
 	f.BoolVar(&o.EnvoyConfig, "enable-envoy-config", true, "heed users' CiliumEnvoyConfigs, not the operator's alone")
@@ -74,6 +69,16 @@ Exit codes: 0 it was told to stop; 2 it cannot begin, for the reason it gives.`,
 	sizeFlags(f, &o.Sizes)
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return c
+}
+
+// nodeFlags say which node it is, and where on it an agent's things are.
+func nodeFlags(f *pflag.FlagSet, o *daemon.Options) {
+	f.StringVar(&o.Node, "node-name", os.Getenv("K8S_NODE_NAME"), "`name` of the node's object (environment: K8S_NODE_NAME)")
+	apiServerFlags(f, &o.Kube)
+	f.StringVar(&o.StateDir, "state-dir", agentStateDir, "`directory` for sockets and what is remembered of pods; the node's, under the same path")
+	f.StringVar(&o.CNI.BinDir, "cni-bin-dir", "/opt/cni/bin", "`directory` of the container runtime's CNI plugins")
+	f.StringVar(&o.CNI.ConfDir, "cni-conf-dir", "/etc/cni/net.d", "`directory` of its CNI configuration")
+	f.StringVar(&o.BPFFS, "bpf-root", "", "where a bpf file system is `mounted` (default: as /proc/mounts says)")
 }
 
 // announceFlags say how nodes decide who announces an address.
@@ -123,12 +128,8 @@ Sysctls get back the values that they had before the node's first agent.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.Node, "node-name", os.Getenv("K8S_NODE_NAME"), "`name` of the node's object; empty: leave the API server alone (environment: K8S_NODE_NAME)")
-	apiServerFlags(f, &o.Kube)
-	f.StringVar(&o.StateDir, "state-dir", agentStateDir, "`directory` of the agent's sockets")
-	f.StringVar(&o.CNI.BinDir, "cni-bin-dir", "/opt/cni/bin", "`directory` of the container runtime's CNI plugins")
-	f.StringVar(&o.CNI.ConfDir, "cni-conf-dir", "/etc/cni/net.d", "`directory` of its CNI configuration")
-	f.StringVar(&o.BPFFS, "bpf-root", "", "where a bpf file system is `mounted` (default: as /proc/mounts says)")
+	nodeFlags(f, &o)
+	f.Lookup("node-name").Usage += "; empty: leave the API server alone"
 	f.BoolVar(&stay, "stay", false, "when all is removed, stay until told to stop: for pods of a DaemonSet")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return c
