@@ -14,6 +14,15 @@ func (n Name) String() string {
 	return n.Namespace + "/" + n.Name
 }
 
+// NameFrom is the Name of which String gives the text.
+func NameFrom(text string) Name {
+	namespace, name, namespaced := strings.Cut(text, "/")
+	if !namespaced {
+		return Name{Name: text}
+	}
+	return Name{Namespace: namespace, Name: name}
+}
+
 // Compare orders names by namespace, then name.
 func (n Name) Compare(other Name) int {
 	if c := strings.Compare(n.Namespace, other.Namespace); c != 0 {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -94,19 +93,10 @@ func (o warnings) Update(ctx context.Context, row agent.Unsupported) (struct{}, 
 	return struct{}{}, nil
 }
 
-// nameFromKey is the name of a row that has its object's.
-func nameFromKey(key string) model.Name {
-	namespace, name, namespaced := strings.Cut(key, "/")
-	if !namespaced {
-		return model.Name{Name: key}
-	}
-	return model.Name{Namespace: namespace, Name: name}
-}
-
 // endpointObjects is the Output of CiliumEndpoints.
 func endpointObjects(c *kube.Client, source *kube.Source[*ciliumv2.CiliumEndpoint], self *corev1.Node) *kube.Writer[agent.EndpointObject, *ciliumv2.CiliumEndpoint] {
 	return kube.NewWriter(c, source, kube.WriterOptions[agent.EndpointObject, *ciliumv2.CiliumEndpoint]{
-		Name: nameFromKey,
+		Name: model.NameFrom,
 		Fill: func(row agent.EndpointObject, o *ciliumv2.CiliumEndpoint) {
 			o.Labels, o.Status = row.Labels, row.Status
 			o.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: row.Name.Name, UID: types.UID(row.PodUID)}}
@@ -125,7 +115,7 @@ func isOf(node *corev1.Node, o *ciliumv2.CiliumEndpoint) bool {
 // envoyNodes is the Output of what the node's Envoy has said.
 func envoyNodes(c *kube.Client, source *kube.Source[*waggle.EnvoyNode], self *corev1.Node) *kube.Writer[agent.EnvoyAnswer, *waggle.EnvoyNode] {
 	return kube.NewWriter(c, source, kube.WriterOptions[agent.EnvoyAnswer, *waggle.EnvoyNode]{
-		Name: nameFromKey,
+		Name: model.NameFrom,
 		Fill: func(row agent.EnvoyAnswer, o *waggle.EnvoyNode) {
 			o.SetAnswered(row.Configs)
 			o.Rejected, o.MoreRejected = row.Rejected, row.More

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -62,12 +61,12 @@ func addressStatus(s *corev1.Service, a loadbalancer.Assignment, now time.Time) 
 // Delete takes its addresses from a Service that is to have none any more: one
 // of another type or class. One that nothing was said of is left alone.
 func (o serviceAddresses) Delete(ctx context.Context, key string) error {
-	namespace, name, _ := strings.Cut(key, "/")
-	s, ok := o.source.Newest(model.Name{Namespace: namespace, Name: name})
+	name := model.NameFrom(key)
+	s, ok := o.source.Newest(name)
 	if !ok || s.DeletionTimestamp != nil || meta.FindStatusCondition(s.Status.Conditions, loadbalancer.SatisfiedCondition) == nil {
 		return nil
 	}
-	return kube.PatchStatus(ctx, o.client, kube.Services, model.Name{Namespace: namespace, Name: name}, s.UID, map[string]any{
+	return kube.PatchStatus(ctx, o.client, kube.Services, name, s.UID, map[string]any{
 		"loadBalancer": map[string]any{"ingress": []any{}},
 		"conditions":   []any{map[string]any{"type": loadbalancer.SatisfiedCondition, "$patch": "delete"}},
 	})

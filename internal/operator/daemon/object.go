@@ -21,12 +21,6 @@ import (
 // it the same name, too: an object is deleted only where a mark says besides
 // that it was made here. What has another owner is never touched.
 
-// nameFromKey is the name of a row that has its object's.
-func nameFromKey(key string) model.Name {
-	namespace, name, _ := strings.Cut(key, "/")
-	return model.Name{Namespace: namespace, Name: name}
-}
-
 // owned tells of an object whether it has the label, owner and name of what is
 // made for a Gateway; of what was made here alone, with the mark.
 func owned(o metav1.Object) bool {
@@ -64,7 +58,7 @@ func setOwner(o metav1.Object, owner operator.Owner) {
 
 func (p *process) gatewayServices() *kube.Writer[operator.GatewayService, *corev1.Service] {
 	return kube.NewWriter(p.client, p.sources.ownServices, kube.WriterOptions[operator.GatewayService, *corev1.Service]{
-		Name: nameFromKey, Fill: fillService, Ours: ownService,
+		Name: model.NameFrom, Fill: fillService, Ours: ownService,
 		Owns: func(row operator.GatewayService, o *corev1.Service) bool { return row.Owner.Owns(o) },
 		Anew: mustBeAnew,
 	})
@@ -119,7 +113,7 @@ func setInfrastructure(o metav1.Object, labels, annotations map[string]string) {
 
 func (p *process) gatewaySlices() *kube.Writer[operator.GatewayService, *discoveryv1.EndpointSlice] {
 	return kube.NewWriter(p.client, p.sources.ownSlices, kube.WriterOptions[operator.GatewayService, *discoveryv1.EndpointSlice]{
-		Name: nameFromKey, Fill: fillSlice, Ours: ownSlice,
+		Name: model.NameFrom, Fill: fillSlice, Ours: ownSlice,
 		Owns: func(row operator.GatewayService, o *discoveryv1.EndpointSlice) bool { return row.Owner.Owns(o) },
 	})
 }
@@ -138,7 +132,7 @@ func fillSlice(row operator.GatewayService, o *discoveryv1.EndpointSlice) {
 
 func (p *process) gatewayConfigs() *kube.Writer[operator.GatewayConfig, *ciliumv2.CiliumEnvoyConfig] {
 	return kube.NewWriter(p.client, p.sources.configs, kube.WriterOptions[operator.GatewayConfig, *ciliumv2.CiliumEnvoyConfig]{
-		Name: nameFromKey, Fill: fillConfig, Ours: ownConfig,
+		Name: model.NameFrom, Fill: fillConfig, Ours: ownConfig,
 		Owns: func(row operator.GatewayConfig, o *ciliumv2.CiliumEnvoyConfig) bool { return row.Owner.Owns(o) },
 	})
 }
@@ -157,9 +151,9 @@ const copyAnnotation = "gateway.waggle.io/copy-of"
 
 func (p *process) secretCopies() *kube.Writer[operator.SecretCopy, *corev1.Secret] {
 	return kube.NewWriter(p.client, p.sources.ownSecrets, kube.WriterOptions[operator.SecretCopy, *corev1.Secret]{
-		Name: nameFromKey, Fill: fillSecret,
+		Name: model.NameFrom, Fill: fillSecret,
 		Ours: func(o *corev1.Secret) bool {
-			return o.Name == operator.SecretCopyName(o.Namespace, nameFromKey(o.Annotations[copyAnnotation])).Name
+			return o.Name == operator.SecretCopyName(o.Namespace, model.NameFrom(o.Annotations[copyAnnotation])).Name
 		},
 		Owns: func(_ operator.SecretCopy, o *corev1.Secret) bool {
 			return o.Labels[operator.SecretNamespaceLabel] != ""
