@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -164,4 +166,33 @@ spec:
 	if status := c.Get("gateway/my-gateway", "{.status.conditions}"); !strings.Contains(status, "io.cilium/lb-ipam-ips") {
 		c.Errorf("the status does not warn of the annotation: %s", status)
 	}
+}
+
+// A class may say of what type its Gateways' Services are; they follow when it
+// says otherwise.
+func TestClassConfig(t *testing.T) {
+	c := e2e.New(t)
+	config := "apiVersion: cilium.io/v2alpha1\nkind: CiliumGatewayClassConfig\nmetadata: {name: told}\nspec: {service: {type: NodePort}}\n"
+	c.Apply(config)
+	c.Apply("apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: told}\nspec: {controllerName: io.cilium/gateway-controller, " +
+		"parametersRef: {group: cilium.io, kind: CiliumGatewayClassConfig, name: told, namespace: " + c.Namespace + "}}\n")
+	c.Apply(strings.Replace(gatewayOf("told", ""), "gatewayClassName: cilium", "gatewayClassName: told", 1))
+	addressOf(c, "told")
+	addresses := strings.Fields(c.Get("gateway/told", "{.status.addresses[*].value}"))
+	port := c.Get("service/cilium-gateway-told", "{.spec.ports[0].nodePort}")
+	for _, node := range c.Nodes() {
+		if !slices.Contains(addresses, c.NodeIP(node)) {
+			c.Errorf("the addresses are %s, without %s of %s", addresses, c.NodeIP(node), node)
+		}
+		c.From("ext").OK(e2e.Request{URL: "http://" + e2e.HostPort(c.NodeIP(node), port)}, 404)
+	}
+	c.Apply(strings.Replace(config, "NodePort", "LoadBalancer", 1))
+	var address string
+	c.Eventually("an address of the pool", func() error {
+		if address = c.Get("service/cilium-gateway-told", "{.status.loadBalancer.ingress[0].ip}"); address == "" {
+			return fmt.Errorf("the Service has none")
+		}
+		return equal(c.Get("gateway/told", "{.status.addresses[*].value}"), address)
+	})
+	c.From("ext").OK(e2e.Request{URL: base(address)}, 404)
 }
