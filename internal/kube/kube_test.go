@@ -2,12 +2,15 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -357,6 +360,35 @@ func TestOlderDefinition(t *testing.T) {
 	writer.o.StatusOnly = true
 	if _, err := writer.Update(ctx, row{"default/web", "10.0.1.6"}); err == nil || !strings.Contains(err.Error(), "has no status") {
 		t.Errorf("written where there is no status: %v", err)
+	}
+}
+
+// TestDefinitionChanged: a watch that began by an older definition tells of objects
+// without what that lacks until it ends; they are read again then.
+func TestDefinitionChanged(t *testing.T) {
+	f := kubetest.New(t)
+	f.Put(endpointsPath+"/other", endpoint("10.0.1.4"))
+	var older atomic.Bool
+	older.Store(true)
+	f.Refuse(func(w http.ResponseWriter, r *http.Request) bool {
+		q := r.URL.Query()
+		if !strings.HasSuffix(r.URL.Path, "/ciliumendpoints") || q.Get("watch") == "" || q.Get("sendInitialEvents") != "" || !older.Swap(false) {
+			return false
+		}
+		f.Put(endpointsPath+"/web", endpoint("10.0.1.5"))
+		lacking := maps.Clone(f.Get(endpointsPath + "/web"))
+		delete(lacking, "status")
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{"type": "ADDED", "object": lacking})
+		return true
+	})
+	w := newWorld(t, connect(t, f))
+	w.until("the object is whole", func() bool {
+		o, ok := w.endpoints.Get("default/web")
+		return ok && o.Value.Status.Networking != nil && o.Value.Status.Networking.Addressing[0].IPV4 == "10.0.1.5"
+	})
+	if older.Load() {
+		t.Error("there was no watch by the older definition")
 	}
 }
 

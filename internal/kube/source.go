@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -52,6 +53,9 @@ const (
 	missingPause = 5 * time.Second
 )
 
+// slack is how much sooner than it was asked to a watch may end.
+const slack = 5 * time.Second
+
 // patience is for how long a feed must hear nothing but one refusal before it
 // is believed. An API server that has just begun, a proxy before it or another
 // server in its place refuses as well.
@@ -76,6 +80,12 @@ type Source[T Object] struct {
 	latest string
 	kept   []func(model.Name) // by Keep
 	state  KindStatus
+	// watched is until when the last watch was to go on; zero: all objects have
+	// been read since. The reflector's.
+	watched time.Time
+	// others counts objects that came with another content than before, at the
+	// same version.
+	others int
 	// notFound and forbidden are since when every answer was that; zero: the
 	// last was another.
 	notFound, forbidden streak
@@ -137,6 +147,7 @@ func (s *Source[T]) run(ctx context.Context) {
 }
 
 func (s *Source[T]) list(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+	s.watched = time.Time{}
 	o.FieldSelector, o.LabelSelector = s.only.Fields, s.only.Labels
 	list, err := s.kind.request(s.feeds.client.groups[s.kind.group].Get(), model.Name{Namespace: s.only.Namespace}).
 		VersionedParams(&o, metav1.ParameterCodec).Do(ctx).Get()
@@ -144,6 +155,9 @@ func (s *Source[T]) list(ctx context.Context, o metav1.ListOptions) (runtime.Obj
 }
 
 func (s *Source[T]) watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+	if goesOn := o.SendInitialEvents == nil; goesOn && s.cutShort() {
+		return nil, apierrors.NewResourceExpired("the kind's definition may have changed")
+	}
 	o.FieldSelector, o.LabelSelector, o.Watch = s.only.Fields, s.only.Labels, true
 	var timeout time.Duration
 	if o.TimeoutSeconds != nil {
@@ -151,7 +165,19 @@ func (s *Source[T]) watch(ctx context.Context, o metav1.ListOptions) (watch.Inte
 	}
 	w, err := s.kind.request(s.feeds.client.groups[s.kind.group].Get(), model.Name{Namespace: s.only.Namespace}).
 		VersionedParams(&o, metav1.ParameterCodec).Timeout(timeout).Watch(ctx)
+	if err == nil {
+		s.watched = time.Now().Add(timeout)
+	}
 	return w, s.judge(ctx, err)
+}
+
+// cutShort tells whether the last watch has ended without an error, before its
+// time. So end those of a custom resource whose definition has changed, a second
+// or more after that: until then they told of objects as the older definition has
+// them, without fields that it lacks, at the versions that they have in the newer.
+// Who went on from such a version would never hear of what is missing.
+func (s *Source[T]) cutShort() bool {
+	return custom(s.kind.group) && time.Now().Before(s.watched.Add(-slack))
 }
 
 // judge takes note of how a request ended.
@@ -297,19 +323,24 @@ func (s *Source[T]) synced() {
 }
 
 // set takes note of an object, and gives what is to be done about it: nothing
-// if it is the version that is known.
+// if it is the one that is known.
 func (s *Source[T]) set(o T) func() {
 	name, version := nameOf(o), o.GetResourceVersion()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old, ok := s.newest[name.String()]; ok && old.GetResourceVersion() == version {
-		return nil
-	}
 	s.kind.shorten(o)
+	row := version
+	if old, ok := s.newest[name.String()]; ok && old.GetResourceVersion() == version {
+		if !custom(s.kind.group) || equality.Semantic.DeepEqual(old, o) {
+			return nil
+		}
+		s.others++ // see cutShort
+		row = fmt.Sprintf("%s+%d", version, s.others)
+	}
 	s.newest[name.String()] = o
 	s.told(version)
 	return func() {
-		s.table.Set(model.Object[T]{Name: name, Version: version, Value: o})
+		s.table.Set(model.Object[T]{Name: name, Version: row, Value: o})
 		s.touch(name)
 	}
 }
