@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -89,11 +90,12 @@ func (s *Server) Remove(path string) {
 	s.remove(path)
 }
 
-// Get is the object of a path; nil: there is none. Nobody changes it.
+// Get is a copy of the object of a path; nil: there is none.
 func (s *Server) Get(path string) Object {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.there[path]
+	o, _ := clone(s.there[path]).(Object)
+	return o
 }
 
 // Paths are those of all objects below a path, sorted.
@@ -319,7 +321,7 @@ func (s *Server) one(w http.ResponseWriter, r *http.Request) {
 	s.requests = append(s.requests, r.Method+" "+r.URL.Path)
 	body, path := s.body(r), r.URL.Path
 	if r.Method == http.MethodPost {
-		path += "/" + Meta(body)["name"].(string)
+		path += "/" + nameOf(Meta(body))
 	}
 	path, status := strings.CutSuffix(path, "/status")
 	have := s.there[path]
@@ -329,12 +331,14 @@ func (s *Server) one(w http.ResponseWriter, r *http.Request) {
 		Meta(body)["resourceVersion"], Meta(body)["generation"] = Meta(asked)["resourceVersion"], Meta(have)["generation"]
 		body["status"] = asked["status"]
 	}
-	if s.drop != nil && body != nil {
+	if s.drop != nil && r.Method != http.MethodDelete {
 		s.drop(path, body)
 	}
 	switch {
 	case r.Method == http.MethodPost && have != nil:
 		Answer(w, 409, "AlreadyExists")
+	case r.Method == http.MethodPost && r.URL.Query().Get("dryRun") != "":
+		write(w, 201, body)
 	case r.Method == http.MethodPost:
 		write(w, 201, s.store(path, body))
 	case have == nil:
@@ -357,6 +361,14 @@ func (s *Server) one(w http.ResponseWriter, r *http.Request) {
 	default:
 		write(w, 200, s.store(path, body))
 	}
+}
+
+// nameOf is a new object's name, which it may leave to the server.
+func nameOf(meta Object) string {
+	if name, ok := meta["name"].(string); ok {
+		return name
+	}
+	return fmt.Sprint(meta["generateName"], "x7k2m")
 }
 
 // strategic is a strategic merge patch upon an object of one of Kubernetes' own
@@ -391,6 +403,26 @@ func merged(o, patch Object) Object {
 	return o
 }
 
+// clone copies what JSON is made of; numbers keep their types.
+func clone(value any) any {
+	switch value := value.(type) {
+	case Object:
+		out := maps.Clone(value)
+		for name := range out {
+			out[name] = clone(out[name])
+		}
+		return out
+	case []any:
+		out := slices.Clone(value)
+		for i := range out {
+			out[i] = clone(out[i])
+		}
+		return out
+	}
+	return value
+}
+
+// copyOf is an object as it arrives over the wire.
 func copyOf(o Object) (out Object) {
 	text, _ := json.Marshal(o)
 	json.Unmarshal(text, &out)

@@ -254,14 +254,14 @@ func TestPutBack(t *testing.T) {
 	for _, path := range paths {
 		api.Remove(path)
 		until(t, path+" is there again", func() bool { return cluster(api) == all })
-		spoilt := jsonCopy(t, api.Get(path))
+		spoilt := api.Get(path)
 		spoilt["spec"], spoilt["endpoints"] = kubetest.Object{}, []any{}
 		api.Put(path, spoilt)
 		until(t, path+" is as it was", func() bool { return cluster(api) == all })
 	}
 	for _, path := range []string{"/gateways/web", "/httproutes/r0"} {
 		path = "/apis/gateway.networking.k8s.io/v1/namespaces/shop" + path
-		forged := jsonCopy(t, api.Get(path))
+		forged := api.Get(path)
 		delete(forged, "status")
 		api.Put(path, forged)
 		until(t, "the status of "+path+" is as it was", func() bool { return cluster(api) == all })
@@ -317,19 +317,6 @@ spec:
 	until(t, "they are not", func() bool { return len(claims()) > 0 && !slices.Contains(claims(), retry) })
 }
 
-// jsonCopy is an object that may be changed.
-func jsonCopy(t *testing.T, o kubetest.Object) (out kubetest.Object) {
-	t.Helper()
-	text, err := json.Marshal(o)
-	if err == nil {
-		err = json.Unmarshal(text, &out)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
 // TestKindsRead: what is not served is not read, as there may be no right to.
 func TestKindsRead(t *testing.T) {
 	always := "Service Node CiliumIdentity CiliumEndpoint"
@@ -382,7 +369,7 @@ func TestConditionEvents(t *testing.T) {
 	put := func(resource kubetest.Object) {
 		o := kubetest.Object{"kind": "CiliumEnvoyConfig", "apiVersion": "cilium.io/v2"}
 		if had := api.Get(path); had != nil {
-			o = jsonCopy(t, had)
+			o = had
 		}
 		o["spec"] = kubetest.Object{"resources": []any{resource}}
 		delete(kubetest.Meta(o), "resourceVersion")
@@ -456,7 +443,7 @@ func TestAddressesOverAnnotation(t *testing.T) {
 	start(t, api, func(o *Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 	settled(t, api, 0)
 	const path = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/gateways/web"
-	o := jsonCopy(t, api.Get(path))
+	o := api.Get(path)
 	spec := o["spec"].(kubetest.Object)
 	spec["addresses"] = []any{kubetest.Object{"type": "IPAddress", "value": "10.0.0.1"}}
 	spec["infrastructure"] = kubetest.Object{"annotations": kubetest.Object{"io.cilium/lb-ipam-ips": "10.0.0.2"}}
