@@ -77,6 +77,18 @@ func Create[T Object](ctx context.Context, c *Client, k Kind[T], o T) (T, error)
 	return out, k.judge("create", name, err)
 }
 
+// tryCreate asks the API server whether it would make an object. As one of that
+// name may be there, it is asked about another name.
+func tryCreate[T Object](ctx context.Context, c *Client, k Kind[T], o T) error {
+	name, o := nameOf(o), o.DeepCopyObject().(T)
+	o.SetGenerateName(name.Name + "-")
+	o.SetName("")
+	dry := &metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
+	err := k.request(c.groups[k.group].Post(), model.Name{Namespace: name.Namespace}).
+		VersionedParams(dry, metav1.ParameterCodec).Body(o).Do(ctx).Error()
+	return k.judge("make anew", name, err)
+}
+
 // Update replaces an object, if it still has the version that o has.
 func Update[T Object](ctx context.Context, c *Client, k Kind[T], o T) (T, error) {
 	out, name := k.new(), nameOf(o)

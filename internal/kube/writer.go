@@ -21,6 +21,8 @@ type Writer[R flow.Row, O Object] struct {
 	o      WriterOptions[R, O]
 	// written are objects that the source has not seen yet, by key.
 	written map[string]O
+	// replaced are objects that were deleted to be made anew, until they are.
+	replaced map[string]O
 }
 
 // WriterOptions tie rows to objects.
@@ -36,8 +38,9 @@ type WriterOptions[R flow.Row, O Object] struct {
 	// change; nil: it is. Others' are never touched.
 	Owns func(row R, object O) bool
 	// Anew tells whether an object cannot become what the row wants, as the API
-	// server has fields that never change: it is deleted, and made again. Nil:
-	// none is.
+	// server has fields that never change: it is deleted, and made again, where
+	// the API server says that it would be. Others' labels and annotations
+	// stay. Nil: none is.
 	Anew func(row R, object O) bool
 	// StatusOnly: the object is somebody else's, who may delete it; only its
 	// status is written.
@@ -53,10 +56,13 @@ var ErrForeign = errors.New("exists already, and is not Waggle's; delete or rena
 // ErrNotKept: the API server has taken what was written, and dropped some of it.
 var ErrNotKept = errors.New("the API server does not keep all that is written: the kind's definition is older than this program, or a webhook changes it")
 
+// errTerminating: an object is to be made anew, and the old one is not gone yet.
+var errTerminating = errors.New("it is made anew when the old one is gone, which its finalizers keep until they have run")
+
 // NewWriter makes a Writer of the objects that source reads. The kind must be
 // one of which the feed drops nothing.
 func NewWriter[R flow.Row, O Object](c *Client, source *Source[O], o WriterOptions[R, O]) *Writer[R, O] {
-	return &Writer[R, O]{client: c, source: source, o: o, written: map[string]O{}}
+	return &Writer[R, O]{client: c, source: source, o: o, written: map[string]O{}, replaced: map[string]O{}}
 }
 
 // tries are how often a conflict is settled before the Loop has to wait.
@@ -99,26 +105,23 @@ func (w *Writer[R, O]) Update(ctx context.Context, row R) (struct{}, error) {
 
 // put is one try.
 func (w *Writer[R, O]) put(ctx context.Context, row R, name model.Name, have O, exists bool) (O, bool, error) {
-	want := w.source.kind.new()
-	if exists {
-		if w.o.Owns != nil && !w.o.Owns(row, have) {
-			return have, true, fmt.Errorf("write %s %s: %w", w.source.kind.name, name, ErrForeign)
-		}
-		if w.o.Anew != nil && w.o.Anew(row, have) {
-			if err := Delete(ctx, w.client, w.source.kind, name, have.GetUID()); err != nil {
-				return have, true, err
-			}
-			return have, true, fmt.Errorf("write %s %s: it is made anew: %w", w.source.kind.name, name, ErrNotFound)
-		}
-		want = have.DeepCopyObject().(O)
-	}
-	want.SetNamespace(name.Namespace)
-	want.SetName(name.Name)
-	w.o.Fill(row, want)
+	key := name.String()
 	if !exists {
-		made, err := Create(ctx, w.client, w.source.kind, want)
+		made, err := Create(ctx, w.client, w.source.kind, w.instead(row, name, w.replaced[key]))
+		if err == nil {
+			delete(w.replaced, key)
+		}
 		return made, err == nil, w.kept(row, name, made, err)
 	}
+	if w.o.Owns != nil && !w.o.Owns(row, have) {
+		return have, true, fmt.Errorf("write %s %s: %w", w.source.kind.name, name, ErrForeign)
+	}
+	if w.o.Anew != nil && w.o.Anew(row, have) {
+		return have, true, fmt.Errorf("write %s %s: %w", w.source.kind.name, name, w.replace(ctx, row, name, have))
+	}
+	delete(w.replaced, key)
+	want := have.DeepCopyObject().(O)
+	w.o.Fill(row, want)
 	if equality.Semantic.DeepEqual(have, want) {
 		return have, true, nil
 	}
@@ -128,6 +131,37 @@ func (w *Writer[R, O]) put(ctx context.Context, row R, name model.Name, have O, 
 	}
 	made, err := write(ctx, w.client, w.source.kind, want)
 	return made, true, w.kept(row, name, made, err)
+}
+
+// instead is a new object, with others' labels and annotations of the one that
+// it replaces, if it does.
+func (w *Writer[R, O]) instead(row R, name model.Name, replaced O) O {
+	o := w.source.kind.new()
+	if Object(replaced) != Object(*new(O)) {
+		o.SetLabels(maps.Clone(replaced.GetLabels()))
+		o.SetAnnotations(maps.Clone(replaced.GetAnnotations()))
+	}
+	o.SetNamespace(name.Namespace)
+	o.SetName(name.Name)
+	w.o.Fill(row, o)
+	return o
+}
+
+// replace deletes an object that is to be made anew, if the API server would
+// make the new one: what it refuses for good must not cost the old one. The
+// error is ErrNotFound where it has.
+func (w *Writer[R, O]) replace(ctx context.Context, row R, name model.Name, have O) error {
+	if have.GetDeletionTimestamp() != nil {
+		return errTerminating
+	}
+	if err := tryCreate(ctx, w.client, w.source.kind, w.instead(row, name, have)); err != nil {
+		return err
+	}
+	if err := Delete(ctx, w.client, w.source.kind, name, have.GetUID()); err != nil {
+		return err
+	}
+	w.replaced[name.String()] = have
+	return ErrNotFound
 }
 
 // kept tells, of an object that was written, whether the API server has kept it
@@ -182,6 +216,7 @@ func olderVersion(a, b string) bool {
 // Delete deletes the object of a row that is gone.
 func (w *Writer[R, O]) Delete(ctx context.Context, key string) error {
 	name := w.o.Name(key)
+	delete(w.replaced, name.String())
 	have, exists := w.known(name)
 	if w.o.StatusOnly || !exists || !w.o.Ours(have) {
 		return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -137,6 +138,70 @@ func TestClassConfigAnew(t *testing.T) {
 	c.service(`"ipFamilies":["IPv6","IPv4"]`)
 	if _, there := c.api.Get(gatewayServicePath)["spec"].(kubetest.Object)["loadBalancerClass"]; there || uid() == second {
 		t.Error("the Service is the one that it was")
+	}
+}
+
+// TestClassConfigAnewRefused: a Service is not deleted for one that the API server
+// refuses; what others have written of it is the next one's, too.
+func TestClassConfigAnewRefused(t *testing.T) {
+	c := startClassConfigs(t)
+	c.choose("{externalTrafficPolicy: Local}")
+	c.service(`"externalTrafficPolicy":"Local"`)
+	had := c.api.Get(gatewayServicePath)
+	kubetest.Meta(had)["annotations"].(kubetest.Object)["example.com/others"] = "stay"
+	c.api.Put(gatewayServicePath, had)
+	asked := make(chan struct{}, 100)
+	c.api.Refuse(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/services") {
+			return false
+		}
+		kubetest.Answer(w, 422, "Invalid")
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+		return true
+	})
+	c.choose("{loadBalancerClass: example.com/a, ipFamilies: [IPv6]}")
+	for range 2 {
+		<-asked
+	}
+	uid := kubetest.Meta(had)["uid"]
+	if now := c.api.Get(gatewayServicePath); now == nil || kubetest.Meta(now)["uid"] != uid {
+		t.Fatalf("the Service was deleted before it was known that another would be made; it is %v", now)
+	}
+	c.api.Refuse(nil)
+	c.service(`"loadBalancerClass":"example.com/a"`)
+	meta := kubetest.Meta(c.api.Get(gatewayServicePath))
+	if meta["uid"] == uid || meta["annotations"].(kubetest.Object)["example.com/others"] != "stay" {
+		t.Errorf("the Service, made anew, has lost what others have written: %v", meta)
+	}
+}
+
+// TestClassConfigAnewOnce: a Service that a webhook makes another of than the class
+// chooses is not made again and again.
+func TestClassConfigAnewOnce(t *testing.T) {
+	c := startClassConfigs(t)
+	c.choose("{externalTrafficPolicy: Local}")
+	c.service(`"externalTrafficPolicy":"Local"`)
+	c.api.Drop(func(path string, o kubetest.Object) {
+		if path == gatewayServicePath {
+			if spec, ok := o["spec"].(kubetest.Object); ok { // else a patch of the status
+				spec["loadBalancerClass"] = "example.com/webhook"
+			}
+		}
+	})
+	c.choose("{loadBalancerClass: example.com/a}")
+	c.service(`"loadBalancerClass":"example.com/webhook"`)
+	uid := kubetest.Meta(c.api.Get(gatewayServicePath))["uid"]
+	c.api.Asked()
+	writes := []string(nil)
+	until(t, "it is written again", func() bool {
+		writes = append(writes, c.api.Asked()...)
+		return slices.Contains(writes, "PUT "+gatewayServicePath)
+	})
+	if now := kubetest.Meta(c.api.Get(gatewayServicePath))["uid"]; now != uid || slices.Contains(writes, "DELETE "+gatewayServicePath) {
+		t.Errorf("the Service %v is %v after %q", uid, now, writes)
 	}
 }
 

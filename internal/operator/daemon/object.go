@@ -64,7 +64,8 @@ func (p *process) gatewayServices() *kube.Writer[operator.GatewayService, *corev
 	})
 }
 
-// fillService leaves alone what the API server and load balancers have added.
+// fillService leaves alone what the API server and load balancers have added. Of
+// a Service that is made anew, others' labels and annotations are left.
 func fillService(row operator.GatewayService, o *corev1.Service) {
 	setOwner(o, row.Owner)
 	setInfrastructure(o, row.Labels, row.Annotations)
