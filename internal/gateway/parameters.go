@@ -44,7 +44,8 @@ func parameters(w World, ref *gatewayv1.ParametersReference) (*v2alpha1.GatewayS
 }
 
 // ParametersProblem says what is wrong with the settings of classes. Such as
-// would have no effect are refused.
+// would have no effect are refused, but for Cluster and Allow, which Cilium's
+// definition puts into each object.
 func ParametersProblem(config *v2alpha1.CiliumGatewayClassConfig) Problem {
 	var all []Problem
 	say := func(format string, args ...any) {
@@ -60,6 +61,9 @@ func ParametersProblem(config *v2alpha1.CiliumGatewayClassConfig) Problem {
 	}
 	if s := config.Spec.Service; s != nil {
 		loadBalancerProblems(s, say)
+		if s.LoadBalancerSourceRangesPolicy == "Deny" {
+			say("spec.service.loadBalancerSourceRangesPolicy: Deny is not supported; remove the field")
+		}
 		familyProblems(s, say)
 		distributions := []string{"PreferClose", "PreferSameZone", "PreferSameNode"}
 		if d := s.TrafficDistribution; d != nil && !slices.Contains(distributions, *d) {
@@ -84,6 +88,9 @@ func loadBalancerProblems(s *v2alpha1.GatewayServiceConfig, say func(format stri
 		if len(s.LoadBalancerSourceRanges) > 0 {
 			say(only, "loadBalancerSourceRanges", s.Type)
 		}
+		if s.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal && s.Type == corev1.ServiceTypeClusterIP {
+			say(only, "externalTrafficPolicy", s.Type)
+		}
 		return
 	default:
 		say("spec.service.type: %s is not supported; use LoadBalancer, NodePort or ClusterIP", field.Quoted(string(s.Type)))
@@ -100,9 +107,6 @@ func loadBalancerProblems(s *v2alpha1.GatewayServiceConfig, say func(format stri
 		if _, err := netip.ParsePrefix(strings.TrimSpace(text)); err != nil {
 			say("spec.service.loadBalancerSourceRanges[%d]: %s is no range such as 192.0.2.0/24", i, field.Quoted(text))
 		}
-	}
-	if s.LoadBalancerSourceRangesPolicy == "Deny" {
-		say("spec.service.loadBalancerSourceRangesPolicy: Deny is not supported; remove the field")
 	}
 }
 
