@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,7 +20,6 @@ import (
 // socket of the test plays: it never accepts.
 func (b bench) redirect(t *testing.T) netip.AddrPort {
 	t.Helper()
-	const k = 1
 	var l net.Listener
 	b.Nodes[0].Do(t, func() (err error) {
 		var config net.ListenConfig
@@ -32,20 +32,28 @@ func (b bench) redirect(t *testing.T) netip.AddrPort {
 			return err
 		}
 		var listened error
-		err = raw.Control(func(fd uintptr) { listened = b.paths[0].Listen(k, fd, b.family) })
+		err = raw.Control(func(fd uintptr) { listened = b.paths[0].Listen(listener, fd, b.family) })
 		return errors.Join(err, listened)
 	})
 	t.Cleanup(func() { l.Close() })
+	return b.redirectTo(t, model.TCP)
+}
+
+const listener = 1 // its number
+
+// redirectTo makes the Service alone.
+func (b bench) redirectTo(t *testing.T, protocol model.L4Protocol) netip.AddrPort {
+	t.Helper()
 	at := netip.AddrPortFrom(service{host: 9}.address(96, b.family), 80)
-	set := model.BackendSet{Service: model.Name{Namespace: "test", Name: "redirected"}, Port: 80, Protocol: model.TCP, Family: model.IPv4}
+	set := model.BackendSet{Service: model.Name{Namespace: "test", Name: "redirected"}, Port: 80, Protocol: protocol, Family: model.IPv4}
 	if b.family == 6 {
 		set.Family = model.IPv6
 	}
 	b.must(b.paths[0].BackendSets().Update(context.Background(), set))
 	b.must(b.paths[0].Frontends().Update(context.Background(), model.Frontend{
-		Address: at, Protocol: model.TCP, Kind: model.ClusterIP, Service: set.Service, Port: 80, Internal: set.Key(), Redirect: "listener",
+		Address: at, Protocol: protocol, Kind: model.ClusterIP, Service: set.Service, Port: 80, Internal: set.Key(), Redirect: "listener",
 	}))
-	if err := b.paths[0].SetListeners(map[string]uint16{"listener": k}); err != nil {
+	if err := b.paths[0].SetListeners(map[string]uint16{"listener": listener}); err != nil {
 		t.Fatal(err)
 	}
 	return at
@@ -57,6 +65,55 @@ func (b bench) proxied(t *testing.T, what string, p ip) {
 	t.Helper()
 	if answer, _, reason := b.run(t, "from_pod", b.a.Index, p); answer != passed {
 		t.Fatalf("%s: answer %d, reason %d, want it given to the proxy", what, answer, reason)
+	}
+}
+
+// Whoever is led to nobody is told of with his destination's identity.
+func TestRefusedRedirect(t *testing.T) {
+	for _, b := range newLab(t, true).benches() {
+		r, err := datapath.OpenReader(b.Nodes[0].BPFFS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		for protocol, p := range map[model.L4Protocol]ip{
+			model.TCP: tcp(b.at(b.a, 40000), b.redirectTo(t, model.TCP), syn),
+			model.UDP: udp(b.at(b.a, 40000), b.redirectTo(t, model.UDP), []byte("x")),
+		} {
+			e := b.firstEvent(t, r, func() { b.run(t, "from_pod", b.a.Index, p) })
+			if want := uint32(map[int]model.Identity{4: model.IdentityWorldIPv4, 6: model.IdentityWorldIPv6}[b.family]); e.Reason != 230 || e.DestinationIdentity != want {
+				t.Errorf("IPv%d, %s: %s, want it dropped for 230 and destination %d", b.family, protocol, e, want)
+			}
+		}
+	}
+}
+
+// firstEvent does something until a monitor that began meanwhile hears of it.
+func (b bench) firstEvent(t *testing.T, r *datapath.Reader, do func()) datapath.Event {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	events := make(chan datapath.Event)
+	var running sync.WaitGroup
+	running.Go(func() {
+		err := r.Monitor(ctx, func(e datapath.Event) {
+			select {
+			case events <- e:
+			case <-ctx.Done():
+			}
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	defer running.Wait()
+	defer cancel()
+	for {
+		do()
+		select {
+		case e := <-events:
+			return e
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
 }
 

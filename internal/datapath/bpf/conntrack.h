@@ -277,8 +277,9 @@ global int conn_tell_other(const struct conn_key *key nonnull, const struct conn
 // A packet of the connection passes. Writing once a second spares the cache
 // line that the CPUs of both directions share. A RST counts until somebody
 // speaks after it: its sequence number was none that an end believes, and
-// whoever believes one answers what comes later with another.
-static inline void conn_touch(struct packet *p, struct conn *c, __u64 now)
+// whoever believes one answers what comes later with another. Answers whether
+// it wrote.
+static inline int conn_touch(struct packet *p, struct conn *c, __u64 now)
 {
 	__u16 flags = c->flags & ~CONN_RESET;
 
@@ -287,8 +288,9 @@ static inline void conn_touch(struct packet *p, struct conn *c, __u64 now)
 	if (flags & CONN_REPLY)
 		flags |= CONN_ANSWERED;
 	if (flags == c->flags && now - c->seen < SECOND)
-		return;
+		return 0;
 	c->flags = flags;
 	c->seen = now;
 	conn_tell_other(&p->key, c, now);
+	return 1;
 }

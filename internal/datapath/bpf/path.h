@@ -37,11 +37,15 @@ static inline __u32 identity_at(const struct endpoint *e, const struct addr *a)
 }
 
 // Whether the node's routes lead from one of its pods to an address by the
-// uplink. They are asked once for a connection.
+// uplink, and let packets as large as this one pass. Of one that is to be cut
+// into segments only the retransmission, a single segment, shows how large they
+// are. The routes are asked when a connection begins, and then once a second.
 static __noinline int by_uplink(struct __sk_buff *skb, __u32 ifindex, const struct addr *from, const struct addr *to)
 {
 	struct bpf_fib_lookup way = { .ifindex = ifindex };
 
+	if (!LOAD(skb->gso_size))
+		way.tot_len = LOAD(skb->len) - ETH_HLEN;
 	if (is_v4(to)) {
 		way.family = AF_INET;
 		way.ipv4_src = from->a[3];
@@ -145,6 +149,35 @@ global int renew(struct flow *f nonnull, struct conn *c nonnull)
 	return 0;
 }
 
+// A packet that made its entries be written asks the routes for them: where they
+// do not lead by the uplink any more, or not for packets of its size, the
+// connection goes by the stack from now on, which knows what to do or to answer.
+global int ask_way_again(struct __sk_buff *skb, struct flow *f nonnull, struct conn *c nonnull)
+{
+	const struct addr *to = c->flags & CONN_DNAT ? &c->dst : &f->p.key.dst;
+	int outwards = f->at.hook == HOOK_FROM_POD;
+	struct conn_key other;
+	struct endpoint *pod;
+	struct conn *o;
+
+	pod = endpoint_at(outwards ? &f->p.key.src : to);
+	if (pod && by_uplink(skb, pod->ifindex, outwards ? &f->p.key.src : to, outwards ? to : &f->p.key.src))
+		return 0;
+	c->flags &= ~(CONN_AWAY | CONN_BACK_AWAY);
+	conn_other(&f->p.key, c, &other);
+	o = bpf_map_lookup_elem(&conntrack, &other);
+	if (o)
+		o->flags &= ~(CONN_AWAY | CONN_BACK_AWAY);
+	return 0;
+}
+
+// What a packet of a known connection changes in its entries.
+static inline void touch(struct __sk_buff *skb, struct flow *f, struct conn *c)
+{
+	if (f->p.kind == PACKET_FLOW && conn_touch(&f->p, c, f->now) && c->flags & (CONN_AWAY | CONN_BACK_AWAY))
+		ask_way_again(skb, f, c);
+}
+
 // Does what c says; it may be f->c or an entry. What gets another source leaves
 // by the uplink, unless a process of this node is asked from another port, and
 // so does what goes to another node's pod.
@@ -186,8 +219,7 @@ static inline int follow(struct __sk_buff *skb, struct flow *f, struct conn *c)
 {
 	int reason;
 
-	if (f->p.kind == PACKET_FLOW)
-		conn_touch(&f->p, c, f->now);
+	touch(skb, f, c);
 	if (c->flags & CONN_PROXY) { // the agent ends such connections by their sockets
 		count(skb, 0, f->at.direction);
 		return to_proxy(skb);
@@ -333,8 +365,10 @@ static inline int open(struct flow *f, int remote)
 
 global int to_listener_of(struct __sk_buff *skb, struct flow *f nonnull, int k)
 {
-	if (f->p.key.proto != IPPROTO_TCP)
+	if (f->p.key.proto != IPPROTO_TCP) {
+		know_destination(&f->p, &f->at);
 		return reject(skb, &f->p, &f->at, DROP_NO_LISTENER);
+	}
 	conn_fill(f);
 	f->c.flags = CONN_PROXY;
 	f->c.proxy = k;

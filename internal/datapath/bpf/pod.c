@@ -103,8 +103,7 @@ static inline int to_pod_known(struct __sk_buff *skb, struct flow *f, struct con
 {
 	int err;
 
-	if (f->p.kind == PACKET_FLOW)
-		conn_touch(&f->p, c, f->now);
+	touch(skb, f, c);
 	if (c->flags & CONN_PROXY)
 		return bounce(skb);
 	if (!revisions_hold(f, c)) {

@@ -158,6 +158,15 @@ static inline int proxy_forgotten(struct __sk_buff *skb, struct packet *p)
 	return p->key.proto == IPPROTO_TCP && !initial_syn(p) && has_socket(skb, &p->key, p->v6);
 }
 
+// Who the destination of a refused redirect is: only its event tells. A function
+// of its own spares reject's callers the stack.
+static __noinline int know_destination(const struct packet *p, struct place *at)
+{
+	if (!at->dst_identity)
+		at->dst_identity = identity_of(&p->key.dst);
+	return 0;
+}
+
 // Nobody listens for k.
 static __noinline int proxy_away(struct __sk_buff *skb, struct packet *p, struct place *at, __u32 k)
 {
@@ -166,6 +175,7 @@ static __noinline int proxy_away(struct __sk_buff *skb, struct packet *p, struct
 
 	if (d && !d->since)
 		d->since = now;
+	know_destination(p, at);
 	// an answer from an egress hook would go to the wrong side
 	if (d && now - d->since > cfg_dark && at->hook != HOOK_TO_POD)
 		return reject(skb, p, at, DROP_NO_LISTENER);
