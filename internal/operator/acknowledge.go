@@ -26,13 +26,18 @@ func (s serving) Key() string { return s.node }
 func (s serving) equal(other serving) bool { return s.node == other.node && s.version == other.version }
 
 // answered is a CiliumEnvoyConfig that the Envoy of one node has answered, by its
-// name with the newest generation of which that is so, or by the digest of both.
+// name with the newest generation of which that is so, or by the digest of both
+// (see byDigest).
 type answered struct {
 	node, config string
 	generation   int64 // 0 of a digest
 }
 
 func (a answered) Key() string { return model.Join(a.node, a.config) }
+
+// byDigest is a digest among names, none of which is like it: a cluster-wide
+// object may be named like a bare one.
+func byDigest(digest string) string { return "#" + digest }
 
 // rejected is a resource that the Envoy of one node has rejected.
 type rejected struct {
@@ -77,7 +82,7 @@ func (c *Cluster) listen(g *flow.Graph) voices {
 				out = append(out, answered{s.node, model.Name{Namespace: config.Namespace, Name: config.Name}.String(), config.Generation})
 			}
 			for digest := range s.said.EachDigest() {
-				out = append(out, answered{node: s.node, config: digest})
+				out = append(out, answered{node: s.node, config: byDigest(digest)})
 			}
 			return out
 		})
@@ -185,7 +190,7 @@ func (v *voices) answeredBy(r *flow.Reader, config model.Name, generation int64)
 		}
 	}
 	digest := waggle.AnsweredConfig{Namespace: config.Namespace, Name: config.Name, Generation: generation}.Digest()
-	for _, a := range flow.Select(r, v.answers, digest) {
+	for _, a := range flow.Select(r, v.answers, byDigest(digest)) {
 		nodes = append(nodes, a.node)
 	}
 	return nodes

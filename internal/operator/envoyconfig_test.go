@@ -133,6 +133,9 @@ func TestEnvoyConfigStatus(t *testing.T) {
 		one := waggle.AnsweredConfig{Namespace: "default", Name: "a", Generation: generation}
 		w.in.EnvoyNodes.Set(model.Object[*waggle.EnvoyNode]{Name: model.Name{Name: "n1"}, Version: w.next(), Value: &waggle.EnvoyNode{Digests: "eight678" + one.Digest()}})
 	}
+	named := waggle.AnsweredConfig{Name: waggle.AnsweredConfig{Namespace: "default", Name: "a", Generation: 3}.Digest(), Generation: 1}
+	w.in.EnvoyNodes.Set(model.Object[*waggle.EnvoyNode]{Name: model.Name{Name: "n1"}, Version: w.next(), Value: &waggle.EnvoyNode{Configs: []waggle.AnsweredConfig{named}}})
+	w.expect("Programmed=Unknown Pending: 0 of 1 nodes use it; waiting for n1") // another's name is not its digest
 	digest(2)
 	w.expect("Programmed=Unknown Pending: 0 of 1 nodes use it; waiting for n1")
 	digest(3)
