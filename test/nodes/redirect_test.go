@@ -3,8 +3,11 @@ package nodes
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/waggle-mesh/waggle/internal/link"
 )
 
 // inBothFamilies runs a test for IPv4 and IPv6 on one lab.
@@ -110,6 +113,47 @@ func TestRedirect(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestRedirectGoesStraight: once an upstream connection within the cluster is
+// established its packets need no look at; those of one that is masqueraded do.
+func TestRedirectGoesStraight(t *testing.T) {
+	l := redirectedLab(t)
+	redirectAll(l)
+	l.Client.Serve(t, ServeRequest{Address: ":80"})
+	inBothFamilies(t, func(t *testing.T, family int) {
+		l.n1.verdict(idA, egress, map[int]uint32{4: 9, 6: 10}[family], 80, toProxy, kPass)
+		get := func(from *Machine, to, source netip.Addr, mark uint32) {
+			t.Helper()
+			wantStatus(t, from.Name+" to "+to.String(), from.Fetch(t, FetchRequest{URL: url(to, "/"), Session: to.String()}), 200)
+			got := l.n1.marks(func(c link.Connection) bool {
+				return c.Local.Addr() == source && c.Remote == netip.AddrPortFrom(to, 80)
+			})
+			if !slices.Equal(got, []uint32{mark}) {
+				t.Errorf("%s to %s: upstreams have marks %#x, want %#x", from.Name, to, got, mark)
+			}
+		}
+		get(&l.a.Machine, l.b.Addr(family), l.a.Addr(family), 0xc00)
+		get(&l.a.Machine, l.d.Addr(family), l.a.Addr(family), 0xc00)
+		get(&l.a.Machine, l.Client.Addr(family), l.a.Addr(family), 0x400)
+	})
+	wantStatus(t, "client to a Gateway", l.Client.Fetch(t, FetchRequest{URL: url(balanced4, "/"), Session: "Gateway"}), 200)
+	got := l.n1.marks(func(c link.Connection) bool { return isIngress(l, c.Local.Addr()) && c.Remote.Port() == 80 })
+	if !slices.Equal(got, []uint32{0x80c00}) { // it speaks for itself
+		t.Errorf("a Gateway's upstreams have marks %#x, want 0x80c00", got)
+	}
+}
+
+// marks are those that the node's connections of some kind have.
+func (n *labNode) marks(of func(link.Connection) bool) (marks []uint32) {
+	n.t.Helper()
+	n.destroy(0, func(c link.Connection) bool {
+		if of(c) && !slices.Contains(marks, c.Mark) {
+			marks = append(marks, c.Mark)
+		}
+		return false
+	})
+	return marks
 }
 
 // TestGateway: the outside reaches a redirected frontend on any node, and its
