@@ -19,7 +19,8 @@ const (
 )
 
 // Digest tells a generation of an object from others, in eight characters of
-// base64 for URLs.
+// base64 for URLs. By accident two are never alike; who computes for long finds a
+// name that is like another's, and makes a status say more than is so.
 func (c AnsweredConfig) Digest() string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%d", c.Namespace, c.Name, c.Generation))
 	return base64.RawURLEncoding.EncodeToString(sum[:])[:digestLength]
