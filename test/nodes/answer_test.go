@@ -23,3 +23,16 @@ func TestEnvoyAway(t *testing.T) {
 	n.startEnvoy()
 	n.answered(path, 1)
 }
+
+// TestNothingNewForEnvoy: a generation of an object that changes nothing for Envoy
+// is said to be used, too.
+func TestNothingNewForEnvoy(t *testing.T) {
+	n, _ := configLab(t)
+	path := n.example("canary")
+	n.answered(path, 1)
+	for generation := 2; generation <= 4; generation++ { // the last is written when nothing else happens
+		services := map[bool]string{true: "services: [{name: web, ports: [80]}]", false: "services: [{name: web}]"}[generation%2 == 0]
+		n.example("canary", "services: [{name: web}]", services)
+		n.answered(path, generation)
+	}
+}

@@ -37,7 +37,7 @@ type envoys struct {
 	untold    bool // the data path does not know yet what is in known
 	published bool
 	answers   *flow.Table[agent.EnvoyAnswer]
-	unsure    bool      // Envoy may have said something since the last look
+	unsure    bool      // Envoy may have said something since the last look, or have been asked
 	answered  time.Time // the last look
 	lost      time.Time // since when no Envoy is connected; zero: one is
 	answering *time.Timer
@@ -65,6 +65,8 @@ func newEnvoys(a *node, configs *agent.EnvoyConfigs, graph *agent.ProxyGraph) (*
 		e.live.Set(flow.KeyRow(name))
 	}
 	graph.Wanted.OnChange(func([]flow.Change[flow.KeyRow]) { e.renumber = true })
+	// Of a generation that changes nothing for Envoy nobody else would tell.
+	configs.Served.OnChange(func([]flow.Change[agent.Config]) { e.unsure = true })
 	return e, a.datapath.SetListeners(e.known)
 }
 
