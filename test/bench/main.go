@@ -95,7 +95,8 @@ func runL4(ctx context.Context, args []string) error {
 	o := l4.Options{}
 	o.Progress = progress
 	f := newFlags("l4", &o.Binaries)
-	o.Flags(f.FlagSet, 25, 60*time.Millisecond)
+	o.Flags(f.FlagSet, 15, 20*time.Millisecond)
+	f.IntVar(&o.Turns, "turns", 6, "turns of all ways in a round")
 	f.StringVar(&o.Kube, "kube", l4.DefaultKube(), "the sandbox's program that is kube-proxy")
 	f.Var((*list)(&o.Ways), "ways", "measure these alone: "+strings.Join(l4.Ways, ","))
 	f.Var((*list)(&o.Kinds), "worlds", "measure these alone: "+strings.Join(l4.Kinds, ","))
@@ -108,8 +109,8 @@ func runRedirect(ctx context.Context, args []string) error {
 	o := redirect.Options{}
 	o.Progress = progress
 	f := newFlags("redirect", &o.Binaries)
-	o.Flags(f.FlagSet, 40, 50*time.Millisecond)
-	f.IntVar(&o.Turns, "turns", 2, "turns of all Envoys in a round")
+	o.Flags(f.FlagSet, 40, 20*time.Millisecond)
+	f.IntVar(&o.Turns, "turns", 10, "turns of all Envoys in a round")
 	f.Var((*list)(&o.Kinds), "envoys", "measure these alone: "+strings.Join(redirect.Kinds, ","))
 	f.Var((*list)(&o.Loads), "loads", "measure these alone: "+strings.Join(redirect.Loads, ","))
 	f.Parse(args)

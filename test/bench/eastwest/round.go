@@ -196,20 +196,18 @@ func (o Options) takeTurns(ctx context.Context, group []*course, l string, figur
 			return whole, fmt.Errorf("%s: %w", c, err)
 		}
 	}
-	sums := make([]world.Work, len(group))
-	for _, i := range world.ThereAndBack(len(group)) {
-		if ctx.Err() != nil {
-			return whole, ctx.Err()
-		}
+	each, whole, err := world.TakeTurns(ctx, 1, len(group), func(i int) (world.Work, error) {
 		w, err := group[i].load(l, o.Slice)
 		if err != nil {
-			return whole, fmt.Errorf("%s: %w", group[i], err)
+			err = fmt.Errorf("%s: %w", group[i], err)
 		}
-		sums[i].Add(w)
-		whole.Add(w)
+		return w, err
+	})
+	if err != nil {
+		return whole, err
 	}
 	for i, c := range group {
-		s := sums[i]
+		s := each[i][0]
 		perSlice := float64(time.Microsecond) * float64(s.Slices)
 		for figure, v := range map[string]float64{
 			"cpu": s.Cost(time.Microsecond), "rate": s.Rate(), "p50": float64(s.P50) / perSlice, "p99": float64(s.P99) / perSlice,

@@ -18,6 +18,7 @@ import (
 type Options struct {
 	measure.Series
 	Binaries measure.Binaries
+	Turns    int      // a round
 	Kube     string   // the program that is kube-proxy
 	Ways     []string // short names of ways; empty: all
 	Kinds    []string // of worlds; empty: all
@@ -31,7 +32,7 @@ type bench struct {
 
 // of tells rounds that may be counted together.
 func (b *bench) of() string {
-	return fmt.Sprintf("l4 %s %s %s %s", b.Slice, strings.Join(b.Ways, ","), strings.Join(b.Kinds, ","), strings.Join(b.Loads, ","))
+	return fmt.Sprintf("l4 %d × %s %s %s %s", b.Turns, b.Slice, strings.Join(b.Ways, ","), strings.Join(b.Kinds, ","), strings.Join(b.Loads, ","))
 }
 
 // Measure measures everything and writes it to the page.

@@ -16,10 +16,10 @@ func (b *bench) report(page *measure.Page, r *measure.Record) {
 	page.Section("How")
 	page.Textf("%s "+
 		"Every round makes three worlds anew: two nodes, pods and a client outside, each a network namespace. "+
-		"A way has two slices of %s of each load a round, all in random order and then in the reverse. Client and server of a way share one core and keep it busy: "+
+		"A way has %d turns of two slices of %s of each load a round, all in random order and then in the reverse; the median of the turns counts. Client and server of a way share one core and keep it busy: "+
 		"what a request costs is all that core did for it, the packets' way through the nodes in softirqs included (CPU of both processes and of ksoftirqd, as the scheduler counts it). "+
 		"In the plain world a NodePort's stand-in is the pod's own address, routed by way of the same node; it answers from the other node directly. kube-proxy is the real one, in nftables mode.",
-		r.Describe(), b.Slice)
+		r.Describe(), b.Turns, b.Slice)
 	for _, l := range b.Loads {
 		b.table(page, r, l)
 	}

@@ -143,23 +143,21 @@ func (c *course) open(ctx context.Context) (err error) {
 	return err
 }
 
-// takeTurns gives each course two slices of a load, and gives the sum of all.
-func (b *bench) takeTurns(ctx context.Context, group []*course, l string, figures map[string]float64) (whole world.Work, err error) {
-	sums := make([]world.Work, len(group))
-	for _, i := range world.ThereAndBack(len(group)) {
-		if ctx.Err() != nil {
-			return whole, ctx.Err()
-		}
+// takeTurns gives each course its turns of a load, and gives the sum of all.
+func (b *bench) takeTurns(ctx context.Context, group []*course, l string, figures map[string]float64) (world.Work, error) {
+	each, whole, err := world.TakeTurns(ctx, b.Turns, len(group), func(i int) (world.Work, error) {
 		w, err := group[i].load(l, b.Slice)
 		if err != nil {
-			return whole, fmt.Errorf("%s, %s: %w", group[i].way.name, group[i].kind, err)
+			err = fmt.Errorf("%s, %s: %w", group[i].way.name, group[i].kind, err)
 		}
-		sums[i].Add(w)
-		whole.Add(w)
+		return w, err
+	})
+	if err != nil {
+		return whole, err
 	}
 	for i, c := range group {
-		for figure, v := range figuresOf(sums[i], l) {
-			figures[c.name(l, figure)] = v
+		for name, figure := range figuresOf(l) {
+			figures[c.name(l, name)] = each[i].Median(figure)
 		}
 	}
 	return whole, nil
@@ -183,14 +181,21 @@ func (c *course) load(l string, d time.Duration) (world.Work, error) {
 
 // figuresOf are in µs and per second; of streams, in ms of CPU per GB and GB
 // per second.
-func figuresOf(w world.Work, l string) map[string]float64 {
+func figuresOf(l string) map[string]func(world.Work) float64 {
 	if l == streams {
-		return map[string]float64{"cpu": w.Cost(time.Millisecond) * 1e9, "rate": w.Rate() / 1e9}
+		return map[string]func(world.Work) float64{
+			"cpu":  func(w world.Work) float64 { return w.Cost(time.Millisecond) * 1e9 },
+			"rate": func(w world.Work) float64 { return w.Rate() / 1e9 },
+		}
 	}
-	f := map[string]float64{"cpu": w.Cost(time.Microsecond), "rate": w.Rate()}
+	f := map[string]func(world.Work) float64{
+		"cpu":  func(w world.Work) float64 { return w.Cost(time.Microsecond) },
+		"rate": world.Work.Rate,
+	}
 	if l == keptOne {
-		perSlice := float64(time.Microsecond) * float64(w.Slices)
-		f["p50"], f["p99"] = float64(w.P50)/perSlice, float64(w.P99)/perSlice
+		perSlice := func(w world.Work) float64 { return float64(time.Microsecond) * float64(w.Slices) }
+		f["p50"] = func(w world.Work) float64 { return float64(w.P50) / perSlice(w) }
+		f["p99"] = func(w world.Work) float64 { return float64(w.P99) / perSlice(w) }
 	}
 	return f
 }

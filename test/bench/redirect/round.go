@@ -146,31 +146,22 @@ func (o Options) measureIn(ctx context.Context, all []*course, r *measure.Round)
 // warmUp is load before anything counts.
 const warmUp = 100 * time.Millisecond
 
-// takeTurns gives each Envoy two slices a turn, of which the median counts. It
+// takeTurns gives each Envoy its turns of a load, of which the median counts. It
 // gives the sum of all.
-func (o Options) takeTurns(ctx context.Context, group []*course, l string, figures map[string]float64) (whole world.Work, err error) {
-	costs, rates := make([]measure.Figures, len(group)), make([]measure.Figures, len(group))
-	for range o.Turns {
-		sums := make([]world.Work, len(group))
-		for _, i := range world.ThereAndBack(len(group)) {
-			if ctx.Err() != nil {
-				return whole, ctx.Err()
-			}
-			w, err := group[i].load(l, o.Slice)
-			if err != nil {
-				return whole, fmt.Errorf("%s, IPv%d: %w", group[i].kind, group[i].family, err)
-			}
-			sums[i].Add(w)
-			whole.Add(w)
+func (o Options) takeTurns(ctx context.Context, group []*course, l string, figures map[string]float64) (world.Work, error) {
+	each, whole, err := world.TakeTurns(ctx, o.Turns, len(group), func(i int) (world.Work, error) {
+		w, err := group[i].load(l, o.Slice)
+		if err != nil {
+			err = fmt.Errorf("%s, IPv%d: %w", group[i].kind, group[i].family, err)
 		}
-		for i, s := range sums {
-			costs[i] = append(costs[i], s.Cost(time.Microsecond))
-			rates[i] = append(rates[i], s.Rate())
-		}
+		return w, err
+	})
+	if err != nil {
+		return whole, err
 	}
 	for i, c := range group {
-		figures[figureName(c.kind, c.family, l, "cpu")] = costs[i].Median()
-		figures[figureName(c.kind, c.family, l, "rate")] = rates[i].Median()
+		figures[figureName(c.kind, c.family, l, "cpu")] = each[i].Median(func(w world.Work) float64 { return w.Cost(time.Microsecond) })
+		figures[figureName(c.kind, c.family, l, "rate")] = each[i].Median(world.Work.Rate)
 	}
 	return whole, nil
 }

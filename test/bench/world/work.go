@@ -1,7 +1,6 @@
 package world
 
 import (
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,15 +58,6 @@ func (w Work) Rate() float64 { return float64(w.Count) / w.Took.Seconds() }
 // Others is the share of the load's core that it did not get, 0 to 1: what
 // others took, and a little rest.
 func (w Work) Others() float64 { return max(0, 1-float64(w.CPU)/float64(w.Took)) }
-
-// ThereAndBack is the order of turns: all in some order, and then all in the
-// reverse, so that what grows or fades meanwhile does so for all.
-func ThereAndBack(n int) []int {
-	order := rand.Perm(n)
-	back := slices.Clone(order)
-	slices.Reverse(back)
-	return append(order, back...)
-}
 
 // SoftirqThreads are the kernel's threads that take over the work of packets
 // when there is much of it, one per core.
