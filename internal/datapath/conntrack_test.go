@@ -347,6 +347,35 @@ func TestPortsRunOut(t *testing.T) {
 	}
 }
 
+// A connection that has the ports of one that has ended lasts like any other.
+func TestMasqueradedAgain(t *testing.T) {
+	for _, b := range newLab(t, true).benches() {
+		n := b.Nodes[0]
+		from, world := b.at(b.a, 40000), netip.AddrPortFrom(b.Client.Addr(b.family), 80)
+		for _, connection := range []string{"the first connection", "the next one with its ports"} {
+			sends := func(flags byte) netip.AddrPort {
+				_, frame, _ := b.run(t, "to_uplink", n.Uplink, tcp(from, world, flags))
+				return look(t, frame).src
+			}
+			outside := sends(syn)
+			hears := func(when string, flags byte) {
+				t.Helper()
+				if _, frame, _ := b.run(t, "from_uplink", n.Uplink, tcp(world, outside, flags)); look(t, frame).dst != from {
+					t.Errorf("IPv%d, %s, %s: an answer to %s is for %s, want %s", b.family, connection, when, outside, look(t, frame).dst, from)
+				}
+			}
+			hears("at first", syn|ack)
+			sends(ack)
+			if err := b.paths[0].Age(10 * time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			hears("after ten minutes", ack)
+			sends(fin | ack)
+			hears("at its end", fin|ack)
+		}
+	}
+}
+
 // Traffic that stays in the cluster keeps its source.
 func TestClusterIsNotMasqueraded(t *testing.T) {
 	for _, b := range newLab(t, true).benches() {

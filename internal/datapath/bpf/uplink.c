@@ -99,6 +99,23 @@ static inline int is_multicast(const struct packet *p)
 	return p->v6 ? a[0] == 0xff : a[12] >= 224;
 }
 
+// A connection begins that has the ports of an earlier one: it keeps that one's
+// translation, but has not ended with it.
+static inline void begin_again(const struct conn_key *key, struct conn *c)
+{
+	const __u16 earlier = CONN_ENDING | CONN_ANSWERED;
+	struct conn_key other;
+	struct conn *o;
+
+	if (!(c->flags & earlier))
+		return;
+	c->flags &= ~earlier;
+	conn_other(key, c, &other);
+	o = bpf_map_lookup_elem(&conntrack, &other);
+	if (o)
+		o->flags &= ~earlier;
+}
+
 // A pod's or the proxy's packet that leaves the cluster takes the node's address,
 // unless it answers somebody who knows the pod's.
 global int masquerade(struct __sk_buff *skb, struct flow *f nonnull)
@@ -114,6 +131,8 @@ global int masquerade(struct __sk_buff *skb, struct flow *f nonnull)
 	}
 	f->p.key.table = CONN_NAT;
 	c = conn_find(&f->p.key, f->now);
+	if (c && initial_syn(&f->p))
+		begin_again(&f->p.key, c);
 	if (c)
 		return translate_out(skb, f, c);
 	f->p.key.table = CONN_VERDICT;
