@@ -10,8 +10,8 @@ import (
 // gatewayGroup is that of the Gateway API.
 var gatewayGroup = schema.GroupVersion(gatewayv1.GroupVersion)
 
-// Kinds of the Gateway API, and what they refer to. Their annotations are read by nobody; what users
-// want of the objects that are made for them stands in the spec.
+// Kinds of the Gateway API, and what they refer to. Their annotations are read by
+// nobody; what users want of the objects that are made for them stands in the spec.
 var (
 	GatewayClasses = Kind[*gatewayv1.GatewayClass]{
 		name: "GatewayClass", group: gatewayGroup, resource: "gatewayclasses",
