@@ -27,16 +27,24 @@ type revocations struct {
 	destroy func(func(link.Connection) bool) (int, error)
 	log     *slog.Logger
 
-	pending map[string]model.Verdict // rows as they were, until the maps have what they are
+	pending map[string]revoked // until the maps have what the rows are now
+	former  formerIdentities
 
 	// What was taken back and whose connections are still to be ended.
-	verdicts  []model.Verdict
+	verdicts  []revoked
 	redirects []netip.AddrPort
 	ending    bool // it waits for more, or for others to be ended
 }
 
-func newRevocations(a *node) *revocations {
-	return &revocations{graph: a.graph, tell: a.tell, destroy: a.link.DestroyConnections, log: a.log, pending: map[string]model.Verdict{}}
+// revoked is a verdict as it was, and what it was about.
+type revoked struct {
+	model.Verdict
+	addresses []netip.Addr // of its endpoint
+	at        time.Time    // when it was taken back
+}
+
+func newRevocations(graph *agent.NodeGraph, tell func(func()), destroy func(func(link.Connection) bool) (int, error), log *slog.Logger) *revocations {
+	return &revocations{graph: graph, tell: tell, destroy: destroy, log: log, pending: map[string]revoked{}, former: formerIdentities{}}
 }
 
 // changed takes note of verdicts that are taken back. One that only allows more
@@ -46,11 +54,45 @@ func (r *revocations) changed(changes []flow.Change[model.Verdict]) {
 		switch {
 		case c.HadOld && c.Old.Action == model.Deny:
 		case c.HadOld:
-			r.pending[c.Key] = c.Old
+			r.takeBack(c.Old)
 		case c.New.Action != model.Allow: // what had no verdict of its own so far
-			r.pending[c.Key] = c.New
+			r.takeBack(c.New)
 		}
 	}
+}
+
+func (r *revocations) takeBack(v model.Verdict) {
+	if v.Protocol != model.TCP && v.Protocol != model.AnyProtocol {
+		return
+	}
+	if _, ok := r.pending[v.Key()]; !ok {
+		e, _ := r.graph.PodEndpoints.Get(strconv.Itoa(int(v.Endpoint)))
+		r.pending[v.Key()] = revoked{v, e.Addresses, time.Now()}
+	}
+}
+
+// identitiesChanged keeps what prefixes were for as long as connections may have
+// to be found by it.
+func (r *revocations) identitiesChanged(changes []flow.Change[model.IPIdentity]) {
+	r.former.forget(r.since())
+	r.former.add(changes)
+}
+
+// since is when the first verdict was taken back whose connections are still to
+// be ended, or now.
+func (r *revocations) since() time.Time {
+	first := time.Now()
+	for _, v := range r.pending {
+		if v.at.Before(first) {
+			first = v.at
+		}
+	}
+	for _, v := range r.verdicts {
+		if v.at.Before(first) {
+			first = v.at
+		}
+	}
+	return first
 }
 
 // written is told that the maps have a verdict, or have it no more.
@@ -60,10 +102,8 @@ func (r *revocations) written(o reconcile.Outcome[struct{}]) {
 		return
 	}
 	delete(r.pending, o.RowKey)
-	if old.Protocol == model.TCP || old.Protocol == model.AnyProtocol {
-		r.verdicts = append(r.verdicts, old)
-		r.end()
-	}
+	r.verdicts = append(r.verdicts, old)
+	r.end()
 }
 
 // frontendsChanged ends what still goes through Envoy to addresses that lead
@@ -120,9 +160,8 @@ func (r *revocations) endGathered() {
 func (r *revocations) standing() *standing {
 	s := &standing{verdicts: map[netip.Addr][]model.Verdict{}, redirects: map[netip.AddrPort]bool{}, identities: map[netip.Prefix]model.Identity{}}
 	for _, v := range r.verdicts {
-		e, _ := r.graph.PodEndpoints.Get(strconv.Itoa(int(v.Endpoint)))
-		for _, a := range e.Addresses {
-			s.verdicts[a] = append(s.verdicts[a], v)
+		for _, a := range v.addresses {
+			s.verdicts[a] = append(s.verdicts[a], v.Verdict)
 		}
 	}
 	for _, a := range r.redirects {
@@ -132,6 +171,8 @@ func (r *revocations) standing() *standing {
 		for _, i := range r.graph.IPIdentities.All() {
 			s.identities[i.Prefix] = i.Identity
 		}
+		r.former.forget(r.since())
+		s.former = r.former.byPrefix()
 	}
 	return s
 }

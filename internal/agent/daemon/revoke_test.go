@@ -112,15 +112,12 @@ func TestRevokedTogether(t *testing.T) {
 			t.Fatal(err)
 		}
 		owner, looked := make(chan func(), 2*many), []int{}
-		r := &revocations{
-			graph: graph, tell: func(f func()) { owner <- f }, log: slog.New(slog.DiscardHandler), pending: map[string]model.Verdict{},
-			destroy: func(match func(link.Connection) bool) (int, error) {
-				time.Sleep(time.Second)
-				left := slices.DeleteFunc(slices.Clone(sockets), match)
-				looked, sockets = append(looked, len(sockets)-len(left)), left
-				return looked[len(looked)-1], nil
-			},
-		}
+		r := newRevocations(graph, func(f func()) { owner <- f }, func(match func(link.Connection) bool) (int, error) {
+			time.Sleep(time.Second)
+			left := slices.DeleteFunc(slices.Clone(sockets), match)
+			looked, sockets = append(looked, len(sockets)-len(left)), left
+			return looked[len(looked)-1], nil
+		}, slog.New(slog.DiscardHandler))
 		owned := func(d time.Duration) { // the owner's work of that time
 			for end := time.After(d); ; {
 				select {
@@ -153,3 +150,70 @@ func TestRevokedTogether(t *testing.T) {
 		}
 	})
 }
+
+// TestRevokedOfBefore: the connections of what is taken back are found by what
+// their ends were then, whatever they are when the sockets are looked at.
+func TestRevokedOfBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tables flow.Graph
+		graph := &agent.NodeGraph{
+			PodEndpoints: flow.NewTable(&tables, "endpoints", func(a, b model.PodEndpoint) bool { return false }),
+			IPIdentities: flow.NewTable(&tables, "identities", flow.Equal[model.IPIdentity]),
+		}
+		sockets := map[string]link.Connection{
+			"relabelled before the verdict went":   connection("10.1.0.1:61000", "10.1.0.5:80", 0),
+			"relabelled before the maps had it":    connection("10.1.0.2:61000", "10.1.0.5:80", 0),
+			"relabelled before the sockets' turn":  connection("10.1.0.3:61000", "10.1.0.5:80", 0),
+			"gone":                                 connection("10.1.0.4:61000", "10.1.0.5:80", 0),
+			"relabelled long ago":                  connection("10.1.0.6:61000", "10.1.0.5:80", 0),
+			"to the address that the pod has next": connection("10.1.0.3:61000", "10.1.0.9:80", 0),
+		}
+		owner, ended := make(chan func()), []string(nil)
+		r := newRevocations(graph, func(f func()) { owner <- f }, func(match func(link.Connection) bool) (int, error) {
+			for what, c := range sockets {
+				if match(c) {
+					ended = append(ended, what)
+				}
+			}
+			return len(ended), nil
+		}, slog.New(slog.DiscardHandler))
+		graph.IPIdentities.OnChange(r.identitiesChanged)
+		commit := func() {
+			if err := tables.Commit(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		is := func(identity model.Identity, addresses ...string) {
+			for _, a := range addresses {
+				graph.IPIdentities.Set(model.IPIdentity{Prefix: single(a), Identity: identity})
+			}
+			commit()
+		}
+		const was, becomes = 1002, 1003
+		graph.PodEndpoints.Set(model.PodEndpoint{ID: 1, Addresses: []netip.Addr{netip.MustParseAddr("10.1.0.5")}})
+		is(was, "10.1.0.1", "10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.6")
+		is(becomes, "10.1.0.6")
+		time.Sleep(time.Minute)
+
+		is(becomes, "10.1.0.1")
+		time.Sleep(together / 2)
+		v := model.Verdict{Endpoint: 1, Direction: model.Ingress, Identity: was, Port: 80, Protocol: model.TCP, Action: model.ToProxy}
+		r.changed([]flow.Change[model.Verdict]{{Key: v.Key(), Old: v, HadOld: true}})
+		time.Sleep(time.Minute) // the maps would not take it
+		is(becomes, "10.1.0.2")
+		time.Sleep(time.Minute)
+		r.written(reconcile.Outcome[struct{}]{RowKey: v.Key()})
+		time.Sleep(gathering / 2)
+		graph.PodEndpoints.Set(model.PodEndpoint{ID: 1, Addresses: []netip.Addr{netip.MustParseAddr("10.1.0.9")}})
+		graph.IPIdentities.Delete(single("10.1.0.4").String())
+		is(becomes, "10.1.0.3")
+		(<-owner)() // the sockets are looked at
+		(<-owner)()
+		slices.Sort(ended)
+		if want := []string{"gone", "relabelled before the maps had it", "relabelled before the sockets' turn", "relabelled before the verdict went"}; !slices.Equal(ended, want) {
+			t.Errorf("connections that were ended: %q, want %q", ended, want)
+		}
+	})
+}
+
+func single(address string) netip.Prefix { return netip.MustParsePrefix(address + "/32") }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/waggle-mesh/waggle/internal/datapath/redirect"
 	"github.com/waggle-mesh/waggle/internal/link"
@@ -15,6 +16,7 @@ type standing struct {
 	redirects map[netip.AddrPort]bool        // addresses of frontends
 
 	identities map[netip.Prefix]model.Identity
+	former     map[netip.Prefix][]model.Identity // that prefixes had when a verdict was taken back
 }
 
 // has tells whether a connection is one of them.
@@ -47,8 +49,8 @@ func (s *standing) about(v model.Verdict, endpoint, other netip.AddrPort, client
 	if v.Identity == 0 {
 		return true
 	}
-	identity := identityOf(other.Addr(), s.identities)
-	return identity == v.Identity || v.Direction == model.Egress && client && identity == 0
+	identity, former := s.identityOf(other.Addr())
+	return identity == v.Identity || slices.Contains(former, v.Identity) || v.Direction == model.Egress && client && identity == 0
 }
 
 // redirected tells whether Envoy took a connection in the place of a frontend;
@@ -64,14 +66,18 @@ func (s *standing) redirected(c link.Connection) bool {
 	return s.redirects[c.Local] || s.redirects[netip.AddrPortFrom(everywhere, c.Local.Port())]
 }
 
-// identityOf is the identity of the longest prefix that has an address; 0: none.
-func identityOf(a netip.Addr, identities map[netip.Prefix]model.Identity) model.Identity {
+// identityOf is the identity of the longest prefix that has an address, 0: none;
+// and those that it or longer ones had.
+func (s *standing) identityOf(a netip.Addr) (now model.Identity, former []model.Identity) {
 	for bits := a.BitLen(); bits > 0; bits-- {
-		if prefix, err := a.Prefix(bits); err == nil {
-			if i, ok := identities[prefix]; ok {
-				return i
-			}
+		prefix, err := a.Prefix(bits)
+		if err != nil {
+			continue
+		}
+		former = append(former, s.former[prefix]...)
+		if i, ok := s.identities[prefix]; ok {
+			return i, former
 		}
 	}
-	return 0
+	return 0, former
 }

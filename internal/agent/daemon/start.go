@@ -156,8 +156,9 @@ func (a *node) pipeline() error {
 	add(a, "frontends", a.graph.Frontends, frontendMap{a.datapath.Frontends()}, a.envoys.frontendWritten) // refer to sets
 	add(a, "ipcache", a.graph.IPIdentities, a.datapath.Identities(), nil)
 	add(a, endpointsOutput, a.graph.PodEndpoints, endpointMap{a.datapath.Endpoints()}, a.endpointWritten)
-	taken := newRevocations(a)
+	taken := newRevocations(a.graph, a.tell, a.link.DestroyConnections, a.log)
 	a.graph.Verdicts.OnChange(taken.changed)
+	a.graph.IPIdentities.OnChange(taken.identitiesChanged)
 	a.graph.Frontends.OnChange(taken.frontendsChanged)
 	add(a, "verdicts", a.graph.Verdicts, a.datapath.Verdicts(), taken.written)
 	add(a, "routes", a.graph.Routes, a.link.Routes(), nil)
