@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/waggle-mesh/waggle/internal/cli"
 	"github.com/waggle-mesh/waggle/internal/kube"
@@ -31,14 +32,32 @@ func clusterCommands() []*cobra.Command {
 type clusterFlags struct{ kubeconfig, context, namespace string }
 
 func (o *clusterFlags) add(f *pflag.FlagSet) {
+	o.addCluster(f)
+	f.StringVarP(&o.namespace, "namespace", "n", "kube-system", "`namespace` of Waggle's own")
+}
+
+// addCluster leaves out where in the cluster.
+func (o *clusterFlags) addCluster(f *pflag.FlagSet) {
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` that says how to reach the cluster (default: as kubectl finds it)")
 	f.StringVar(&o.context, "context", "", "`name` of the kubeconfig's context")
-	f.StringVarP(&o.namespace, "namespace", "n", "kube-system", "`namespace` of Waggle's own")
 }
 
 // connect asks as whoever runs the program.
 func (o *clusterFlags) connect() (*kube.Client, error) {
 	return kube.Connect(o.options(), slog.New(slog.DiscardHandler))
+}
+
+// connectToOurs is connect for commands that change nothing. What Cilium has made
+// is not shown as Waggle's, as far as it may be known.
+func (o *clusterFlags) connectToOurs(ctx context.Context) (*kube.Client, error) {
+	client, err := o.connect()
+	if err != nil {
+		return nil, err
+	}
+	if err := survey.RefuseCilium(ctx, client); err != nil && !apierrors.IsForbidden(err) {
+		return nil, err
+	}
+	return client, nil
 }
 
 // options are those of the cluster's API server.
@@ -90,17 +109,18 @@ func gatewayListCommand() *cobra.Command {
 Ready nodes' Envoys have answered their newest version.
 
 Exit codes: 0; 2 the cluster cannot be read.`,
-		Example: "  waggle gateway list\n  waggle gateway list -o json | jq '.[] | select(.programmed | not)'",
+		Example: "  waggle gateway list\n  waggle gateway list -n shop -o json | jq '.[] | select(.programmed | not)'",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			all, err := o.gateways(c, model.Name{})
+			all, err := o.gateways(c, model.Name{Namespace: o.namespace})
 			if err != nil {
 				return err
 			}
 			return cli.PrintGateways(c.OutOrStdout(), all, format)
 		},
 	}
-	o.add(c.Flags())
+	o.addCluster(c.Flags())
+	c.Flags().StringVarP(&o.namespace, "namespace", "n", "", "`namespace` of the Gateways (default: all)")
 	c.Flags().VarP(&format, "output", "o", "table, json or yaml")
 	return c
 }
@@ -111,7 +131,7 @@ func gatewayShowCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show [NAMESPACE/]NAME",
 		Short: "Show a Gateway: listeners, routes, what each node's Envoy has answered",
-		Long: `Shows what became of a Gateway. Without NAMESPACE it is "default".
+		Long: `Shows what became of a Gateway. Without NAMESPACE it is that of --namespace.
 
 Exit codes: 0 it is served; 1 it is not, or something of it; 2 there is no such
 Gateway of a class of Waggle's.`,
@@ -120,7 +140,7 @@ Gateway of a class of Waggle's.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			namespace, name, found := strings.Cut(args[0], "/")
 			if !found {
-				namespace, name = "default", args[0]
+				namespace, name = o.namespace, args[0]
 			}
 			all, err := o.gateways(c, model.Name{Namespace: namespace, Name: name})
 			if err != nil {
@@ -138,17 +158,18 @@ Gateway of a class of Waggle's.`,
 			return nil
 		},
 	}
-	o.add(c.Flags())
+	o.addCluster(c.Flags())
+	c.Flags().StringVarP(&o.namespace, "namespace", "n", "default", "`namespace` of the Gateway")
 	c.Flags().VarP(&format, "output", "o", "table, json or yaml")
 	return c
 }
 
 func (o *clusterFlags) gateways(c *cobra.Command, only model.Name) ([]survey.Gateway, error) {
-	client, err := o.connect()
+	ctx, cancel := context.WithTimeout(c.Context(), asking)
+	defer cancel()
+	client, err := o.connectToOurs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(c.Context(), asking)
-	defer cancel()
 	return survey.FindGateways(ctx, client, only)
 }

@@ -47,12 +47,12 @@ func (o *clusterFlags) config(c *cobra.Command) (map[string]string, error) {
 	if _, err := os.Stat(mountedConfig); err == nil && o.kubeconfig == "" {
 		return readSettings(mountedConfig)
 	}
-	client, err := o.connect()
+	ctx, cancel := context.WithTimeout(c.Context(), asking)
+	defer cancel()
+	client, err := o.connectToOurs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(c.Context(), asking)
-	defer cancel()
 	return survey.ReadConfig(ctx, client, o.namespace)
 }
 
@@ -122,7 +122,7 @@ func (o *clusterFlags) setConfig(c *cobra.Command, values map[string]*string, re
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), asking)
 	defer cancel()
-	if err := survey.RefuseCilium(ctx, client, o.namespace); err != nil {
+	if err := survey.RefuseCilium(ctx, client); err != nil {
 		return err
 	}
 	if err := survey.WriteConfig(ctx, client, o.namespace, values); err != nil {

@@ -144,7 +144,7 @@ func (o *installFlags) connect(ctx context.Context, c *cobra.Command) (*kube.Cli
 	if err != nil {
 		return nil, err
 	}
-	if err := survey.RefuseCilium(ctx, client, o.Namespace); err != nil {
+	if err := survey.RefuseCilium(ctx, client); err != nil {
 		return nil, err
 	}
 	server, err := survey.APIServer(ctx, client)

@@ -30,7 +30,8 @@ Exit codes: 0 it is written; 2 it is not.`,
 		Example: "  waggle sysdump\n  waggle sysdump -o fault.zip --log-lines 100000",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			client, err := o.connect()
+			ctx, _ := interrupts(c.Context())
+			client, err := o.connectToOurs(ctx)
 			if err != nil {
 				return err
 			}
@@ -39,7 +40,6 @@ Exit codes: 0 it is written; 2 it is not.`,
 				return fmt.Errorf("write archive: %w", err)
 			}
 			defer out.Close()
-			ctx, _ := interrupts(c.Context())
 			err = sysdump.Write(ctx, client, out, sysdump.Options{
 				Namespace: o.namespace, LogLines: lines,
 				Exec: func(ctx context.Context, pod model.Name, container string, command ...string) ([]byte, error) {

@@ -61,6 +61,12 @@ func Look(ctx context.Context, c *kube.Client, namespace string) *Status {
 	r := &reader{ctx: ctx, client: c, failed: func(err error) { s.Errors = append(s.Errors, err.Error()) }}
 	s.workloads(r)
 	s.pods(r)
+	if theirs := findCilium(read(r, kube.DaemonSets)); theirs != nil {
+		if theirs.Namespace != namespace { // or it has been said
+			s.Errors = append(s.Errors, ciliumError(theirs).Error())
+		}
+		return s // Gateways are Cilium's
+	}
 	w := r.world()
 	for _, g := range w.gateways {
 		if s.Gateways.All++; isTrue(g.Status.Conditions, "Programmed") {

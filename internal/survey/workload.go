@@ -152,22 +152,6 @@ func (w Workload) with(labels map[string]string, pod corev1.PodSpec) Workload {
 	return w
 }
 
-// RefuseCilium is an error where the agents in a namespace are not Waggle's but
-// Cilium's: both have the same names.
-func RefuseCilium(ctx context.Context, c *kube.Client, namespace string) error {
-	o, err := kube.Get(ctx, c, kube.DaemonSets, model.Name{Namespace: namespace, Name: Agents})
-	if errors.Is(err, kube.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if w := daemonSet(o); !w.Ours {
-		return fmt.Errorf("this cluster runs Cilium: DaemonSet %s/%s runs %q of image %s; uninstall it first", namespace, w.Name, w.command, w.Image)
-	}
-	return nil
-}
-
 // APIServer is where the cluster's API server is to be reached without
 // Services. Invalid: there are several, and none can be chosen.
 func APIServer(ctx context.Context, c *kube.Client) (netip.AddrPort, error) {

@@ -252,7 +252,7 @@ var kinds = map[string]string{
 	"gatewayclasses": "GatewayClassList", "gateways": "GatewayList", "httproutes": "HTTPRouteList", "referencegrants": "ReferenceGrantList",
 	"envoynodes": "EnvoyNodeList", "leases": "LeaseList", "ciliumloadbalancerippools": "CiliumLoadBalancerIPPoolList",
 	"ciliuml2announcementpolicies": "CiliumL2AnnouncementPolicyList", "ciliumgatewayclassconfigs": "CiliumGatewayClassConfigList",
-	"customresourcedefinitions": "CustomResourceDefinitionList",
+	"customresourcedefinitions": "CustomResourceDefinitionList", "daemonsets": "DaemonSetList",
 }
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {
@@ -464,6 +464,13 @@ func (s *Server) body(r *http.Request) Object {
 func Answer(w http.ResponseWriter, code int, reason string) {
 	write(w, code, Object{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code,
 		"message": "the test's API server says: " + reason})
+}
+
+// AnswerInvalid is a refusal of an object for what is in one of its fields.
+func AnswerInvalid(w http.ResponseWriter, field, message string) {
+	write(w, 422, Object{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Invalid", "code": 422,
+		"message": "the test's API server says: " + message,
+		"details": Object{"causes": []any{Object{"reason": "FieldValueInvalid", "field": field, "message": message}}}})
 }
 
 func write(w http.ResponseWriter, code int, v any) {
