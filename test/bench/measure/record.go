@@ -131,7 +131,7 @@ func (r *Record) Describe() string {
 		when += " to " + last
 	}
 	return fmt.Sprintf("%d rounds of %s, in which others took %.1f %% of the core (median), %.1f %% at most. "+
-		"Ratios are geometric means over the rounds, with the 95 %% interval of Student's distribution; a target counts as met if the interval's upper end does.",
+		"Ratios are geometric means over the rounds, with the 95 %% interval of Student's distribution; a target counts as met if all of the interval does.",
 		len(r.Rounds), when, 100*r.Others().Median(), 100*r.Others().Max())
 }
 
