@@ -102,13 +102,14 @@ func TestRedirects(t *testing.T) {
 }
 
 // Whoever enters at whichever node, with a backend there or without, under
-// either policy, over TLS or not: the backends see the client's address, and all
-// of them are used.
+// either policy, over TLS or not, and whoever asks from within, at whatever
+// address: the backends see the client's address, and all of them are used.
 func TestClientAddress(t *testing.T) {
 	c := e2e.In(t, "default")
 	address := echo(c, own(t))
 	overTLS, secure := secured(c)
 	places := everywhere(c)
+	ext, within := places[0], places[1:]
 	const service = "service/cilium-gateway-my-example-gateway"
 	for _, policy := range []string{"Local", "Cluster"} {
 		config(c, "gateway-api-service-externaltrafficpolicy", policy)
@@ -116,22 +117,33 @@ func TestClientAddress(t *testing.T) {
 			return equal(c.Get(service, "{.spec.externalTrafficPolicy}"), policy)
 		})
 		for _, from := range places {
-			r := from.OK(e2e.Request{URL: base(address) + "/echo"}, 200)
-			sees(c, r, "x-forwarded-for", clientOf(c, from, r))
+			reaches(c, from, address, "80")
 		}
-		port := c.Get(service, "{.spec.ports[0].nodePort}")
+		ip, port, _ := strings.Cut(c.Get(service, "{.spec.clusterIP} {.spec.ports[0].nodePort}"), " ")
+		for _, from := range within {
+			reaches(c, from, ip, "80")
+		}
 		for _, node := range c.Nodes() {
 			enterAt(c, address, node)
 			enterAt(c, secure, node)
-			for _, to := range []string{base(address) + "/echo", "http://" + e2e.HostPort(c.NodeIP(node), port) + "/echo"} {
-				c.From("ext").Hears(to, "echo-1", "echo-2")
-				r := c.From("ext").Get(to)
-				sees(c, r, "x-forwarded-for", r.Client())
+			reaches(c, ext, address, "80")
+			for _, from := range places {
+				reaches(c, from, c.NodeIP(node), port)
 			}
-			r := c.From("ext").OK(overTLS, 200)
+			r := ext.OK(overTLS, 200)
 			sees(c, r, "x-forwarded-for", r.Client())
 		}
 	}
+}
+
+// reaches expects both backends of echo to be reached from a place, and to be
+// told its address.
+func reaches(c *e2e.Test, from *e2e.Source, address, port string) {
+	c.Helper()
+	url := "http://" + e2e.HostPort(address, port) + "/echo"
+	from.Hears(url, "echo-1", "echo-2")
+	r := from.Get(url)
+	sees(c, r, "x-forwarded-for", clientOf(c, from, r))
 }
 
 // An address that a Gateway names is the one it gets, whatever an older
