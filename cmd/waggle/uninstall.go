@@ -33,11 +33,11 @@ func uninstallCommand() *cobra.Command {
 		Short: "Remove Waggle from a cluster and from its nodes",
 		Long: `Uninstalls the Helm release; removes from every node what the agents have made there:
 programs, maps, routes, rules, pods' devices, the CNI plugin, changes of sysctls; and
-deletes the objects that operators and agents have made. Pods lose their network
+deletes the objects that operators and agents have made, copies of Secrets too. Pods lose their network
 until another plugin gives them one.
 
 Users' objects stay, and so do the kinds of those: Gateways and routes with their
-statuses, CiliumEnvoyConfigs, address pools. With --purge Waggle's own kinds go, with
+statuses, CiliumEnvoyConfigs, address pools; and Secrets, with their namespace. With --purge Waggle's own kinds go, with
 all of their objects.
 
 Exit codes: 0 nothing else is left; 2 something is, for the reason it gives. It may be
@@ -105,6 +105,9 @@ func (o *uninstallFlags) forget(ctx context.Context, c *cobra.Command, client *k
 	if !o.keepNodes {
 		errs = append(errs, agent.Forget(ctx, client))
 	}
+	errs = append(errs, install.DeleteNamespaces(ctx, client, o.Release, o.Namespace, func(name string, secrets int) {
+		fmt.Fprintf(c.OutOrStdout(), "Left: namespace %s, for it has %d Secrets that are yours\n", name, secrets)
+	}))
 	definitions, err := install.Definitions(chart.Waggle, "waggle")
 	errs = append(errs, err)
 	for _, d := range definitions {

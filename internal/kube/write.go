@@ -119,9 +119,10 @@ func Delete[T Object](ctx context.Context, c *Client, k Kind[T], name model.Name
 }
 
 // DeleteAll deletes those of all objects of a kind that are ours; none where the
-// API server does not have the kind.
-func DeleteAll[T Object](ctx context.Context, c *Client, k Kind[T], ours func(T) bool) error {
-	all, err := List(ctx, c, k, "", metav1.ListOptions{})
+// API server does not have the kind. Only those that labels select are read;
+// empty: all.
+func DeleteAll[T Object](ctx context.Context, c *Client, k Kind[T], labels string, ours func(T) bool) error {
+	all, err := List(ctx, c, k, "", metav1.ListOptions{LabelSelector: labels})
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}

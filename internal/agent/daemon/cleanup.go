@@ -68,7 +68,7 @@ func (o Options) forget() error {
 		return err
 	}
 	return errors.Join(
-		kube.DeleteAll(ctx, client, kube.Endpoints, func(e *ciliumv2.CiliumEndpoint) bool { return isOf(self, e) }),
+		kube.DeleteAll(ctx, client, kube.Endpoints, "", func(e *ciliumv2.CiliumEndpoint) bool { return isOf(self, e) }),
 		forgetNode(ctx, client, self))
 }
 

@@ -20,9 +20,9 @@ import (
 // annotations of Nodes.
 func Forget(ctx context.Context, c *kube.Client) error {
 	errs := []error{
-		kube.DeleteAll(ctx, c, kube.Endpoints, func(*ciliumv2.CiliumEndpoint) bool { return true }),
-		kube.DeleteAll(ctx, c, kube.EnvoyNodes, func(*waggle.EnvoyNode) bool { return true }),
-		kube.DeleteAll(ctx, c, kube.Leases, announcer.IsLease),
+		kube.DeleteAll(ctx, c, kube.Endpoints, "", func(*ciliumv2.CiliumEndpoint) bool { return true }),
+		kube.DeleteAll(ctx, c, kube.EnvoyNodes, "", func(*waggle.EnvoyNode) bool { return true }),
+		kube.DeleteAll(ctx, c, kube.Leases, "", announcer.IsLease),
 	}
 	nodes, err := kube.List(ctx, c, kube.Nodes, "", metav1.ListOptions{})
 	errs = append(errs, err)

@@ -152,14 +152,15 @@ const copyAnnotation = "gateway.waggle.io/copy-of"
 
 func (p *process) secretCopies() *kube.Writer[operator.SecretCopy, *corev1.Secret] {
 	return kube.NewWriter(p.client, p.sources.ownSecrets, kube.WriterOptions[operator.SecretCopy, *corev1.Secret]{
-		Name: model.NameFrom, Fill: fillSecret,
-		Ours: func(o *corev1.Secret) bool {
-			return o.Name == operator.SecretCopyName(o.Namespace, model.NameFrom(o.Annotations[copyAnnotation])).Name
-		},
+		Name: model.NameFrom, Fill: fillSecret, Ours: ownSecret,
 		Owns: func(_ operator.SecretCopy, o *corev1.Secret) bool {
 			return o.Labels[operator.SecretNamespaceLabel] != ""
 		},
 	})
+}
+
+func ownSecret(o *corev1.Secret) bool {
+	return o.Name == operator.SecretCopyName(o.Namespace, model.NameFrom(o.Annotations[copyAnnotation])).Name
 }
 
 func fillSecret(row operator.SecretCopy, o *corev1.Secret) {
