@@ -22,6 +22,9 @@ type GatewayFacts struct {
 	// for: UnsupportedAddress makes the Gateway not accepted,
 	// AddressNotUsable and AddressNotAssigned make it not programmed.
 	AddressProblem Problem
+	// Refusal names an object of the Gateway that the cluster does not have as
+	// it should be, and says why. Empty: there is none.
+	Refusal string
 	// PortProblems say why a port cannot be had, by the Gateway's port.
 	PortProblems map[uint16]string
 	// Attached counts a listener's Memberships. Nil counts none.
@@ -188,6 +191,8 @@ func (g Gateway) programmed(states []listenerState, facts GatewayFacts, bad Prob
 	switch {
 	case !bad.OK():
 		why = field.New(gatewayv1.GatewayReasonInvalid, "The Gateway is not accepted")
+	case facts.Refusal != "":
+		why = field.New(gatewayv1.GatewayReasonNoResources, "%s", facts.Refusal)
 	case !facts.AddressProblem.OK():
 		why = facts.AddressProblem
 	case !facts.addressed():

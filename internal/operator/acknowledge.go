@@ -159,7 +159,7 @@ func (c *Cluster) listenerOutcomes(g *flow.Graph, v voices) *flow.Table[model.Ou
 				}
 			}
 			key := model.ResourceKey{Type: model.EnvoyListener, Name: listener.Key()}
-			return []model.Outcome{v.outcome(r, key, state, []model.Ref{{Kind: "Gateway", Name: configs[0].Owner.Gateway}})}
+			return []model.Outcome{v.outcome(r, key, state, []model.Ref{configs[0].Owner.Ref()})}
 		})
 }
 

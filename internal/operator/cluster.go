@@ -23,6 +23,8 @@ type ClusterInputs struct {
 	Configs    *flow.Table[model.Object[*ciliumv2.CiliumEnvoyConfig]]
 
 	Clusterwide *flow.Table[model.Object[*ciliumv2.CiliumClusterwideEnvoyConfig]]
+
+	Refusals *flow.Table[Refusal]
 }
 
 // NewClusterInputs adds empty input tables to g.
@@ -36,6 +38,8 @@ func NewClusterInputs(g *flow.Graph) ClusterInputs {
 		Configs:    Objects[*ciliumv2.CiliumEnvoyConfig](g, "CiliumEnvoyConfig"),
 
 		Clusterwide: Objects[*ciliumv2.CiliumClusterwideEnvoyConfig](g, "CiliumClusterwideEnvoyConfig"),
+
+		Refusals: newRefusals(g),
 	}
 }
 
@@ -58,14 +62,15 @@ type ClusterSettings struct {
 // Cluster is the pipeline of a cluster: Graph, and the objects by which nodes
 // and load balancers learn of Gateways.
 //
-//	Service ────────▶ Addresses ─▶ (Graph)        EnvoyNode, Node ─▶ Outcomes ─▶ (statuses)
-//	(Graph) gateways ─────▶ Services                  CiliumEnvoyConfig ─┘
+//	Service ────────▶ Addresses ─▶ (Graph)        EnvoyNode, Node ─▶ Outcomes ─▶ (statuses) ◀─ Refusals
+//	(Graph) gateways ─────▶ Services ─▶ Slices        CiliumEnvoyConfig ─┘
 //	        Listeners ────▶ Configs, the main one of each Gateway, and parts of it
 //	        VirtualHosts ─▶ host parts ─▶ Configs, its parts
 //	        Certificates ─▶ Secrets
 type Cluster struct {
 	*Graph
-	Services *flow.Table[GatewayService] // also of EndpointSlices
+	Services *flow.Table[GatewayService]
+	Slices   *flow.Table[GatewaySlice]
 	Configs  *flow.Table[GatewayConfig]
 	Secrets  *flow.Table[SecretCopy]
 	Outcomes *flow.Table[model.Outcome]
@@ -87,9 +92,10 @@ type Cluster struct {
 func NewCluster(g *flow.Graph, in ClusterInputs, settings ClusterSettings) *Cluster {
 	c := &Cluster{in: in, settings: settings}
 	c.address(g)
-	c.Graph = translate(g, in.Inputs, Answers{Addresses: c.addresses}, settings.Settings)
+	c.Graph = translate(g, in.Inputs, Answers{Addresses: c.addresses, Refusals: in.Refusals}, settings.Settings)
 	c.own(g)
 	c.services(g)
+	c.slices(g)
 	c.configs(g)
 	c.secretCopies(g)
 	c.acknowledge(g)
@@ -109,6 +115,9 @@ type Owner struct {
 
 // Key is the Gateway's name.
 func (o Owner) Key() string { return o.Gateway.String() }
+
+// Ref names the Gateway.
+func (o Owner) Ref() model.Ref { return model.Ref{Kind: "Gateway", Name: o.Gateway} }
 
 // Reference is what objects say of their owner.
 func (o Owner) Reference() metav1.OwnerReference {

@@ -24,8 +24,7 @@ const (
 )
 
 // GatewayService is the Service of a Gateway: where it can be reached. It has
-// no backends but Envoy. There is an EndpointSlice by its side, for load
-// balancers that would not serve a Service without one.
+// no backends but Envoy.
 type GatewayService struct {
 	Name  model.Name
 	Owner Owner
@@ -75,7 +74,7 @@ func (s *GatewayService) choose(all ClusterSettings, chosen *v2alpha1.GatewaySer
 	s.Type = cmp.Or(s.Chosen.Type, corev1.ServiceTypeLoadBalancer)
 	s.ExternalTrafficPolicy = cmp.Or(s.Chosen.ExternalTrafficPolicy, all.ExternalTrafficPolicy)
 	if all.HostNetwork != nil {
-		s.Type = corev1.ServiceTypeNodePort // as Cilium's
+		s.Type = corev1.ServiceTypeClusterIP // as Cilium's: the world comes to the nodes' own ports
 		all.HostNetwork.annotate(s.Annotations)
 	}
 	if s.Type == corev1.ServiceTypeClusterIP {

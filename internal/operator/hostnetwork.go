@@ -17,7 +17,7 @@ import (
 )
 
 // HostNetwork has Gateways' listeners bound at the addresses of nodes, in place
-// of being led to from a Service's.
+// of being led to from a Service's, whose endpoints they are.
 type HostNetwork struct {
 	// Nodes are the labels of the nodes that serve; empty: all nodes do.
 	Nodes map[string]string
@@ -42,11 +42,14 @@ func (h *HostNetwork) selector() *metav1.LabelSelector {
 type hostNode struct {
 	name      string
 	addresses []netip.Addr
+	within    []netip.Addr // for those in the cluster; none while no Envoy serves there
 }
 
 func (n hostNode) Key() string { return n.name }
 
-func (n hostNode) equal(other hostNode) bool { return slices.Equal(n.addresses, other.addresses) }
+func (n hostNode) equal(other hostNode) bool {
+	return slices.Equal(n.addresses, other.addresses) && slices.Equal(n.within, other.within)
+}
 
 // hostNodes finds the nodes whose addresses Gateways answer at: all, unless
 // HostNetwork chooses some.
@@ -55,19 +58,22 @@ func (c *Cluster) hostNodes(g *flow.Graph) *flow.Index[hostNode] {
 	if c.settings.HostNetwork != nil {
 		serves = labels.SelectorFromSet(c.settings.HostNetwork.Nodes)
 	}
-	table := flow.Derive(g, "host nodes", c.in.Nodes, hostNode.equal, func(_ *flow.Reader, node model.Object[*corev1.Node]) []hostNode {
+	table := flow.Derive(g, "host nodes", c.in.Nodes, hostNode.equal, func(r *flow.Reader, node model.Object[*corev1.Node]) []hostNode {
 		if !serves.Matches(labels.Set(node.Value.Labels)) {
 			return nil
 		}
-		return []hostNode{{node.Name.Name, nodeAddresses(node.Value)}}
+		out := hostNode{name: node.Name.Name, addresses: nodeAddresses(node.Value, corev1.NodeExternalIP, corev1.NodeInternalIP)}
+		if _, envoy := flow.Get(r, c.in.EnvoyNodes, node.Name.Name); envoy && isReady(node.Value) {
+			out.within = nodeAddresses(node.Value, corev1.NodeInternalIP, corev1.NodeExternalIP)
+		}
+		return []hostNode{out}
 	})
 	return flow.NewIndex(table, func(hostNode) []string { return []string{anyKey} })
 }
 
-// nodeAddresses are a node's towards the outside, or else its own: the first of
-// each family.
-func nodeAddresses(node *corev1.Node) (out []netip.Addr) {
-	for _, kind := range []corev1.NodeAddressType{corev1.NodeExternalIP, corev1.NodeInternalIP} {
+// nodeAddresses are a node's of some types: the first of each family.
+func nodeAddresses(node *corev1.Node, kinds ...corev1.NodeAddressType) (out []netip.Addr) {
+	for _, kind := range kinds {
 		for _, given := range node.Status.Addresses {
 			a, err := netip.ParseAddr(given.Address)
 			if given.Type != kind || err != nil {

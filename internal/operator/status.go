@@ -33,6 +33,7 @@ type Answers struct {
 	// Outcomes are those of listeners and secrets, and all rejections. What
 	// is missing counts as pending.
 	Outcomes *flow.Table[model.Outcome]
+	Refusals *flow.Table[Refusal]
 }
 
 // NewAnswers adds empty tables to g.
@@ -40,6 +41,7 @@ func NewAnswers(g *flow.Graph) Answers {
 	return Answers{
 		Addresses: flow.NewTable(g, "addresses", Address.Equal),
 		Outcomes:  flow.NewTable(g, "outcomes", flow.DeepEqual[model.Outcome]),
+		Refusals:  newRefusals(g),
 	}
 }
 
@@ -86,6 +88,7 @@ func (s RouteStatus) Key() string { return s.Object.Key() }
 // statuses derives what is said of each object. Classes and Gateways of
 // others have no row.
 func (o *Graph) statuses(g *flow.Graph) {
+	refused := flow.NewIndex(o.answers.Refusals, func(x Refusal) []string { return []string{x.For.Key()} })
 	o.ClassStatuses = flow.Derive(g, "class statuses", o.Classes, flow.DeepEqual[ClassStatus],
 		func(r *flow.Reader, c gateway.Class) []ClassStatus {
 			if !c.Ours {
@@ -112,7 +115,9 @@ func (o *Graph) statuses(g *flow.Graph) {
 			if gw.Standing == gateway.Foreign {
 				return nil
 			}
-			status := gateway.GatewayStatus(gw, o.facts(r, gw))
+			facts := o.facts(r, gw)
+			facts.Refusal = refusedFor(r, refused, gw)
+			status := gateway.GatewayStatus(gw, facts)
 			return []GatewayStatus{{
 				model.Ref{Kind: "Gateway", Name: gw.Name}, gw.Standing == gateway.Ours, status, gateway.GatewayConditions(gw, status),
 			}}

@@ -171,7 +171,7 @@ func (p *process) lead(ctx context.Context) error {
 		parts.Go(func() { l.run(ctx) })
 	}
 	for _, g := range p.loops.groups {
-		parts.Go(func() { g.begin(ctx) })
+		parts.Go(func() { p.begin(ctx, g) })
 	}
 	parts.Go(func() { p.collectIdentities(ctx) })
 	parts.Wait()

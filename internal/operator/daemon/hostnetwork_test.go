@@ -44,9 +44,24 @@ status: {conditions: [{type: Ready, status: "True"}], addresses: %s}
 			strings.Contains(string(text), `"nodeSelector":{"matchLabels":{"edge":"yes"}}`) && !strings.Contains(string(text), `"services"`)
 	})
 	service := api.Get("/api/v1/namespaces/shop/services/cilium-gateway-web")
-	if kind := service["spec"].(kubetest.Object)["type"]; kind != "NodePort" {
+	if kind := service["spec"].(kubetest.Object)["type"]; kind != "ClusterIP" {
 		t.Errorf("the Service is of type %v", kind)
 	}
+	const made = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices/cilium-gateway-web"
+	leads := func(path, want string) {
+		t.Helper()
+		until(t, path+" has "+want, func() bool {
+			slice := api.Get(path)
+			text, err := json.Marshal(kubetest.Object{"addressType": slice["addressType"], "endpoints": slice["endpoints"], "ports": slice["ports"]})
+			return err == nil && strings.Contains(string(text), want)
+		})
+	}
+	endpoint := func(address, node string) string {
+		return fmt.Sprintf(`{"addresses":[%q],"conditions":{"ready":true},"nodeName":%q}`, address, node)
+	}
+	const port = `"ports":[{"name":"port-80","port":80,"protocol":"TCP"}]}`
+	leads(made, `"IPv4","endpoints":[`+endpoint("10.0.0.1", "n1")+`,`+endpoint("10.0.0.2", "n2")+`],`+port)
+	leads(made+".ipv6", `"IPv6","endpoints":[`+endpoint("fd00::2", "n2")+`],`+port)
 	if selector := kubetest.Meta(service)["annotations"].(kubetest.Object)["service.cilium.io/node-selector"]; selector != "edge=yes" {
 		t.Errorf("the Service selects the nodes %v", selector)
 	}
@@ -58,4 +73,7 @@ status: {conditions: [{type: Ready, status: "True"}], addresses: %s}
 	until(t, "one of the two has answered", func() bool { return strings.Contains(gateway(), "Programmed=False Pending") })
 	answers("n2", answered)
 	until(t, "both have", programmed)
+
+	node("n1", "no", "[{type: InternalIP, address: 10.0.0.1}]")
+	leads(made, `"IPv4","endpoints":[`+endpoint("10.0.0.2", "n2")+`],`+port)
 }

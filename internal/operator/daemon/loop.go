@@ -3,12 +3,14 @@ package daemon
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/kube"
 	"github.com/waggle-mesh/waggle/internal/model"
+	"github.com/waggle-mesh/waggle/internal/operator"
 	"github.com/waggle-mesh/waggle/internal/reconcile"
 )
 
@@ -26,7 +28,17 @@ type group struct {
 	loops []looped
 	ready chan struct{} // closed when all needs have been read
 	done  bool          // it is closed; the graph's owner's
+	// after is a group of which this one's rows say what came of it; nil: none.
+	after *group
+	// tried is set when every row has been tried once and the tables have what
+	// came of it, passed closed when what follows from that is committed; the
+	// graph's owner's.
+	tried  bool
+	passed chan struct{}
 }
+
+// afterPatience is for how long a group waits for the one that it is after.
+const afterPatience = 10 * time.Second
 
 // reader is a feed: a kube.Source.
 type reader interface{ Read() bool }
@@ -47,8 +59,10 @@ func newLoops() *loops {
 }
 
 // group begins a new one: what is added from here on is part of it.
-func (l *loops) group(name string, needs ...reader) {
-	l.groups = append(l.groups, &group{name: name, needs: needs, ready: make(chan struct{})})
+func (l *loops) group(name string, needs ...reader) *group {
+	g := &group{name: name, needs: needs, ready: make(chan struct{}), passed: make(chan struct{})}
+	l.groups = append(l.groups, g)
+	return g
 }
 
 // all are the Loops of all groups.
@@ -59,10 +73,14 @@ func (l *loops) all() (out []looped) {
 	return out
 }
 
-// check finds the groups whose needs have been read. The graph's owner calls
-// it after a commit.
+// check finds the groups whose needs have been read, and those that have been
+// tried. The graph's owner calls it after a commit.
 func (l *loops) check() {
 	for _, g := range l.groups {
+		if g.tried {
+			g.tried = false
+			close(g.passed)
+		}
 		if !g.done && !slices.ContainsFunc(g.needs, func(r reader) bool { return !r.Read() }) {
 			g.done = true
 			close(g.ready)
@@ -72,11 +90,19 @@ func (l *loops) check() {
 
 // begin lets the Outputs of a group write, one after the other for the first
 // time: what comes later refers to what was written before, or speaks of it.
-func (g *group) begin(ctx context.Context) {
+func (p *process) begin(ctx context.Context, g *group) {
 	select {
 	case <-g.ready:
 	case <-ctx.Done():
 		return
+	}
+	if g.after != nil {
+		select {
+		case <-g.after.passed:
+		case <-time.After(afterPatience):
+		case <-ctx.Done():
+			return
+		}
 	}
 	for _, loop := range g.loops {
 		loop.synced()
@@ -86,10 +112,14 @@ func (g *group) begin(ctx context.Context) {
 			return
 		}
 	}
+	p.tell(func() { g.tried = true })
 }
 
-// add ties a table to an Output, in the newest group.
-func add[T flow.Row, R any](p *process, name string, table *flow.Table[T], output reconcile.Output[T, R]) *reconcile.Loop[T, R] {
+// add ties a table to an Output, in the newest group. The graph's owner hands
+// to note what came of rows.
+func add[T flow.Row, R any](
+	p *process, name string, table *flow.Table[T], output reconcile.Output[T, R], note ...func(reconcile.Outcome[R]),
+) *reconcile.Loop[T, R] {
 	failed := map[string]string{}
 	loop := reconcile.New(output, p.log.With("output", name), func(o reconcile.Outcome[R]) {
 		word := "success"
@@ -100,6 +130,9 @@ func add[T flow.Row, R any](p *process, name string, table *flow.Table[T], outpu
 		p.tell(func() {
 			if delete(failed, o.RowKey); o.Err != nil {
 				failed[o.RowKey] = o.Err.Error()
+			}
+			for _, f := range note {
+				f(o)
 			}
 		})
 	})
@@ -113,10 +146,27 @@ func add[T flow.Row, R any](p *process, name string, table *flow.Table[T], outpu
 // to an object is put right. key is the row's, by the object's name.
 func addKept[T flow.Row, R any, O kube.Object](
 	p *process, name string, table *flow.Table[T], output reconcile.Output[T, R], source *kube.Source[O], key func(model.Name) string,
+	note ...func(reconcile.Outcome[R]),
 ) *reconcile.Loop[T, R] {
-	loop := add(p, name, table, output)
+	loop := add(p, name, table, output, note...)
 	kube.Keep(source, table, loop, key)
 	return loop
+}
+
+// addMade is addKept for the objects that are made for a Gateway or a Secret,
+// which about names: who has it is told of those that the API server refuses.
+func addMade[T flow.Row, O kube.Object](
+	p *process, name string, table *flow.Table[T], kind kube.Kind[O], source *kube.Source[O], writer *kube.Writer[T, O], about func(T) model.Ref,
+) *reconcile.Loop[T, struct{}] {
+	return addKept(p, name, table, writer, source, model.Name.String, func(o reconcile.Outcome[struct{}]) {
+		object := model.Ref{Kind: kind.Name(), Name: model.NameFrom(o.RowKey)}
+		row, wanted := table.Get(o.RowKey)
+		if o.Err == nil || !wanted {
+			p.in.Refusals.Delete(object.Key())
+		} else if why := kube.Refusal(o.Err); why != "" { // else what it said last holds
+			p.in.Refusals.Set(operator.Refusal{Object: object, For: about(row), Why: why})
+		}
+	})
 }
 
 // addStatus is addKept for the statuses of users' objects.

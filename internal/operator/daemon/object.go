@@ -29,8 +29,8 @@ func owned(o metav1.Object) bool {
 		return false
 	}
 	name := operator.ObjectName(gateway).Name
-	_, isPart := o.(*ciliumv2.CiliumEnvoyConfig)
-	return o.GetName() == name || isPart && strings.HasPrefix(o.GetName(), name+".")
+	_, isOne := o.(*corev1.Service) // of the others there may be several
+	return o.GetName() == name || !isOne && strings.HasPrefix(o.GetName(), name+".")
 }
 
 // The marks of Services, EndpointSlices and CiliumEnvoyConfigs.
@@ -77,11 +77,14 @@ func fillService(row operator.GatewayService, o *corev1.Service) {
 		if at := slices.IndexFunc(o.Spec.Ports, func(had corev1.ServicePort) bool { return had.Port == int32(number) }); at >= 0 {
 			port = o.Spec.Ports[at] // with its NodePort
 		}
-		port.Name, port.Protocol = "port-"+strconv.Itoa(int(number)), corev1.ProtocolTCP
+		port.Name, port.Protocol = portName(number), corev1.ProtocolTCP
 		ports = append(ports, port)
 	}
 	o.Spec.Ports = ports
 }
+
+// portName is that of a port of a Service.
+func portName(number uint16) string { return "port-" + strconv.Itoa(int(number)) }
 
 // infrastructureAnnotation remembers which labels and annotations were set, so
 // that they can be taken back and others' are left alone.
@@ -112,23 +115,39 @@ func setInfrastructure(o metav1.Object, labels, annotations map[string]string) {
 	o.SetAnnotations(haveAnnotations)
 }
 
-func (p *process) gatewaySlices() *kube.Writer[operator.GatewayService, *discoveryv1.EndpointSlice] {
-	return kube.NewWriter(p.client, p.sources.ownSlices, kube.WriterOptions[operator.GatewayService, *discoveryv1.EndpointSlice]{
+func (p *process) gatewaySlices() *kube.Writer[operator.GatewaySlice, *discoveryv1.EndpointSlice] {
+	return kube.NewWriter(p.client, p.sources.ownSlices, kube.WriterOptions[operator.GatewaySlice, *discoveryv1.EndpointSlice]{
 		Name: model.NameFrom, Fill: fillSlice, Ours: ownSlice,
-		Owns: func(row operator.GatewayService, o *discoveryv1.EndpointSlice) bool { return row.Owner.Owns(o) },
+		Owns: func(row operator.GatewaySlice, o *discoveryv1.EndpointSlice) bool { return row.Owner.Owns(o) },
 	})
 }
 
-// fillSlice names an endpoint that nobody ever reaches, as Cilium does: other
-// implementations of Services, and clouds, serve none without endpoints.
-func fillSlice(row operator.GatewayService, o *discoveryv1.EndpointSlice) {
+// fillSlice names an endpoint that nobody ever reaches where there is none, as
+// Cilium does: other implementations of Services, and clouds, serve none without
+// endpoints.
+func fillSlice(row operator.GatewaySlice, o *discoveryv1.EndpointSlice) {
 	setOwner(o, row.Owner)
 	o.Labels = maps.Clone(row.Labels)
-	o.Labels[discoveryv1.LabelServiceName], o.Labels[discoveryv1.LabelManagedBy] = row.Name.Name, sliceMaker
-	o.AddressType = discoveryv1.AddressTypeIPv4
-	yes, none, tcp, port := true, "", corev1.ProtocolTCP, int32(9999)
-	o.Endpoints = []discoveryv1.Endpoint{{Addresses: []string{"192.192.192.192"}, Conditions: discoveryv1.EndpointConditions{Ready: &yes}}}
-	o.Ports = []discoveryv1.EndpointPort{{Name: &none, Protocol: &tcp, Port: &port}}
+	o.Labels[discoveryv1.LabelServiceName], o.Labels[discoveryv1.LabelManagedBy] = row.Service, sliceMaker
+	if o.AddressType = discoveryv1.AddressTypeIPv4; row.IPv6 {
+		o.AddressType = discoveryv1.AddressTypeIPv6
+	}
+	yes, tcp := true, corev1.ProtocolTCP
+	o.Endpoints, o.Ports = nil, nil
+	for _, e := range row.Endpoints {
+		o.Endpoints = append(o.Endpoints, discoveryv1.Endpoint{
+			Addresses: []string{e.Address.String()}, NodeName: &e.Node, Conditions: discoveryv1.EndpointConditions{Ready: &yes},
+		})
+	}
+	for _, number := range row.Ports {
+		name, port := portName(number), int32(number)
+		o.Ports = append(o.Ports, discoveryv1.EndpointPort{Name: &name, Protocol: &tcp, Port: &port})
+	}
+	if len(row.Ports) == 0 {
+		none, port := "", int32(9999)
+		o.Endpoints = []discoveryv1.Endpoint{{Addresses: []string{"192.192.192.192"}, Conditions: discoveryv1.EndpointConditions{Ready: &yes}}}
+		o.Ports = []discoveryv1.EndpointPort{{Name: &none, Protocol: &tcp, Port: &port}}
+	}
 }
 
 func (p *process) gatewayConfigs() *kube.Writer[operator.GatewayConfig, *ciliumv2.CiliumEnvoyConfig] {

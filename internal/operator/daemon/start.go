@@ -131,15 +131,19 @@ func (p *process) pipeline() {
 func (p *process) writeGateways() {
 	s := &p.sources
 	p.graph.Gateways.OnChange(p.warnOfGateways)
-	p.loops.group("Gateways", s.classes, s.parameters, s.gateways, s.routes, s.grants, s.services, s.secrets, s.namespaces, s.configs, s.ownServices, s.ownSlices, s.ownSecrets)
-	objects := model.Name.String
-	addKept(p, "copies of Secrets", p.graph.Secrets, p.secretCopies(), s.ownSecrets, objects).Linger(p.options.SecretsLinger)
-	addKept(p, "Services", p.graph.Services, p.gatewayServices(), s.ownServices, objects)
-	addKept(p, "EndpointSlices", p.graph.Services, p.gatewaySlices(), s.ownSlices, objects)
+	made := p.loops.group("Gateways", s.classes, s.parameters, s.gateways, s.routes, s.grants, s.services, s.secrets, s.namespaces, s.configs, s.ownServices, s.ownSlices, s.ownSecrets)
+	addMade(p, "copies of Secrets", p.graph.Secrets, kube.OwnSecrets, s.ownSecrets, p.secretCopies(),
+		func(row operator.SecretCopy) model.Ref { return model.Ref{Kind: "Secret", Name: row.Of.Secret} }).Linger(p.options.SecretsLinger)
+	addMade(p, "Services", p.graph.Services, kube.OwnServices, s.ownServices, p.gatewayServices(),
+		func(row operator.GatewayService) model.Ref { return row.Owner.Ref() })
+	addMade(p, "EndpointSlices", p.graph.Slices, kube.OwnEndpointSlices, s.ownSlices, p.gatewaySlices(),
+		func(row operator.GatewaySlice) model.Ref { return row.Owner.Ref() })
 	// A listener that moves into a part is there before the main object is
 	// without it.
-	addKept(p, "CiliumEnvoyConfigs", p.graph.Configs, p.gatewayConfigs(), s.configs, objects).First(operator.GatewayConfig.HasListeners)
-	p.loops.group("statuses of Gateways", s.classes, s.parameters, s.gateways, s.routes, s.grants, s.services, s.secrets, s.namespaces, s.configs, s.nodes, s.envoyNodes)
+	addMade(p, "CiliumEnvoyConfigs", p.graph.Configs, kube.EnvoyConfigs, s.configs, p.gatewayConfigs(),
+		func(row operator.GatewayConfig) model.Ref { return row.Owner.Ref() }).First(operator.GatewayConfig.HasListeners)
+	said := p.loops.group("statuses of Gateways", s.classes, s.parameters, s.gateways, s.routes, s.grants, s.services, s.secrets, s.namespaces, s.configs, s.nodes, s.envoyNodes)
+	said.after = made
 	addStatus(p, "statuses of Gateways", p.graph.GatewayStatuses, kube.Gateways, s.gateways, fillGatewayStatus).Space(spacing)
 	addStatus(p, "statuses of HTTPRoutes", p.graph.RouteStatuses, kube.HTTPRoutes, s.routes, fillRouteStatus)
 	p.loops.group("statuses of GatewayClasses", s.classes, s.parameters, s.schemas)

@@ -1,0 +1,50 @@
+package operator
+
+import (
+	"github.com/waggle-mesh/waggle/internal/flow"
+	"github.com/waggle-mesh/waggle/internal/gateway"
+	"github.com/waggle-mesh/waggle/internal/model"
+)
+
+// Refusal is an input row: an object that the API server does not take as it
+// was written.
+type Refusal struct {
+	Object model.Ref
+	// For is what the object is made for: a Gateway, or a Secret that Gateways
+	// present.
+	For model.Ref
+	// Why is for people, and the same at each try of the same.
+	Why string
+}
+
+// Key is the object's.
+func (x Refusal) Key() string { return x.Object.Key() }
+
+func newRefusals(g *flow.Graph) *flow.Table[Refusal] {
+	return flow.NewTable(g, "refusals", flow.Equal[Refusal])
+}
+
+// refusedFor names the first object, by kind and name, that is refused for a
+// Gateway. Of others it says only that there are some: while many are refused,
+// one after the other, the text stays.
+func refusedFor(r *flow.Reader, refused *flow.Index[Refusal], gw gateway.Gateway) string {
+	whose := []model.Ref{{Kind: "Gateway", Name: gw.Name}}
+	for _, secret := range gw.Certificates() {
+		whose = append(whose, model.Ref{Kind: "Secret", Name: secret})
+	}
+	text, more := "", false
+	for _, ref := range whose {
+		x, ok := flow.First(r, refused, ref.Key())
+		if !ok {
+			continue
+		}
+		more = more || text != "" || flow.Count(r, refused, ref.Key()) > 1
+		if text == "" {
+			text = x.Object.String() + ": " + x.Why
+		}
+	}
+	if more {
+		text += "; others are refused as well"
+	}
+	return text
+}
