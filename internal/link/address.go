@@ -15,7 +15,7 @@ import (
 // it. No device has the IPv4 ones: programs that list the machine's addresses
 // would find them before those of the uplink, and Envoy tells backends the first
 // as the address of the node's own processes. In IPv6 nobody could bind to what
-// no device has, and Envoy looks for none there.
+// no device has, and Envoy is told the processes' address by themselves.
 func (n *Node) setAddresses(want []netip.Addr) error {
 	lo, err := n.handle.LinkByName("lo")
 	if err != nil {

@@ -94,10 +94,14 @@ func TestAgentGateway(t *testing.T) {
 		from *Machine
 		to   func(family int) netip.AddrPort
 	}{
-		"outside to the LoadBalancer": {n.ground.Client, func(f int) netip.AddrPort { return netip.AddrPortFrom(pick(f, balanced4, balanced6), 80) }},
-		"outside to the NodePort":     {n.ground.Client, func(f int) netip.AddrPort { return netip.AddrPortFrom(n.Addr(f), gatewayNodePort) }},
-		"a pod to the ClusterIP":      {&a.Machine, func(f int) netip.AddrPort { return netip.AddrPortFrom(pick(f, gatewayVIP4, gatewayVIP6), 80) }},
-		"the node to the ClusterIP":   {&n.Machine, func(f int) netip.AddrPort { return netip.AddrPortFrom(pick(f, gatewayVIP4, gatewayVIP6), 80) }},
+		"outside to the LoadBalancer":  {n.ground.Client, func(f int) netip.AddrPort { return netip.AddrPortFrom(pick(f, balanced4, balanced6), 80) }},
+		"outside to the NodePort":      {n.ground.Client, func(f int) netip.AddrPort { return netip.AddrPortFrom(n.Addr(f), gatewayNodePort) }},
+		"a pod to the NodePort":        {&a.Machine, func(f int) netip.AddrPort { return netip.AddrPortFrom(n.Addr(f), gatewayNodePort) }},
+		"the node to its NodePort":     {&n.Machine, func(f int) netip.AddrPort { return netip.AddrPortFrom(n.Addr(f), gatewayNodePort) }},
+		"a pod to the LoadBalancer":    {&a.Machine, func(f int) netip.AddrPort { return netip.AddrPortFrom(pick(f, balanced4, balanced6), 80) }},
+		"the node to the LoadBalancer": {&n.Machine, func(f int) netip.AddrPort { return netip.AddrPortFrom(pick(f, balanced4, balanced6), 80) }},
+		"a pod to the ClusterIP":       {&a.Machine, func(f int) netip.AddrPort { return netip.AddrPortFrom(pick(f, gatewayVIP4, gatewayVIP6), 80) }},
+		"the node to the ClusterIP":    {&n.Machine, func(f int) netip.AddrPort { return netip.AddrPortFrom(pick(f, gatewayVIP4, gatewayVIP6), 80) }},
 	}
 	n.gateway("a.example", "*.example")
 	refused := func(when string) {
@@ -127,9 +131,8 @@ func TestAgentGateway(t *testing.T) {
 				if p := peerOf(r).Addr(); p == d.from.Addr(family) || !n.PodCIDR4.Contains(p) && !n.PodCIDR6.Contains(p) || p == a.Addr4 || p == b.Addr4 {
 					t.Errorf("%s: the backend saw %s, want the node's ingress address", what, p)
 				}
-				// Envoy has such a client at a loopback address, and says the machine's first of IPv4.
-				if client := r.Echo.Header.Get("X-Forwarded-For"); d.from == &n.Machine && client != n.Addr4.String() {
-					t.Errorf("%s: the backend is told of the client %s, want the node's %s", what, client, n.Addr4)
+				if client := r.Echo.Header.Get("X-Forwarded-For"); client != d.from.Addr(family).String() {
+					t.Errorf("%s: the backend is told of the client %s, want %s", what, client, d.from.Addr(family))
 				}
 			}
 		}

@@ -24,7 +24,7 @@ const nodePort, nodePortTLS = 30080, 30443
 const (
 	kPass    = iota + 1 // in the client's name to where it wanted to go
 	kPublic             // the same, but /public alone
-	kService            // in the client's name to b and d, IPv4
+	kService            // in the client's name to b and d, or to the node; IPv4
 	kService6
 	kDenied     // 403
 	kGateway    // from the ingress address to b and d
@@ -59,8 +59,10 @@ func (n *labNode) serve(l *lab) {
 	listener("public", kPublic, render.FromClient, to("/public", pass), denied())
 	listener("denied", kDenied, render.FromIngress, denied())
 	listener("judged", kJudged, render.FromClientJudged, to("/public", pass+"-judged"), denied())
-	listener("service", kService, render.FromClient, to("/", cluster("service", render.FromClient, at80(l.b.Addr4, l.d.Addr4))))
-	listener("service6", kService6, render.FromClient, to("/", cluster("service6", render.FromClient, at80(l.b.Addr6, l.d.Addr6))))
+	listener("service", kService, render.FromClient,
+		to("/node", cluster("node", render.FromClient, at80(n.Addr4))), to("/", cluster("service", render.FromClient, at80(l.b.Addr4, l.d.Addr4))))
+	listener("service6", kService6, render.FromClient,
+		to("/node", cluster("node6", render.FromClient, at80(n.Addr6))), to("/", cluster("service6", render.FromClient, at80(l.b.Addr6, l.d.Addr6))))
 	gateway := cluster("gateway", render.FromIngress, at80(l.b.Addr4, l.d.Addr4, l.b.Addr6, l.d.Addr6))
 	listener("gateway", kGateway, render.FromIngress, to("/", gateway))
 	all = append(all, n.httpListener(r, "tls", kGatewayTLS, render.FromIngress, model.HTTPS, []*routev3.Route{to("/", gateway)})...)

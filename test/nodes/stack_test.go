@@ -8,10 +8,12 @@ import (
 	"github.com/waggle-mesh/waggle/internal/link"
 )
 
-// TestNodeToRedirectedService: a process of the node finds Envoy, and believes
-// to talk to the Service.
+// TestNodeToRedirectedService: a process of the node finds Envoy, believes to
+// talk to the Service, and is known by the node's address, also to another
+// process of the node.
 func TestNodeToRedirectedService(t *testing.T) {
 	l := redirectedLab(t)
+	l.Nodes[0].Serve(t, ServeRequest{Address: ":80"})
 	inBothFamilies(t, func(t *testing.T, family int) {
 		seen := map[string]bool{}
 		for range 8 {
@@ -24,6 +26,11 @@ func TestNodeToRedirectedService(t *testing.T) {
 		}
 		if len(seen) != 2 {
 			t.Errorf("requests went to %v, want b and d", seen)
+		}
+		r := l.Nodes[0].Get(t, url(pick(family, vip4, vip6), "/node"))
+		wantStatus(t, "node to itself", r, 200)
+		if p := peerOf(r).Addr(); p != l.n1.Addr(family) {
+			t.Errorf("the node saw %s, want its own address", p)
 		}
 	})
 }

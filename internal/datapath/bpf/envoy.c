@@ -201,13 +201,20 @@ static inline int allowed(__u32 mark, const struct addr *src, const struct addr 
 	return a.action != ACTION_DENY;
 }
 
+static inline int is_configured(const struct addr *a, const volatile struct addr *c)
+{
+	return a->a[0] == c->a[0] && a->a[1] == c->a[1] && a->a[2] == c->a[2] && a->a[3] == c->a[3];
+}
+
 // Which source a connection needs instead of the one it has; NULL: none. A pod
 // drops what comes from its own address, and nobody answers the loopback's.
 static inline const volatile struct addr *other_source(const struct addr *src, const struct addr *dst, int v6)
 {
+	const volatile struct addr *node = v6 ? &cfg_node_v6 : &cfg_node_v4;
+
 	if (is_loopback(src) && !is_loopback(dst))
-		return v6 ? &cfg_node_v6 : &cfg_node_v4;
-	if (addr_equal(src, dst))
+		return node;
+	if (addr_equal(src, dst) && !is_configured(dst, node))
 		return v6 ? &cfg_ingress_v6 : &cfg_ingress_v4;
 	return NULL;
 }

@@ -146,6 +146,22 @@ static inline int refuse(void)
 	return 0;
 }
 
+// A process that has not chosen an address comes from the node's, by which the
+// proxy names it to backends. Only in IPv6: kubelet has the firewall drop what
+// goes to 127.0.0.0/8 from elsewhere.
+static inline void bind_to_node(struct bpf_sock_addr *ctx)
+{
+	struct sockaddr_in6 bind = { .sin6_family = AF_INET6 };
+	struct addr chosen;
+
+	LOAD_ADDR(&chosen, ctx->sk->src_ip6);
+	if (chosen.a[0] | chosen.a[1] | chosen.a[2] | chosen.a[3])
+		return;
+	for (int i = 0; i < 4; i++)
+		bind.sin6_addr.s6_addr32[i] = cfg_node_v6.a[i];
+	bpf_bind(ctx, (struct sockaddr *)&bind, sizeof(bind)); // else it stays at ::1
+}
+
 // A redirected Service is left alone in pods, where from_pod sees it. A
 // process of the node finds the proxy at the loopback address.
 static inline int to_listener(struct bpf_sock_addr *ctx, struct target *t, __u16 k, int v6, int datagram)
@@ -162,6 +178,8 @@ static inline int to_listener(struct bpf_sock_addr *ctx, struct target *t, __u16
 	if (!b.port || note_connected(ctx, t, &b, 0))
 		return refuse();
 	store_target(ctx, &b.addr, b.port, v6);
+	if (!is_v4(&b.addr) && !datagram)
+		bind_to_node(ctx);
 	return 1;
 }
 
