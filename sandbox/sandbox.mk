@@ -13,8 +13,8 @@
 #   make e2e-mesh              those of the mesh, on a cluster that the chart was installed in;
 #                              RUN=TestEcho, CONFORMANCE='HTTPRouteWeight|GatewayModifyListeners',
 #                              FAMILIES and VALUES as above
-#   make e2e-mesh-long         20 restarts of each part of the mesh under load, an hour; 5 nodes
-#                              that announce an address are switched off
+#   make e2e-mesh-long         20 restarts of each part of the mesh under load, an hour; 5 operators
+#                              that lead and 5 nodes that announce an address end without a word
 #   make e2e-install           installed by the commit before, or OLD=COMMIT, upgraded under
 #                              load, told otherwise, removed without a trace
 #   make conformance           the Gateway API's suite; PROFILE=GATEWAY-HTTP claims one, REPORT
@@ -57,7 +57,7 @@ e2e-mesh: sandbox
 
 # The sandbox's controller manager goes on without API server, and would take the nodes for dead.
 e2e-mesh-long: sandbox
-	FLAGS='-node-grace 5m $(FLAGS)' PROXY=chart WAGGLE_LONG=1 VERBOSE=1 FAMILIES='$(FAMILIES)' NODES=$(NODES) KEEP='$(KEEP)' TIMEOUT=4h RUN='$(or $(RUN),^Test(Restarts|EnvoyCrash|Announcement)$$)' $(SANDBOX_FOLDER)/../test/e2e/run.sh
+	FLAGS='-node-grace 5m $(FLAGS)' PROXY=chart WAGGLE_LONG=1 VERBOSE=1 FAMILIES='$(FAMILIES)' NODES=$(NODES) KEEP='$(KEEP)' TIMEOUT=4h RUN='$(or $(RUN),^Test(Restarts|Standby|EnvoyCrash|Announcement)$$)' $(SANDBOX_FOLDER)/../test/e2e/run.sh
 
 e2e-install: sandbox
 	OLD='$(OLD)' NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' $(SANDBOX_FOLDER)/../test/e2e/install.sh

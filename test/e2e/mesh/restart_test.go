@@ -1,11 +1,13 @@
 package mesh
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/waggle-mesh/waggle/test/e2e"
 	"github.com/waggle-mesh/waggle/test/e2e/site"
 )
 
@@ -23,6 +25,11 @@ type life struct {
 func newLife(t *testing.T) life {
 	t.Helper()
 	s := life{site.New(t), "daemonset/cilium-envoy"}
+	s.Apply(`apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: news}
+spec: {parentRefs: [{name: site}], hostnames: [news.example.org], rules: [{filters: [{type: RequestRedirect, requestRedirect: {statusCode: 302, hostname: moved.example.org}}]}]}
+`)
 	if s.Kubectl("-n", system, "get", "daemonsets", "-l", "k8s-app=cilium-envoy", "-o", "name") == "" {
 		s.envoys = "daemonset/cilium"
 	}
@@ -84,6 +91,71 @@ func TestEnvoyCrash(t *testing.T) {
 	}
 }
 
+// When the operator that leads ends without a word the other one takes over, and
+// does what has been asked for meanwhile.
+func TestStandby(t *testing.T) {
+	s := newLife(t)
+	for range times(5, 1) {
+		first, _ := s.leader()
+		s.Kill(first[:strings.LastIndexByte(first, '-')], "/usr/bin/waggle operator")
+		killed := time.Now()
+		served := s.edit()
+		var since time.Time
+		s.Eventually("another operator leads", func() error {
+			var next string
+			if next, since = s.leader(); next == first || next == "" {
+				return fmt.Errorf("it is %q", next)
+			}
+			return nil
+		})
+		s.within(20*time.Second, "another operator leads", since.Sub(killed))
+		served()
+		t.Logf("what was written meanwhile is served after %s", time.Since(killed).Round(time.Millisecond))
+		s.ready("deployment/cilium-operator")
+	}
+}
+
+// leader is the operator that leads, named NODE-TIME, and since when.
+func (s life) leader() (name string, since time.Time) {
+	s.Helper()
+	text := s.Kubectl("-n", system, "get", "lease/cilium-operator-resource-lock", "-o", "jsonpath={.spec.holderIdentity} {.spec.acquireTime}")
+	name, acquired, _ := strings.Cut(text, " ")
+	since, err := time.Parse(time.RFC3339Nano, acquired)
+	if err != nil {
+		s.Fatalf("the Lease is %q", text)
+	}
+	return name, since
+}
+
+// edit gives a route another host, as soon as the API server takes it, and
+// returns what waits until the host is served.
+func (s life) edit() (served func()) {
+	s.Helper()
+	host := fmt.Sprintf("h%d.example.org", time.Now().UnixMilli())
+	s.Eventually("the route is written", func() error {
+		if said := s.Attempt("patch", "httproute/news", "--type=merge", "-p", `{"spec":{"hostnames":["`+host+`"]}}`); !strings.HasSuffix(said, " patched") {
+			return fmt.Errorf("%s", said)
+		}
+		return nil
+	})
+	return func() {
+		s.Helper()
+		s.From("ext").OK(e2e.Request{URL: "http://" + e2e.HostPort(s.Address, "80"), Host: host}, 302)
+	}
+}
+
+// busy is what a machine that does other work, too, may add to what is promised.
+const busy = 10 * time.Second
+
+// within says how long something took, and expects what is promised.
+func (s life) within(promised time.Duration, what string, took time.Duration) {
+	s.Helper()
+	s.Logf("%s after %s (promised: %s)", what, took.Round(time.Millisecond), promised)
+	if took > promised+busy {
+		s.Errorf("%s after %s, which is %s more than promised", what, took, took-promised)
+	}
+}
+
 // times is how often a test does something: in "make e2e-mesh-long", or otherwise.
 func times(long, short int) int {
 	if os.Getenv("WAGGLE_LONG") != "" {
@@ -127,7 +199,17 @@ func (s life) withoutAPIServer() {
 	s.Helper()
 	s.Sandbox("stop-apiserver")
 	time.Sleep(time.Duration(times(60, 10)) * time.Second) // so long requests go on
-	s.Sandbox("start-apiserver")
+	start := s.SandboxCommand("start-apiserver")
+	if err := start.Start(); err != nil {
+		s.Fatal(err)
+	}
+	served := s.edit()
+	answers := time.Now()
+	served()
+	s.within(7*time.Second, "what is written to the API server that is back is served", time.Since(answers))
+	if err := start.Wait(); err != nil {
+		s.Fatalf("start-apiserver: %v", err)
+	}
 	s.Sandbox("wait")
 	s.ready("deployment/cilium-operator")
 	// Kubernetes itself takes longer to see again what is there.
