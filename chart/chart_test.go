@@ -80,6 +80,38 @@ func right(role rbacv1.ClusterRole, rule rbacv1.PolicyRule) (lines []string) {
 	return lines
 }
 
+// TestExtraConfig: a feature that is switched on, or off, by its setting in
+// extraConfig has all that it has by its value: rights, namespaces, workloads.
+func TestExtraConfig(t *testing.T) {
+	for setting, value := range map[string]string{
+		`{enable-envoy-config: "true"}`:     "envoyConfig: {enabled: true}",
+		"{enable-gateway-api: true}":        "gatewayAPI: {enabled: true}",
+		`{enable-l2-announcements: "true"}`: "l2announcements: {enabled: true}",
+		`{enable-lb-ipam: "false"}`:         "enableLBIPAM: false",
+		"{enable-l7-proxy: false}":          "l7Proxy: false",
+	} {
+		by, err := render(t, "extraConfig: "+setting)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := render(t, value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plain, err := render(t, ""); err != nil || slices.Equal(plain, want) {
+			t.Fatalf("%s changes nothing: %v", value, err)
+		}
+		if !slices.Equal(by, want) {
+			t.Errorf("extraConfig %s gives\n%s\n%s gives\n%s", setting, others(by, want), value, others(want, by))
+		}
+	}
+}
+
+// others are those that are not in second.
+func others(first, second []string) string {
+	return strings.Join(slices.DeleteFunc(slices.Clone(first), func(o string) bool { return slices.Contains(second, o) }), "\n---\n")
+}
+
 // TestRefused: what Waggle does not have is refused by its name, and what
 // Cilium's users usually write is not.
 func TestRefused(t *testing.T) {
@@ -96,6 +128,11 @@ func TestRefused(t *testing.T) {
 		"routingMode: tunnel":                              "value routingMode: tunnel is not supported",
 		"ingressController: {enabled: true}":               "value ingressController.enabled: true is not supported",
 		"{l7Proxy: false, gatewayAPI: {enabled: true}}":    "value gatewayAPI.enabled: needs l7Proxy=true",
+		"extraConfig: {enable-envoy-config: 1}":            "value extraConfig.enable-envoy-config: 1 is neither true nor false",
+		"extraConfig: null":                                "",
+		"extraConfig: {routing-mode: tunnel}":              "value extraConfig.routing-mode: set routingMode in its place",
+		"extraConfig: {external-envoy-proxy: \"false\"}":   "value extraConfig.external-envoy-proxy: set envoy.enabled in its place",
+		"{extraConfig: {ipam: kubernetes, foo: bar}}":      "",
 		"gatewayAPI: {gatewayClass: {create: maybe}}":      "neither auto nor true nor false",
 		"ipv6: {enabled: maybe}":                           "value ipv6.enabled: maybe is not supported (possible: auto, true, false)",
 		"{ipv4: {enabled: false}, ipv6: {enabled: false}}": "are both false",

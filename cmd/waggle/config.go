@@ -81,31 +81,23 @@ func configSetCommand() *cobra.Command {
 	var o clusterFlags
 	var restart bool
 	c := &cobra.Command{
-		Use:   "set NAME=VALUE...",
+		Use:   "set NAME=VALUE... | NAME VALUE",
 		Short: "Change settings in ConfigMap cilium-config",
 		Long: `Changes settings, and has agents and operators begin again, a few at a time:
 connections and requests go on. "NAME=" removes one. NAME must be a flag of "waggle
 agent" or "waggle operator"; VALUE is tried before anything is changed.
 
 Helm does not know of it: the next "waggle upgrade" sets what the values say. For good:
-waggle upgrade --set extraConfig.NAME=VALUE.
+waggle upgrade --set extraConfig.NAME=VALUE. What needs rights or workloads besides, such
+as enable-gateway-api, is refused here.
 
 Exit codes: 0; 2 nothing, or not all, is done, for the reason it gives.`,
 		Example: "  waggle config set log-level=debug\n  waggle config set log-level= --restart=false",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			values := map[string]*string{}
-			for _, arg := range args {
-				name, value, found := strings.Cut(arg, "=")
-				if !found {
-					return fmt.Errorf("%q is not NAME=VALUE", arg)
-				}
-				if err := checkSetting(name, value); err != nil {
-					return err
-				}
-				if values[name] = &value; value == "" {
-					values[name] = nil
-				}
+			values, err := readAssignments(args)
+			if err != nil {
+				return err
 			}
 			return o.setConfig(c, values, restart)
 		},
@@ -113,6 +105,31 @@ Exit codes: 0; 2 nothing, or not all, is done, for the reason it gives.`,
 	o.add(c.Flags())
 	c.Flags().BoolVar(&restart, "restart", true, "restart agents and operators, who read it when they begin")
 	return c
+}
+
+// readAssignments reads NAME=VALUE..., or as Cilium's program has it NAME VALUE.
+// Nil is a setting that goes.
+func readAssignments(args []string) (map[string]*string, error) {
+	if len(args) == 2 && !strings.Contains(args[0], "=") {
+		args = []string{args[0] + "=" + args[1]}
+	}
+	values := map[string]*string{}
+	for _, arg := range args {
+		name, value, found := strings.Cut(arg, "=")
+		if !found {
+			return nil, fmt.Errorf("%q is not NAME=VALUE", arg)
+		}
+		if chart, ok := chartValues[name]; ok {
+			return nil, fmt.Errorf("%s: rights and workloads follow from it, which this would leave as they are; use `waggle upgrade --set %s=%s`", name, chart, value)
+		}
+		if err := checkSetting(name, value); err != nil {
+			return nil, err
+		}
+		if values[name] = &value; value == "" {
+			values[name] = nil
+		}
+	}
+	return values, nil
 }
 
 func (o *clusterFlags) setConfig(c *cobra.Command, values map[string]*string, restart bool) error {
@@ -155,6 +172,17 @@ func checkSetting(name, value string) error {
 		return fmt.Errorf("%s=%s: must be one of %s", name, value, strings.Join(choices, ", "))
 	}
 	return nil
+}
+
+// chartValues are the chart's values of settings from which more of its objects
+// follow than the ConfigMap.
+var chartValues = map[string]string{
+	"enable-envoy-config":           "envoyConfig.enabled",
+	"enable-gateway-api":            "gatewayAPI.enabled",
+	"enable-l2-announcements":       "l2announcements.enabled",
+	"enable-l7-proxy":               "l7Proxy",
+	"enable-lb-ipam":                "enableLBIPAM",
+	"gateway-api-secrets-namespace": "gatewayAPI.secretsNamespace.name",
 }
 
 // chosen are the values of flags that take any text and are refused only when

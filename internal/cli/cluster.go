@@ -55,15 +55,11 @@ func printProblems(w io.Writer, all []survey.Problem) {
 	section(w, []string{"NOT SERVED", "NAME", "PART", "CONDITION", "REASON", "MESSAGE"}, rows)
 }
 
-// PrintConfig prints settings in order, as Cilium does.
+// PrintConfig prints settings in order, as Cilium does: for cut and awk.
 func PrintConfig(w io.Writer, values map[string]string, f Format) error {
 	return f.print(w, values, func(w io.Writer) {
-		width := 0
-		for name := range values {
-			width = max(width, len(name))
-		}
 		for _, name := range slices.Sorted(maps.Keys(values)) {
-			fmt.Fprintf(w, "%-*s  %s\n", width, name, values[name])
+			fmt.Fprintf(w, "%s\t%s\n", name, values[name])
 		}
 	})
 }

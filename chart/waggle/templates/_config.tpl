@@ -14,7 +14,7 @@
   "envoy-config-allow-unsafe" .Values.envoyConfig.allowUnsafe
   "enable-gateway-api" .Values.gatewayAPI.enabled
   "enable-gateway-api-secrets-sync" .Values.gatewayAPI.secretsNamespace.sync
-  "gateway-api-secrets-namespace" (ternary .Values.gatewayAPI.secretsNamespace.name "" (or .Values.gatewayAPI.enabled .Values.envoyConfig.enabled))
+  "gateway-api-secrets-namespace" (include "waggle.secretsNamespaces" . | fromJsonArray | first | default "")
   "envoy-secrets-namespace" .Values.envoyConfig.secretsNamespace.name
   "enable-gateway-api-alpn" .Values.gatewayAPI.enableAlpn
   "enable-gateway-api-app-protocol" .Values.gatewayAPI.enableAppProtocol

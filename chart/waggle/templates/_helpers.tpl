@@ -20,16 +20,39 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end -}}
 
+{{/* Whether a setting is true: as extraConfig says, or else as a value does. Rights
+     and objects follow from it in either case. */}}
+{{- define "waggle.on" -}}
+{{- $extra := (index . 0).Values.extraConfig | default dict -}}
+{{- if eq (toString (ternary (get $extra (index . 1)) (index . 2) (hasKey $extra (index . 1)))) "true" }}true{{ end -}}
+{{- end -}}
+
 {{/* Whether an Envoy runs on the nodes. */}}
 {{- define "waggle.l7" -}}
-{{- if eq (toString .Values.l7Proxy) "true" }}true{{ end -}}
+{{- include "waggle.on" (list . "enable-l7-proxy" .Values.l7Proxy) -}}
+{{- end -}}
+
+{{- define "waggle.gatewayAPI" -}}
+{{- include "waggle.on" (list . "enable-gateway-api" .Values.gatewayAPI.enabled) -}}
+{{- end -}}
+
+{{- define "waggle.envoyConfig" -}}
+{{- include "waggle.on" (list . "enable-envoy-config" .Values.envoyConfig.enabled) -}}
+{{- end -}}
+
+{{- define "waggle.l2announcements" -}}
+{{- include "waggle.on" (list . "enable-l2-announcements" .Values.l2announcements.enabled) -}}
+{{- end -}}
+
+{{- define "waggle.lbIPAM" -}}
+{{- include "waggle.on" (list . "enable-lb-ipam" .Values.enableLBIPAM) -}}
 {{- end -}}
 
 {{/* Names of the namespaces that hold copies of Secrets, each once. */}}
 {{- define "waggle.secretsNamespaces" -}}
 {{- $names := list -}}
-{{- if .Values.gatewayAPI.enabled }}{{ $names = append $names .Values.gatewayAPI.secretsNamespace.name }}{{ end -}}
-{{- if .Values.envoyConfig.enabled }}{{ $names = append $names .Values.envoyConfig.secretsNamespace.name }}{{ end -}}
+{{- if include "waggle.gatewayAPI" . }}{{ $names = append $names .Values.gatewayAPI.secretsNamespace.name }}{{ end -}}
+{{- if include "waggle.envoyConfig" . }}{{ $names = append $names .Values.envoyConfig.secretsNamespace.name }}{{ end -}}
 {{- $names | uniq | toJson -}}
 {{- end -}}
 
