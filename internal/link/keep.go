@@ -86,8 +86,8 @@ func (n *Node) restore(ctx context.Context) error {
 		return errors.Join(errs...)
 	}))
 	errs = append(errs, n.Prepare())
-	for index := range devices {
-		errs = append(errs, n.restoreHostRoutes(index))
+	for index, name := range devices {
+		errs = append(errs, n.restoreHostRoutes(index, name))
 	}
 	return errors.Join(append(errs, n.restoreNodeRoutes(ctx))...)
 }
@@ -105,18 +105,25 @@ func (n *Node) restoreHostSettings(index int, name string) error {
 	if check(settings) == nil {
 		return nil
 	}
-	if now, err := n.handle.LinkByIndex(index); err != nil || now.Attrs().Name != name {
-		return nil //nolint:nilerr // it is not there, or Keep looks again
+	if !n.isThere(index, name) {
+		return nil
 	}
 	return n.restoreSettings(settings)
 }
 
-// restoreHostRoutes makes the routes to a pod. Its addresses are those of its
-// permanent neighbours.
-func (n *Node) restoreHostRoutes(device int) error {
-	neighbours, err := dump(func() ([]netlink.Neigh, error) { return n.handle.NeighList(device, unix.AF_UNSPEC) })
+// isThere tells whether a device is still the one that it was; if that cannot be
+// told, Keep looks again.
+func (n *Node) isThere(index int, name string) bool {
+	now, err := n.handle.LinkByIndex(index)
+	return err == nil && now.Attrs().Name == name
+}
+
+// restoreHostRoutes makes the routes to a pod, whose host end may go meanwhile.
+// Its addresses are those of its permanent neighbours.
+func (n *Node) restoreHostRoutes(index int, name string) error {
+	neighbours, err := dump(func() ([]netlink.Neigh, error) { return n.handle.NeighList(index, unix.AF_UNSPEC) })
 	if err != nil {
-		return fmt.Errorf("list neighbours of device %d: %w", device, err)
+		return fmt.Errorf("list neighbours of %s: %w", name, err)
 	}
 	var errs []error
 	for _, nb := range neighbours {
@@ -127,10 +134,13 @@ func (n *Node) restoreHostRoutes(device int) error {
 		have, err := n.routesTo(single(a))
 		errs = append(errs, err)
 		if err == nil && len(have) == 0 {
-			errs = append(errs, n.handle.RouteReplace(hostRoute(device, a)))
+			errs = append(errs, n.handle.RouteReplace(hostRoute(index, a)))
 		}
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil && n.isThere(index, name) {
+		return fmt.Errorf("restore the routes by %s: %w", name, err)
+	}
+	return nil
 }
 
 func (n *Node) restoreNodeRoutes(ctx context.Context) error {

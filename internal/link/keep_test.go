@@ -189,6 +189,9 @@ func TestKeepWhilePodsComeAndGo(t *testing.T) {
 				if err := n.CreatePod(pod, &e); err != nil {
 					t.Fatal(err)
 				}
+				if err := n.UpPod(pod, e); err != nil {
+					t.Fatal(err)
+				}
 				if err := n.DeletePod(e); err != nil {
 					t.Fatal(err)
 				}
@@ -201,5 +204,55 @@ func TestKeepWhilePodsComeAndGo(t *testing.T) {
 				t.Errorf("it said:\n%s", said.String())
 			}
 		})
+	}
+}
+
+// TestRoutesOfPodThatEnds: whoever makes good its routes meanwhile has nothing to
+// complain of.
+func TestRoutesOfPodThatEnds(t *testing.T) {
+	g := newGround(t, true, true)
+	n, pod := g.nodes[0], newNamespace(t)
+	for range 20 {
+		e := g.ends[0]
+		e.Container = "ends"
+		if err := n.CreatePod(pod, &e); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.UpPod(pod, e); err != nil {
+			t.Fatal(err)
+		}
+		restores, ended, restored := make(chan struct{}), make(chan struct{}), make(chan error)
+		go func() {
+			for round := 0; ; round++ {
+				if round == 2 {
+					close(restores)
+				}
+				select {
+				case <-ended:
+					close(restored)
+					return
+				default:
+				}
+				for _, a := range e.Addresses {
+					_ = n.handle.RouteDel(hostRoute(e.Index, a)) // which goes with the device
+				}
+				if err := n.restoreHostRoutes(e.Index, e.Interface); err != nil {
+					restored <- err
+					return
+				}
+			}
+		}()
+		select {
+		case <-restores:
+		case err := <-restored:
+			t.Fatal(err)
+		}
+		if err := n.DeletePod(e); err != nil {
+			t.Fatal(err)
+		}
+		close(ended)
+		if err := <-restored; err != nil {
+			t.Fatal(err)
+		}
 	}
 }
