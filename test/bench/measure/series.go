@@ -1,6 +1,8 @@
 package measure
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"time"
@@ -25,19 +27,28 @@ func (s *Series) Flags(f *flag.FlagSet, rounds int, slice time.Duration) {
 	f.StringVar(&s.Append, "append", "", "`file` of rounds: those in it count too, and this run's are added")
 }
 
+// mayBreak is how many rounds may end early before the rest is not believed
+// either: half an hour of rounds should not be lost for one reset connection.
+const mayBreak = 2
+
 // Measure adds as many rounds to the record of those that were measured in the
 // way of, unless time is up first. One in which others took too much is measured
-// again, as long as fewer are dropped than are wanted.
+// again, as long as fewer are dropped than are wanted, and so is one that broke
+// off, which is told.
 func (s Series) Measure(of string, round func() (Round, error)) (*Record, error) {
 	r, err := OpenRecord(s.Append, of)
 	if err != nil {
 		return nil, err
 	}
 	began := time.Now()
-	for done, dropped := 0, 0; done < s.Rounds && (s.For == 0 || time.Since(began) < s.For); {
+	for done, dropped, broken := 0, 0, 0; done < s.Rounds && (s.For == 0 || time.Since(began) < s.For); {
 		round, err := round()
 		if err != nil {
-			return nil, err
+			if broken++; broken > mayBreak || errors.Is(err, context.Canceled) {
+				return nil, err
+			}
+			s.Progress("a round broke off: %v", err)
+			continue
 		}
 		took := time.Since(round.Began).Round(time.Second)
 		if round.Others > s.Quiet && dropped < s.Rounds {
