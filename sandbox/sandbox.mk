@@ -5,10 +5,11 @@
 #   make down
 #   make sandbox-up            a cluster to play with; NODES=3 FLAGS='-gateway-api standard'
 #   make sandbox-down
-#   make e2e                   end-to-end tests, on Waggle alone, or PROXY=nftables: those that
-#                              need nothing but Kubernetes; FAMILIES='ipv4 ipv6 ipv4,ipv6' on a
-#                              cluster of each; KEEP=1 keeps the cluster of a failed run,
-#                              RUN=Bookstore chooses tests, FLAGS as above
+#   make e2e                   end-to-end tests: those of pods and Services on a cluster that has
+#                              nothing else of Waggle's, then e2e-mesh; RUN=Bookstore chooses of
+#                              the former, PROXY=nftables those that need nothing but Kubernetes;
+#                              FAMILIES='ipv4 ipv6 ipv4,ipv6' on a cluster of each; KEEP=1 keeps
+#                              the cluster of a failed run, FLAGS as above
 #   make e2e-node-long         20 restarts and 10 upgrades of the agents, 180 replaced backends, under load
 #   make e2e-mesh              those of the mesh, on a cluster that the chart was installed in;
 #                              RUN=TestEcho, CONFORMANCE='HTTPRouteWeight|GatewayModifyListeners',
@@ -47,6 +48,9 @@ sandbox-down: sandbox
 e2e e2e-node-long e2e-mesh e2e-mesh-long e2e-install: NODES = 3
 e2e: sandbox
 	PROXY=$(PROXY) FAMILIES='$(FAMILIES)' NODES=$(NODES) FLAGS='$(FLAGS)' KEEP='$(KEEP)' RUN='$(RUN)' $(SANDBOX_FOLDER)/../test/e2e/run.sh
+ifeq ($(PROXY)$(RUN),waggle)
+	$(MAKE) e2e-mesh
+endif
 
 e2e-node-long: sandbox
 	WAGGLE_LONG=1 VERBOSE=1 FAMILIES='$(or $(FAMILIES),ipv4$(comma)ipv6)' NODES=$(NODES) KEEP='$(KEEP)' \

@@ -42,6 +42,10 @@ if "$SANDBOX" env >/dev/null 2>&1; then
 		echo "the cluster $SANDBOX_NAME is not on Waggle: sandbox -name $SANDBOX_NAME down, or PROXY=nftables" >&2
 		exit 1
 	fi
+	if [ "$PROXY" = chart ] && ! "$SANDBOX" kubectl get gatewayclass/cilium >/dev/null; then
+		echo "the cluster $SANDBOX_NAME has no Gateways: sandbox -name $SANDBOX_NAME down" >&2
+		exit 1
+	fi
 	tests
 	exit
 fi

@@ -46,7 +46,21 @@ func TestTLS(t *testing.T) {
 			c.Errorf("the new certificate is served after %s", took)
 		}
 		c.NoFailures(load.Stop())
+		withoutTLS(in, s)
 	})
+}
+
+// withoutTLS puts a second Gateway before the application, which answers on its
+// own address what its routes say.
+func withoutTLS(in *e2e.Test, s seed) {
+	in.Helper()
+	in.Apply(s.file("echo-tls/gateway-http.yaml"))
+	request := e2e.Request{URL: base(addressOf(in, "echo-gateway"))}
+	ext := in.From("ext")
+	ext.OK(request, 404)
+	in.Apply(strings.NewReplacer("name: echo-1,", "name: plain,", "name: echo}", "name: echo-gateway}").Replace(own(in).text(in, "echo-tls/route.yaml")))
+	r := ext.OK(request, 200)
+	sees(in, r, "x-forwarded-proto", "http")
 }
 
 // A Secret that goes takes the listener's traffic with it, and no other's; when
