@@ -14,8 +14,12 @@ import (
 	"github.com/waggle-mesh/waggle/internal/kube"
 )
 
-// agentStateDir is where an agent keeps its sockets.
-const agentStateDir = "/var/run/cilium"
+// agentStateDir is where an agent keeps its sockets, agentLastingDir what is to
+// outlast a reboot.
+const (
+	agentStateDir   = "/var/run/cilium"
+	agentLastingDir = "/var/lib/cilium"
+)
 
 func agentCommand() *cobra.Command {
 	o := daemon.Options{Version: version}
@@ -76,6 +80,7 @@ func nodeFlags(f *pflag.FlagSet, o *daemon.Options) {
 	f.StringVar(&o.Node, "node-name", os.Getenv("K8S_NODE_NAME"), "`name` of the node's object (environment: K8S_NODE_NAME)")
 	apiServerFlags(f, &o.Kube)
 	f.StringVar(&o.StateDir, "state-dir", agentStateDir, "`directory` for sockets and what is remembered of pods; the node's, under the same path")
+	f.StringVar(&o.LastingDir, "lasting-dir", agentLastingDir, "`directory` for what is remembered of CiliumEnvoyConfigs; the node's, and not emptied by a reboot")
 	f.StringVar(&o.CNI.BinDir, "cni-bin-dir", "/opt/cni/bin", "`directory` of the container runtime's CNI plugins")
 	f.StringVar(&o.CNI.ConfDir, "cni-conf-dir", "/etc/cni/net.d", "`directory` of its CNI configuration")
 	f.StringVar(&o.BPFFS, "bpf-root", "", "where a bpf file system is `mounted` (default: as /proc/mounts says)")

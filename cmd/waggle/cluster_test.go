@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"errors"
+	"net/http"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,8 +15,8 @@ import (
 	"github.com/waggle-mesh/waggle/internal/kube/kubetest"
 )
 
-// TestCluster: a case has objects of a cluster, and commands with what they
-// print there; "data of" is what an object then has.
+// TestCluster: a case has objects of a cluster, resources that it does not have,
+// and commands with what they print there; "data of" is what an object then has.
 func TestCluster(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	golden.Run(t, "testdata/cluster/*.txtar", func(t *testing.T, c *golden.Case) {
@@ -21,6 +24,14 @@ func TestCluster(t *testing.T) {
 		for document := range strings.SplitSeq(c.Section("objects.yaml"), "\n---\n") {
 			put(t, server, document)
 		}
+		missing := strings.Fields(c.Section("missing kinds"))
+		server.Refuse(func(w http.ResponseWriter, r *http.Request) bool {
+			if slices.Contains(missing, filepath.Base(r.URL.Path)) {
+				kubetest.Answer(w, 404, "NotFound")
+				return true
+			}
+			return false
+		})
 		t.Setenv("KUBECONFIG", server.Kubeconfig())
 		for _, section := range c.Sections() {
 			if command, ok := strings.CutPrefix(section, "waggle "); ok {

@@ -112,7 +112,7 @@ func (o *installFlags) change(c *cobra.Command, do func(*install.Release, contex
 	if err != nil {
 		return err
 	}
-	if o.dryRun {
+	if o.Notes = c.OutOrStdout(); o.dryRun {
 		o.DryRun = c.OutOrStdout()
 	}
 	waggle, err := install.Load(chart.Waggle, "waggle")

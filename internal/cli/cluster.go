@@ -27,6 +27,7 @@ func PrintClusterStatus(w io.Writer, s *survey.Status, f Format) error {
 		fmt.Fprintf(w, "%-22s %s\n", "Helm chart version:", orDash(s.Chart))
 		images := s.Images()
 		labelled(w, "Image versions", s.Workloads, func(l survey.Workload) string { return images[l.Name] })
+		labelled(w, "Kinds that are off:", s.MissingKinds, func(kind string) string { return kind + ": the cluster has no such definition" })
 		labelled(w, "Errors:", s.Errors, func(text string) string { return text })
 		printProblems(w, s.Rejected)
 	})

@@ -31,6 +31,7 @@ type Options struct {
 	Values     Values
 	Timeout    time.Duration // of each request that waits
 	DryRun     io.Writer     // print the objects there and change nothing; nil: it is none
+	Notes      io.Writer     // print there what the chart has to say to these values
 	Log        *slog.Logger
 }
 
@@ -150,16 +151,20 @@ func (r *Release) Uninstall() error {
 	return nil
 }
 
-// finish prints what a dry run would do.
+// finish prints what a dry run would do, or else the chart's notes.
 func (r *Release) finish(made release.Releaser, err error) error {
-	if err != nil || r.o.DryRun == nil {
+	if err != nil {
 		return err
 	}
 	accessor, err := release.NewAccessor(made)
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(r.o.DryRun, accessor.Manifest())
+	if r.o.DryRun != nil {
+		_, err = io.WriteString(r.o.DryRun, accessor.Manifest())
+	} else {
+		_, err = fmt.Fprintf(r.o.Notes, "%s\n\n", strings.TrimSpace(accessor.Notes()))
+	}
 	return err
 }
 

@@ -86,9 +86,12 @@ func cleanerTroubles(ctx context.Context, c *kube.Client, namespace string) erro
 	return errors.Join(errs...)
 }
 
-// runDir is what the cleaner sees of the node's directory that holds the
-// agents' own: with a mount of that one itself it could not remove it.
-const runDir = "/host/run"
+// cleaned are the flags for the directories that the cleaner removes, by volume.
+// It sees the node's directories that hold them below hostDir: with mounts of them
+// themselves it could not remove them.
+var cleaned = map[string]string{"run": "--state-dir=", "lib": "--lasting-dir="}
+
+const hostDir = "/host/"
 
 // cleanerOf is the agents' DaemonSet with another command. Its pods are ready
 // when their node is clean.
@@ -96,24 +99,23 @@ func cleanerOf(agents *appsv1.DaemonSet) *appsv1.DaemonSet {
 	pod := agents.Spec.Template.Spec.DeepCopy()
 	labels := map[string]string{"app": cleaner}
 	work := pod.Containers[0]
-	stateDir := ""
+	command := []string{"/usr/bin/waggle", "cleanup", "--cni-bin-dir=/host/opt/cni/bin", "--cni-conf-dir=/host/etc/cni/net.d"}
 	for i, v := range pod.Volumes {
-		if v.Name == "run" && v.HostPath != nil {
-			stateDir = path.Join(runDir, path.Base(v.HostPath.Path))
+		if flag, ok := cleaned[v.Name]; ok && v.HostPath != nil {
+			command = append(command, flag+path.Join(hostDir+v.Name, path.Base(v.HostPath.Path)))
 			pod.Volumes[i].HostPath = &corev1.HostPathVolumeSource{Path: path.Dir(v.HostPath.Path)}
 		}
 	}
 	var mounts []corev1.VolumeMount
 	for _, m := range work.VolumeMounts {
-		switch m.Name {
-		case "config":
+		if m.Name == "config" {
 			continue
-		case "run":
-			m.MountPath = runDir
+		}
+		if cleaned[m.Name] != "" {
+			m.MountPath = hostDir + m.Name
 		}
 		mounts = append(mounts, m)
 	}
-	command := []string{"/usr/bin/waggle", "cleanup", "--state-dir=" + stateDir, "--cni-bin-dir=/host/opt/cni/bin", "--cni-conf-dir=/host/etc/cni/net.d"}
 	work = corev1.Container{
 		Name: "cleanup", Image: work.Image, ImagePullPolicy: work.ImagePullPolicy, Command: command,
 		SecurityContext: work.SecurityContext, VolumeMounts: mounts, TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,

@@ -25,6 +25,9 @@ type Status struct {
 	Chart  string                    `json:"chart"` // "waggle-0.1.0"
 	// Gateways are those of Waggle's classes.
 	Gateways Gateways `json:"gateways"`
+	// MissingKinds are those that what is switched on needs and the API server
+	// does not have: they are off until their definitions are there.
+	MissingKinds []string `json:"missingKinds"`
 	// Rejected are users' objects that are not served as they are written.
 	Rejected []Problem `json:"rejected"`
 	// Errors are what is wrong with Waggle itself, or could not be read.
@@ -57,7 +60,7 @@ func (s *Status) OK() bool { return len(s.Errors) == 0 }
 
 // Look asks the API server for all of it.
 func Look(ctx context.Context, c *kube.Client, namespace string) *Status {
-	s := &Status{Namespace: namespace, Phases: map[string]map[string]int{}, Rejected: []Problem{}, Errors: []string{}}
+	s := &Status{Namespace: namespace, Phases: map[string]map[string]int{}, MissingKinds: []string{}, Rejected: []Problem{}, Errors: []string{}}
 	r := &reader{ctx: ctx, client: c, failed: func(err error) { s.Errors = append(s.Errors, err.Error()) }}
 	s.workloads(r)
 	s.pods(r)
@@ -67,6 +70,7 @@ func Look(ctx context.Context, c *kube.Client, namespace string) *Status {
 		}
 		return s // Gateways are Cilium's
 	}
+	s.kinds(r)
 	w := r.world()
 	for _, g := range w.gateways {
 		if s.Gateways.All++; isTrue(g.Status.Conditions, "Programmed") {
