@@ -33,6 +33,9 @@ type Gateway struct {
 	// Problem says why the Gateway is not accepted as a whole; then none of
 	// its listeners is served.
 	Problem Problem
+	// Held: the settings of the class cannot be used. What was made for the
+	// Gateway stays as it is until they can, and nothing is made.
+	Held bool
 	// Warning names what of the spec is without effect; "" where all has one.
 	Warning string
 	// Listeners stand in the spec's order. They are judged, and have no
@@ -62,7 +65,7 @@ func (s Stage) Gateway(w World, gw *gatewayv1.Gateway) Gateway {
 		return out
 	}
 	out.Standing = Ours
-	out.Problem = gatewayProblem(class, gw)
+	out.Problem, out.Held = gatewayProblem(class, gw), !class.Problem.OK()
 	out.Warning = overruled(gw)
 	out.Listeners = s.listeners(w, gw)
 	for i := range out.Listeners {

@@ -167,13 +167,7 @@ func TestRestart(t *testing.T) {
 func TestMissingKind(t *testing.T) {
 	t.Parallel()
 	f := kubetest.New(t)
-	missing := func(w http.ResponseWriter, r *http.Request) bool {
-		if strings.Contains(r.URL.Path, "ciliumendpoints") {
-			kubetest.Answer(w, 404, "NotFound")
-			return true
-		}
-		return false
-	}
+	missing := kubetest.Lacks("ciliumendpoints")
 	f.Refuse(missing)
 	f.Put("/apis/cilium.io/v2/namespaces/default/ciliumendpoints/web", endpoint("10.0.1.5"))
 	w := newWorld(t, connect(t, f))

@@ -42,6 +42,9 @@ type WriterOptions[R flow.Row, O Object] struct {
 	// the API server says that it would be. Others' labels and annotations
 	// stay. Nil: none is.
 	Anew func(row R, object O) bool
+	// Held tells of a row whose object is left as it is, whether it is there or
+	// not; nil: none is.
+	Held func(row R) bool
 	// StatusOnly: the object is somebody else's, who may delete it; only its
 	// status is written.
 	StatusOnly bool
@@ -71,6 +74,9 @@ const tries = 5
 // Update makes the row's object as the row wants it. Where it is, nothing is
 // sent.
 func (w *Writer[R, O]) Update(ctx context.Context, row R) (struct{}, error) {
+	if w.o.Held != nil && w.o.Held(row) {
+		return struct{}{}, nil
+	}
 	name := w.o.Name(row.Key())
 	have, exists := w.known(name)
 	var err, failure error

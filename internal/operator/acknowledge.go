@@ -127,6 +127,9 @@ func (c *Cluster) acknowledge(g *flow.Graph) {
 	listeners := c.listenerOutcomes(g, v)
 	secrets := flow.Derive(g, "secret outcomes", c.Secrets, flow.DeepEqual[model.Outcome],
 		func(r *flow.Reader, s SecretCopy) []model.Outcome {
+			if s.Held {
+				return nil
+			}
 			out := v.outcome(r, model.ResourceKey{Type: model.Secret, Name: s.Name.String()}, model.Accepted, []model.Ref{{Kind: "Secret", Name: s.Of.Secret}})
 			out.Name = s.Of.Secret.String() // as Gateways know it
 			return []model.Outcome{out}

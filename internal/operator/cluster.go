@@ -81,6 +81,7 @@ type Cluster struct {
 	settings  ClusterSettings
 	addresses *flow.Table[Address]
 	owners    *flow.Table[Owner]
+	held      *flow.Table[Owner] // Gateways whose objects stay as they are; never in owners
 	hostParts *flow.Table[hostPart]
 	voices    voices
 	hosts     *flow.Index[hostNode]
@@ -94,6 +95,7 @@ func NewCluster(g *flow.Graph, in ClusterInputs, settings ClusterSettings) *Clus
 	c.address(g)
 	c.Graph = translate(g, in.Inputs, Answers{Addresses: c.addresses, Refusals: in.Refusals}, settings.Settings)
 	c.own(g)
+	c.hold(g)
 	c.services(g)
 	c.slices(g)
 	c.configs(g)

@@ -24,6 +24,8 @@ type GatewayConfig struct {
 	Spec   ciliumv2.CiliumEnvoyConfigSpec
 	// Listeners are the keys of the listeners in it.
 	Listeners []string
+	// Held: the object is there, and stays as it is. Name and Owner are known.
+	Held bool
 }
 
 // Key is the object's name.
@@ -85,7 +87,7 @@ func (c *Cluster) configs(g *flow.Graph) {
 		})
 	parts := flow.Derive(g, "part configs", c.hostParts, flow.DeepEqual[GatewayConfig],
 		func(_ *flow.Reader, p hostPart) []GatewayConfig { return []GatewayConfig{p.rendered()} })
-	c.Configs = flow.Union(g, "configs", flow.DeepEqual[GatewayConfig], c.listenerConfigs, parts, c.misdirected(g, tables))
+	c.Configs = flow.Union(g, "configs", flow.DeepEqual[GatewayConfig], c.listenerConfigs, parts, c.misdirected(g, tables), c.heldConfigs(g))
 }
 
 // mainLabels are those of a main CiliumEnvoyConfig.

@@ -35,6 +35,8 @@ type GatewayService struct {
 	Type                  corev1.ServiceType
 	// Chosen are further fields of the spec that the Gateway's class chooses.
 	Chosen v2alpha1.GatewayServiceConfig
+	// Held: the Service is there, and stays as it is. Name and Owner are known.
+	Held bool
 }
 
 // Key is the Service's name.
@@ -42,7 +44,7 @@ func (s GatewayService) Key() string { return s.Name.String() }
 
 // services makes a Service for each Gateway that has a listener.
 func (c *Cluster) services(g *flow.Graph) {
-	c.Services = flow.Derive(g, "gateway services", c.owners, flow.DeepEqual[GatewayService],
+	made := flow.Derive(g, "made services", c.owners, flow.DeepEqual[GatewayService],
 		func(r *flow.Reader, o Owner) []GatewayService {
 			object, _ := flow.Get(r, c.in.Gateways, o.Key())
 			gw, _ := flow.Get(r, c.Gateways, o.Key())
@@ -63,6 +65,7 @@ func (c *Cluster) services(g *flow.Graph) {
 			out.Ports = slices.Compact(out.Ports)
 			return []GatewayService{out}
 		})
+	c.Services = flow.Union(g, "gateway services", flow.DeepEqual[GatewayService], made, c.heldServices(g))
 }
 
 // choose settles what a Gateway's class says of Services, nil: nothing, and what

@@ -22,6 +22,8 @@ type GatewaySlice struct {
 	// there is nobody: who comes to the Service is led to Envoy.
 	Endpoints []Endpoint
 	Ports     []uint16
+	// Held: what is there of that name stays as it is.
+	Held bool
 }
 
 // Key is the slice's name.
@@ -42,7 +44,7 @@ const mostEndpoints = 100
 func (c *Cluster) slices(g *flow.Graph) {
 	c.Slices = flow.Derive(g, "gateway slices", c.Services, flow.DeepEqual[GatewaySlice],
 		func(r *flow.Reader, s GatewayService) []GatewaySlice {
-			first := GatewaySlice{Name: s.Name, Service: s.Name.Name, Owner: s.Owner, Labels: s.Labels}
+			first := GatewaySlice{Name: s.Name, Service: s.Name.Name, Owner: s.Owner, Labels: s.Labels, Held: s.Held}
 			if c.settings.HostNetwork == nil {
 				return []GatewaySlice{first}
 			}

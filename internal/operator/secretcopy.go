@@ -16,6 +16,8 @@ const (
 type SecretCopy struct {
 	Name model.Name
 	Of   model.Certificate
+	// Held: the copy is there, and stays as it is. Its Name is known.
+	Held bool
 }
 
 // Key is the copy's name.
@@ -27,11 +29,14 @@ func (s SecretCopy) Labels() map[string]string {
 }
 
 // Equal tells whether s and other are the same.
-func (s SecretCopy) Equal(other SecretCopy) bool { return s.Name == other.Name && s.Of.Equal(other.Of) }
+func (s SecretCopy) Equal(other SecretCopy) bool {
+	return s.Name == other.Name && s.Held == other.Held && s.Of.Equal(other.Of)
+}
 
 func (c *Cluster) secretCopies(g *flow.Graph) {
-	c.Secrets = flow.Derive(g, "secret copies", c.Certificates, SecretCopy.Equal,
+	made := flow.Derive(g, "made secret copies", c.Certificates, SecretCopy.Equal,
 		func(_ *flow.Reader, certificate model.Certificate) []SecretCopy {
-			return []SecretCopy{{SecretCopyName(c.settings.SecretsNamespace, certificate.Secret), certificate}}
+			return []SecretCopy{{Name: SecretCopyName(c.settings.SecretsNamespace, certificate.Secret), Of: certificate}}
 		})
+	c.Secrets = flow.Union(g, "secret copies", SecretCopy.Equal, made, c.heldSecrets(g, made))
 }

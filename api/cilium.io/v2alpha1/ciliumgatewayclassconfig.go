@@ -119,7 +119,8 @@ type GatewayServiceConfig struct {
 // CiliumGatewayClassConfigStatus is what the operator says of the settings.
 type CiliumGatewayClassConfigStatus struct {
 	// Conditions: Accepted is False where the settings cannot be used; then
-	// neither can the GatewayClasses that name them.
+	// neither can the GatewayClasses that name them. What was made for their
+	// Gateways stays as it is until they can, and nothing is made.
 	//
 	// +patchMergeKey=type
 	// +patchStrategy=merge

@@ -119,6 +119,18 @@ func (s *Server) Refuse(refuse func(http.ResponseWriter, *http.Request) bool) {
 	s.refuse = refuse
 }
 
+// Lacks is for Refuse: the API server has no kind of that resource,
+// "httproutes".
+func Lacks(resource string) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if !slices.Contains(strings.Split(r.URL.Path, "/"), resource) {
+			return false
+		}
+		Answer(w, 404, "NotFound")
+		return true
+	}
+}
+
 // Drop has drop change every object that is written by a request before it is
 // stored, as an API server does whose definition of the kind lacks fields. Nil
 // ends that.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -26,15 +25,16 @@ spec: {controllerName: io.cilium/gateway-controller, parametersRef: {group: cili
 
 // classConfigs is an operator with a Gateway of a class with settings.
 type classConfigs struct {
-	t   *testing.T
-	api *kubetest.Server
+	t        *testing.T
+	api      *kubetest.Server
+	operator *running
 }
 
 const gatewayServicePath = "/api/v1/namespaces/shop/services/cilium-gateway-web"
 
 func startClassConfigs(t *testing.T) classConfigs {
-	c := classConfigs{t, kubetest.New(t)}
-	start(t, c.api, nil)
+	c := classConfigs{t: t, api: kubetest.New(t)}
+	c.operator = start(t, c.api, nil)
 	apply(t, c.api, []byte(`kind: Node
 apiVersion: v1
 metadata: {name: n1}
@@ -112,7 +112,7 @@ func TestClassConfig(t *testing.T) {
 	c.choose("{type: LoadBalancer, telemetry: 1, loadBalancerSourceRanges: [here]}")
 	c.says("GatewayClass cilium: Accepted=False InvalidParameters")
 	c.says("CiliumGatewayClassConfig infra/c: Accepted=False InvalidParameters")
-	c.api.Remove("/apis/cilium.io/v2alpha1/namespaces/infra/ciliumgatewayclassconfigs/c")
+	c.api.Remove(classConfigPath)
 	apply(t, c.api, []byte(strings.Split(withClassConfig, ", parametersRef")[0]+"}\n"), false)
 	c.says("GatewayClass cilium: Accepted\n")
 	c.service(`"externalTrafficPolicy":"Cluster","ipFamilyPolicy":"PreferDualStack","ports"`)
@@ -209,13 +209,7 @@ func TestClassConfigAnewOnce(t *testing.T) {
 // not accepted, all others are served, and all are when it appears.
 func TestNoClassConfigs(t *testing.T) {
 	api := kubetest.New(t)
-	api.Refuse(func(w http.ResponseWriter, r *http.Request) bool {
-		if filepath.Base(r.URL.Path) == "ciliumgatewayclassconfigs" {
-			kubetest.Answer(w, 404, "NotFound")
-			return true
-		}
-		return false
-	})
+	api.Refuse(kubetest.Lacks("ciliumgatewayclassconfigs"))
 	start(t, api, nil)
 	settled(t, api, 1)
 	apply(t, api, []byte(strings.Replace(withClassConfig, "{name: cilium}", "{name: chosen}", 1)), false)

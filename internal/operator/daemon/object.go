@@ -60,7 +60,7 @@ func (p *process) gatewayServices() *kube.Writer[operator.GatewayService, *corev
 	return kube.NewWriter(p.client, p.sources.ownServices, kube.WriterOptions[operator.GatewayService, *corev1.Service]{
 		Name: model.NameFrom, Fill: fillService, Ours: ownService,
 		Owns: func(row operator.GatewayService, o *corev1.Service) bool { return row.Owner.Owns(o) },
-		Anew: mustBeAnew,
+		Anew: mustBeAnew, Held: func(row operator.GatewayService) bool { return row.Held },
 	})
 }
 
@@ -119,6 +119,7 @@ func (p *process) gatewaySlices() *kube.Writer[operator.GatewaySlice, *discovery
 	return kube.NewWriter(p.client, p.sources.ownSlices, kube.WriterOptions[operator.GatewaySlice, *discoveryv1.EndpointSlice]{
 		Name: model.NameFrom, Fill: fillSlice, Ours: ownSlice,
 		Owns: func(row operator.GatewaySlice, o *discoveryv1.EndpointSlice) bool { return row.Owner.Owns(o) },
+		Held: func(row operator.GatewaySlice) bool { return row.Held },
 	})
 }
 
@@ -154,6 +155,7 @@ func (p *process) gatewayConfigs() *kube.Writer[operator.GatewayConfig, *ciliumv
 	return kube.NewWriter(p.client, p.sources.configs, kube.WriterOptions[operator.GatewayConfig, *ciliumv2.CiliumEnvoyConfig]{
 		Name: model.NameFrom, Fill: fillConfig, Ours: ownConfig,
 		Owns: func(row operator.GatewayConfig, o *ciliumv2.CiliumEnvoyConfig) bool { return row.Owner.Owns(o) },
+		Held: func(row operator.GatewayConfig) bool { return row.Held },
 	})
 }
 
@@ -175,6 +177,7 @@ func (p *process) secretCopies() *kube.Writer[operator.SecretCopy, *corev1.Secre
 		Owns: func(_ operator.SecretCopy, o *corev1.Secret) bool {
 			return o.Labels[operator.SecretNamespaceLabel] != ""
 		},
+		Held: func(row operator.SecretCopy) bool { return row.Held },
 	})
 }
 
