@@ -139,7 +139,7 @@ func (n *agentNode) run(cgroup string, args ...string) *agentProcess {
 func (n *agentNode) startAgent() {
 	n.t.Helper()
 	args := []string{
-		"agent", "--node-name", n.Name, "--kubeconfig", n.kubeconfig, "--state-dir", n.stateDir(), "--device", "eth0",
+		"agent", "--node-name", n.Name, "--kubeconfig", n.kubeconfig, "--state-dir", n.stateDir(), "--lasting-dir", n.lastingDir(), "--device", "eth0",
 		"--cni-bin-dir", filepath.Join(n.dir, "cni-bin"), "--cni-conf-dir", filepath.Join(n.dir, "cni-conf"),
 		"--bpf-root", n.BPFFS, "--cgroup-root", n.Root, "--log-level", "info",
 	}
@@ -165,7 +165,8 @@ func (n *agentNode) startAgent() {
 	})
 }
 
-func (n *agentNode) stateDir() string { return filepath.Join(n.dir, "s") }
+func (n *agentNode) stateDir() string   { return filepath.Join(n.dir, "s") }
+func (n *agentNode) lastingDir() string { return filepath.Join(n.dir, "l") }
 
 func (n *agentNode) showLogs() {
 	logs, _ := filepath.Glob(filepath.Join(n.dir, "*.log"))

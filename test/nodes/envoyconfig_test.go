@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -127,12 +128,17 @@ func TestCanary(t *testing.T) {
 	if got := servers(t, client, url(web4, "/"), 50); got["v2"] != 50 {
 		t.Errorf("after a broken edit: %v of 50", got)
 	}
-	n.stopAgent(syscall.SIGKILL)
-	n.startAgent()
-	n.eventually("Envoy is connected again", func() bool { return len(n.status().Envoys) == 1 })
-	time.Sleep(500 * time.Millisecond)
-	if got := servers(t, client, url(web4, "/"), 50); got["v2"] != 50 {
-		t.Errorf("after a broken edit, by another agent: %v of 50", got)
+	for _, old := range []bool{false, true} {
+		n.stopAgent(syscall.SIGKILL)
+		if old {
+			n.must("keep it where older versions do", os.Rename(filepath.Join(n.lastingDir(), "configs"), filepath.Join(n.stateDir(), "configs")))
+		}
+		n.startAgent()
+		n.eventually("Envoy is connected again", func() bool { return len(n.status().Envoys) == 1 })
+		time.Sleep(500 * time.Millisecond)
+		if got := servers(t, client, url(web4, "/"), 50); got["v2"] != 50 {
+			t.Errorf("after a broken edit, by another agent, the one before an older version %t: %v of 50", old, got)
+		}
 	}
 	n.quietly(load, path)
 	n.eventually("both backends answer again", func() bool {

@@ -39,7 +39,7 @@ func Cleanup(o Options) error {
 		}
 		defer held.Close()
 	}
-	err = errors.Join(o.CNI.Uninstall(), link.Remove(nil, o.sysctls()), announcer.Stop(o.BPFFS), datapath.Cleanup(o.BPFFS), o.removeState(ours))
+	err = errors.Join(o.CNI.Uninstall(), link.Remove(nil, o.sysctls()), announcer.Stop(o.BPFFS), datapath.Cleanup(o.BPFFS), o.removeLasting(), o.removeState(ours))
 	if o.Node != "" {
 		err = errors.Join(err, o.forget())
 	}
@@ -70,6 +70,18 @@ func (o Options) forget() error {
 	return errors.Join(
 		kube.DeleteAll(ctx, client, kube.Endpoints, "", func(e *ciliumv2.CiliumEndpoint) bool { return isOf(self, e) }),
 		forgetNode(ctx, client, self))
+}
+
+// removeLasting removes what agents keep in LastingDir, and the directory unless
+// there is more in it or something is mounted there.
+func (o Options) removeLasting() error {
+	if err := os.RemoveAll(o.configs()); err != nil {
+		return err
+	}
+	if err := os.Remove(o.LastingDir); !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EBUSY) {
+		return err
+	}
+	return nil
 }
 
 // removeState removes what is in StateDir if that is an agent's, and the

@@ -29,6 +29,9 @@ func TestCleanup(t *testing.T) {
 	g.until("its pod is published", func(*Status) bool { return g.Get(endpoints+"web") != nil && annotated() })
 	g.startAs("cleanup", g.settings).ends("an agent runs on this node")
 	a.kill()
+	if err := os.MkdirAll(filepath.Join(g.settings.lasting(), "configs", "of an object"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if c := g.startAs("cleanup", g.settings); true {
 		if <-c.ended; c.status != nil {
 			t.Fatalf("cleanup: %v\n%s", c.status, c.said)
@@ -43,7 +46,7 @@ func TestCleanup(t *testing.T) {
 	if after := look(); after != before {
 		t.Errorf("the node has\n%s\nhad\n%s", after, before)
 	}
-	for _, path := range []string{filepath.Join(g.BPFFS, "waggle"), g.settings.Dir} {
+	for _, path := range []string{filepath.Join(g.BPFFS, "waggle"), g.settings.Dir, g.settings.lasting()} {
 		if files, err := os.ReadDir(path); err == nil {
 			t.Errorf("%s is there, with %v", path, files)
 		}

@@ -198,6 +198,9 @@ func (a *node) serve(ctx context.Context, failed <-chan error) error {
 	if err := a.restore(ctx); err != nil {
 		return err
 	}
+	for _, lost := range a.options.Families.Lost(a.cni.Endpoints()) {
+		a.log.Warn(lost)
+	}
 	if err := a.catchUp(ctx); err != nil {
 		return err
 	}

@@ -55,6 +55,8 @@ type settings struct {
 	Announce           announcer.Options
 }
 
+func (s settings) lasting() string { return s.Dir + "-lasting" }
+
 func agentMain(run func(context.Context, Options) error) int {
 	var s settings
 	if err := json.Unmarshal([]byte(os.Getenv("WAGGLE_TEST_AGENT")), &s); err != nil {
@@ -63,7 +65,7 @@ func agentMain(run func(context.Context, Options) error) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	err := run(ctx, Options{
-		Node: s.Node, Cluster: "default", Kube: kube.Options{Kubeconfig: s.Kubeconfig}, StateDir: s.Dir, BPFFS: s.BPFFS, Cgroup: s.Cgroup,
+		Node: s.Node, Cluster: "default", Kube: kube.Options{Kubeconfig: s.Kubeconfig}, StateDir: s.Dir, LastingDir: s.lasting(), BPFFS: s.BPFFS, Cgroup: s.Cgroup,
 		CNI: cni.Installation{BinDir: filepath.Join(s.Dir, "bin"), ConfDir: filepath.Join(s.Dir, "net.d")},
 		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Version: "test", Sizes: s.Sizes, Announce: s.Announce,
 	})

@@ -20,7 +20,10 @@ type Options struct {
 	// StateDir holds sockets, the lock and what is remembered of pods, under
 	// the same path for the runtime. A reboot may empty it.
 	StateDir string
-	CNI      cni.Installation // Socket is StateDir's
+	// LastingDir holds what users' CiliumEnvoyConfigs last asked for, which a
+	// reboot is to leave there.
+	LastingDir string
+	CNI        cni.Installation // Socket is StateDir's
 	agent.Families
 	Uplink      string // empty: found by the node's addresses
 	BPFFS       string // empty: as /proc/mounts says
@@ -52,3 +55,7 @@ func (o Options) cniSocket() string { return filepath.Join(o.StateDir, "cni", "c
 func (o Options) cniState() string  { return filepath.Join(o.StateDir, "endpoints") }
 func (o Options) sysctls() string   { return filepath.Join(o.StateDir, "sysctls") }
 func (o Options) lock() string      { return filepath.Join(o.StateDir, "agent.lock") }
+func (o Options) configs() string   { return filepath.Join(o.LastingDir, "configs") }
+
+// formerConfigs is where versions before had what is in configs.
+func (o Options) formerConfigs() string { return filepath.Join(o.StateDir, "configs") }

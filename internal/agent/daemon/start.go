@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -137,8 +138,9 @@ func (a *node) pipeline() error {
 		}
 	}
 	ingress4, ingress6 := a.ingress()
-	files := kept.Files{Dir: filepath.Join(a.options.StateDir, "configs")}
-	a.configs.Remembered = files.Read(a.log)
+	files := kept.Files{Dir: a.options.configs()}
+	a.configs.Remembered = kept.Files{Dir: a.options.formerConfigs()}.Read(a.log)
+	maps.Copy(a.configs.Remembered, files.Read(a.log))
 	configs := agent.NewEnvoyConfigs(&a.tables, a.configs, a.options.Node)
 	graph := agent.NewProxy(&a.tables, configs.Inputs(&a.tables, render.Node{
 		Ingress4: ingress4, Ingress6: ingress6, FirstPort: model.ReservedPorts.First, LastPort: model.ReservedPorts.Last,

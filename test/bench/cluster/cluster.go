@@ -214,7 +214,7 @@ func (c *Cluster) StartAgent() {
 	c.t.Helper()
 	n := c.Node
 	cmd := exec.Command(c.o.Binaries.Waggle, "agent", "--node-name", n.Name, "--kubeconfig", c.kubeconfig, "--state-dir", c.agentDir(),
-		"--device", "eth0", "--cni-bin-dir", c.cniBin(), "--cni-conf-dir", c.cniConf(),
+		"--lasting-dir", filepath.Join(c.dir, "l"), "--device", "eth0", "--cni-bin-dir", c.cniBin(), "--cni-conf-dir", c.cniConf(),
 		"--bpf-root", n.BPFFS, "--cgroup-root", n.Root, "--log-level", "warn")
 	var err error
 	c.Agent, err = c.start(&n.Machine, filepath.Join(n.Root, "agent"), "agent", cmd)
