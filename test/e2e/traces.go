@@ -12,7 +12,7 @@ func (c *Test) Traces(node string) string {
 	for _, command := range []string{
 		"ip -o link | sed 's/ qlen.*//'", "ip -o address | sed 's/valid_lft.*//'", "ip rule", "ip -6 rule",
 		"ip route show table all | grep -v ' dev eth0 .*local\\|broadcast'", "ip -6 route show table all",
-		"ls -R /sys/fs/bpf /etc/cni /opt/cni /run/cilium", "ls /run/netns 2>/dev/null",
+		"ls -R /sys/fs/bpf /etc/cni /opt/cni /run/cilium /var/lib/cilium", "ls /run/netns 2>/dev/null",
 		"bpftool net show", "bpftool cgroup tree /sys/fs/cgroup/unified 2>/dev/null || bpftool cgroup tree /sys/fs/cgroup",
 		"nft -s list ruleset", "ss -Hltn | awk '{print $4}' | sort",
 		"sysctl -a -r '^net\\.' 2>/dev/null | grep -v 'conntrack_count\\|netdev_rss_key\\|stable_secret'",
