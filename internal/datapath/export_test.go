@@ -33,6 +33,12 @@ func (n *Node) Age(by time.Duration) error {
 	return err
 }
 
+// Forget removes every connection, as if others had pushed them out.
+func (n *Node) Forget() error {
+	_, _, err := n.connections(func(nodeConnKey, nodeConn) bool { return true })
+	return err
+}
+
 // SetSNATPorts changes the ports of masqueraded connections for a test.
 func SetSNATPorts(t *testing.T, first, last uint16) {
 	before := snatPorts

@@ -79,6 +79,7 @@ const (
 	nodeConnFlagsCONN_INSIDE    nodeConnFlags = 512
 	nodeConnFlagsCONN_AWAY      nodeConnFlags = 1024
 	nodeConnFlagsCONN_BACK_AWAY nodeConnFlags = 2048
+	nodeConnFlagsCONN_UNSURE    nodeConnFlags = 4096
 	nodeConnFlagsCONN_ENDING    nodeConnFlags = 400
 )
 

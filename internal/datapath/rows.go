@@ -110,7 +110,7 @@ func backendRow(_ *Reader, k nodeSlotKey, v nodeBackend) (Row, string) {
 	return Row{key, v.String()}, names.Family(v.Addr.addr())
 }
 
-var connFlags = []string{"reply", "dnat", "snat", "proxy", "fin", "answered", "snat-port", "fin-back", "reset", "inside", "away", "back-away"}
+var connFlags = []string{"reply", "dnat", "snat", "proxy", "fin", "answered", "snat-port", "fin-back", "reset", "inside", "away", "back-away", "unsure"}
 
 func connRow(_ *Reader, k nodeConnKey, v nodeConn) (Row, string) {
 	way := ""

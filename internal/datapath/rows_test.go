@@ -13,6 +13,7 @@ func TestConnFlags(t *testing.T) {
 		nodeConnFlagsCONN_FIN: "fin", nodeConnFlagsCONN_ANSWERED: "answered", nodeConnFlagsCONN_SNAT_PORT: "snat-port",
 		nodeConnFlagsCONN_FIN_BACK: "fin-back", nodeConnFlagsCONN_RESET: "reset", nodeConnFlagsCONN_INSIDE: "inside",
 		nodeConnFlagsCONN_AWAY: "away", nodeConnFlagsCONN_BACK_AWAY: "back-away",
+		nodeConnFlagsCONN_UNSURE: "unsure",
 	} {
 		if got := names.Flags(uint32(flag), connFlags); got != name {
 			t.Errorf("%d is %q, want %q", flag, got, name)

@@ -91,6 +91,7 @@ static inline void conn_reply(const struct conn_key *key, const struct conn *c, 
 		reply->flags |= CONN_BACK_AWAY;
 	if (c->flags & CONN_BACK_AWAY)
 		reply->flags |= CONN_AWAY;
+	reply->flags |= c->flags & CONN_UNSURE;
 	reply->src_revision = c->dst_revision;
 	reply->dst_revision = c->src_revision;
 }

@@ -117,6 +117,7 @@ enum conn_flags {
 	CONN_INSIDE = 512,  // the destination is in the cluster: the source stays
 	CONN_AWAY = 1024,   // the destination is a pod of another node, by the uplink: past the stack
 	CONN_BACK_AWAY = 2048, // the source is one
+	CONN_UNSURE = 4096, // who began is not known: the packet that opened it may have been an answer
 	CONN_ENDING = CONN_FIN | CONN_FIN_BACK | CONN_RESET,
 };
 struct conn {

@@ -87,24 +87,24 @@ static inline void look_up_target(struct __sk_buff *skb, struct flow *f, const s
 		f->c.flags |= CONN_AWAY;
 }
 
-// Who began a connection: a pod of this node may have got another identity
-// since.
-static inline __u32 initiator(const struct flow *f, const struct conn *c)
+// Whom a known connection is judged as: a pod of this node may have got another
+// identity since. With back it is the receiver of the packet that began.
+static inline __u32 initiator(const struct flow *f, const struct conn *c, int back)
 {
-	const struct endpoint *e = c->flags & CONN_REPLY ? &f->dst : &f->src;
+	const struct endpoint *e = back ? &f->dst : &f->src;
 
-	return e->id ? e->identity : c->identity;
+	if (e->id)
+		return e->identity;
+	return back == !!(c->flags & CONN_REPLY) ? c->identity : identity_of(back ? &f->p.key.dst : &f->p.key.src);
 }
 
-// Asks again about a connection whose verdict is older than the policy.
-static inline int judge_again(struct flow *f, const struct conn *c)
+// Judges a known connection as one that the packet's sender began, or with back
+// its receiver.
+static inline void judge_way(struct flow *f, const struct conn *c, int back, struct answer *a)
 {
 	struct question q = { .proto = f->p.key.proto };
-	struct answer a;
 
-	if (same_pod(f))
-		return 0;
-	if (c->flags & CONN_REPLY) {
+	if (back) {
 		ask(&q, EGRESS, &f->dst);
 		ask(&q, INGRESS, &f->src);
 		q.port = policy_port(q.proto, f->p.key.sport);
@@ -115,28 +115,42 @@ static inline int judge_again(struct flow *f, const struct conn *c)
 		q.port = policy_port(q.proto, c->flags & CONN_DNAT ? c->dport : f->p.key.dport);
 		q.identity[EGRESS] = identity_at(&f->dst, c->flags & CONN_DNAT ? &c->dst : &f->p.key.dst);
 	}
-	q.identity[INGRESS] = initiator(f, c);
+	q.identity[INGRESS] = initiator(f, c, back);
 	if (q.identity[INGRESS] == ID_HOST) // the node may always talk to its pods
 		q.endpoint[INGRESS] = 0;
-	judge(&q, &a);
-	f->at.rule = a.rule;
-	if (a.action == ACTION_DENY)
-		return a.reason;
-	return a.action == ACTION_PROXY ? DROP_POLICY : 0; // a proxy cannot enter a connection that is under way
+	judge(&q, a);
+	f->at.rule = a->rule;
 }
 
-// Brings an entry's verdict up to date. Answers 0 or the reason to drop.
+// Answers 0 or the reason to drop, negative where the peers shall be told at
+// once: a proxy cannot enter a connection that is under way, but the next one.
+global int judge_again(struct flow *f nonnull, const struct conn *c nonnull, int back)
+{
+	struct answer a;
+
+	judge_way(f, c, back, &a);
+	if (a.action == ACTION_DENY)
+		return a.reason;
+	return a.action == ACTION_PROXY ? -DROP_POLICY : 0;
+}
+
+// Brings an entry's verdict up to date; answers like judge_again. Entries of what
+// is denied stay as they are, so that each packet is asked about: without them
+// the next answer would pass for a connection of the other side's.
 global int renew(struct flow *f nonnull, struct conn *c nonnull)
 {
-	int reason = judge_again(f, c);
+	int back = !!(c->flags & CONN_REPLY), reason = 0;
 	struct conn_key other;
 	struct conn *o;
 
-	if (reason) {
-		conn_close(&f->p.key, c);
-		return reason;
+	if (!same_pod(f)) {
+		reason = judge_again(f, c, back);
+		if (!reason && c->flags & CONN_UNSURE)
+			reason = judge_again(f, c, !back);
 	}
-	c->identity = initiator(f, c);
+	if (reason)
+		return reason;
+	c->identity = initiator(f, c, back);
 	c->src_revision = revision_of(&f->src);
 	c->dst_revision = revision_of(&f->dst);
 	conn_other(&f->p.key, c, &other);
@@ -147,6 +161,45 @@ global int renew(struct flow *f nonnull, struct conn *c nonnull)
 		o->dst_revision = c->src_revision;
 	}
 	return 0;
+}
+
+// A packet of a connection that is not allowed any more.
+global int revoked(struct __sk_buff *skb, struct flow *f nonnull, int reason)
+{
+	if (reason < 0)
+		return reject(skb, &f->p, &f->at, -reason);
+	return drop(skb, &f->p, &f->at, reason);
+}
+
+#define CLIENT_PORTS 32768 // pods' own, and most others', begin here
+
+// Whether it is evident who began what a packet without an entry belongs to, by
+// the ports: of a segment that is no SYN, if entries were lost, and of a
+// datagram, which may be the first. A remote node asks a Service's backend.
+static inline int sender_began(const struct flow *f)
+{
+	__u16 from = bpf_ntohs(f->p.key.sport), to = bpf_ntohs(f->p.key.dport);
+
+	if (f->p.key.proto == IPPROTO_UDP)
+		return from >= CLIENT_PORTS || to < CLIENT_PORTS;
+	if (f->p.key.proto != IPPROTO_TCP || initial_syn(&f->p))
+		return 1;
+	return to < CLIENT_PORTS && (from >= CLIENT_PORTS ||
+				     (f->at.src_identity == ID_REMOTE_NODE && is_snat_port(f->p.key.sport)));
+}
+
+// A connection that the other side may have begun has to be allowed both ways:
+// else a revoked one would live again when its entries were lost. Answers 0 or
+// the reason to drop.
+global int judge_unsure(struct flow *f nonnull)
+{
+	int reason;
+
+	if (sender_began(f))
+		return 0;
+	f->c.flags |= CONN_UNSURE;
+	reason = judge_again(f, &f->c, 1);
+	return reason < 0 ? -reason : reason;
 }
 
 // A packet that made its entries be written asks the routes for them: where they
@@ -230,7 +283,7 @@ static inline int follow(struct __sk_buff *skb, struct flow *f, struct conn *c)
 			return pod_ended(skb, f, c);
 		reason = renew(f, c);
 		if (reason)
-			return drop(skb, &f->p, &f->at, reason);
+			return revoked(skb, f, reason);
 	}
 	return move(skb, f, c);
 }
@@ -408,6 +461,10 @@ global int begin(struct __sk_buff *skb, struct flow *f nonnull, int scope)
 		return deny(skb, f, reason);
 	if (a.action == ACTION_PROXY)
 		return to_listener_of(skb, f, a.proxy);
+	if (!choice.service)
+		reason = judge_unsure(f);
+	if (reason)
+		return drop(skb, &f->p, &f->at, reason);
 	conn_fill(f);
 	reason = open(f, scope == SCOPE_EXTERNAL && choice.service && !f->dst.id && !choice.node);
 	if (reason)

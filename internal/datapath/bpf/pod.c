@@ -91,6 +91,9 @@ static inline int to_pod_new(struct __sk_buff *skb, struct flow *f)
 	}
 	if (f->p.kind == PACKET_ERROR)
 		return to_stack(skb, f);
+	reason = judge_unsure(f);
+	if (reason)
+		return drop(skb, &f->p, &f->at, reason);
 	conn_fill(f);
 	reason = conn_open(&f->p.key, &f->c, 0);
 	if (reason)
@@ -107,9 +110,9 @@ static inline int to_pod_known(struct __sk_buff *skb, struct flow *f, struct con
 	if (c->flags & CONN_PROXY)
 		return bounce(skb);
 	if (!revisions_hold(f, c)) {
-		err = renew(f, c);
+		err = renew(f, c); // an answer from here would go to the wrong side
 		if (err)
-			return drop(skb, &f->p, &f->at, err);
+			return drop(skb, &f->p, &f->at, err < 0 ? -err : err);
 	}
 	if (c->flags & CONN_SNAT) { // a process of the node answers as the Service
 		err = translate(skb, &f->p, c);
