@@ -309,44 +309,6 @@ for i in range(20):
 	}
 }
 
-// Where no port of the node's is left, a connection is dropped; another
-// destination has the same ports again.
-func TestPortsRunOut(t *testing.T) {
-	g := nodes.New(t)
-	n := g.Nodes[0]
-	p := n.AddPod(t, "a")
-	l := &lab{Ground: g, t: t, a: p}
-	datapath.SetSNATPorts(t, 20000, 20003)
-	n.Do(t, func() (err error) {
-		l.paths[0], err = datapath.Open(datapath.Options{
-			BPFFS: n.BPFFS, Cgroup: n.Root, Uplink: "eth0", IPv4: n.Addr4, IPv6: n.Addr6,
-		})
-		return err
-	})
-	t.Cleanup(func() { l.paths[0].Close() })
-	l.must(l.paths[0].Endpoints().Update(context.Background(), endpointOf(p, idA)))
-	for _, family := range []int{4, 6} {
-		b := bench{lab: l, family: family}
-		one := netip.AddrPortFrom(g.Client.Addr(family), 80)
-		var used []uint16
-		for i := range uint16(4) {
-			answer, frame, _ := b.run(t, "to_uplink", n.Uplink, udp(b.at(p, 40000+i), one, []byte("x")))
-			got := look(t, frame)
-			if answer != datapath.Next || got.src.Addr() != n.Addr(family) || slices.Contains(used, got.src.Port()) {
-				t.Errorf("connection %d: answer %d, from %s, others have %v", i, answer, got.src, used)
-			}
-			used = append(used, got.src.Port())
-		}
-		if answer, _, reason := b.run(t, "to_uplink", n.Uplink, udp(b.at(p, 40010), one, []byte("x"))); answer != datapath.Dropped || reason != 167 {
-			t.Errorf("a fifth connection: answer %d, reason %d", answer, reason)
-		}
-		other := netip.AddrPortFrom(g.Client.Addr(family), 81)
-		if answer, _, reason := b.run(t, "to_uplink", n.Uplink, udp(b.at(p, 40010), other, []byte("x"))); answer != datapath.Next {
-			t.Errorf("to another port: answer %d, reason %d", answer, reason)
-		}
-	}
-}
-
 // A connection that has the ports of one that has ended lasts like any other.
 func TestMasqueradedAgain(t *testing.T) {
 	for _, b := range newLab(t, true).benches() {

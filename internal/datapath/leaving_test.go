@@ -30,6 +30,7 @@ for kind, host, port in json.loads(sys.argv[1]):
         s.connect(to)
         to = None
     sockets.append((s, to))
+print("ready", flush=True)
 for _ in sys.stdin:
     answers = []
     for s, to in sockets:
@@ -80,7 +81,11 @@ func keep(t *testing.T, m *nodes.Machine, sockets ...to) *kept {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { in.Close(); script.Wait() })
-	return &kept{t, m, in, bufio.NewReader(out)}
+	k := &kept{t, m, in, bufio.NewReader(out)}
+	if ready, err := k.answers.ReadString('\n'); err != nil {
+		t.Fatalf("%s: %q %v", m.Name, ready, err)
+	}
+	return k
 }
 
 // hears asks by every socket and expects these answers, without waiting for them

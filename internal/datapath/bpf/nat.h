@@ -297,15 +297,70 @@ static inline int is_snat_port(__be16 port)
 	return h >= cfg_snat_first && h <= cfg_snat_last;
 }
 
+// How long a connection has had no use for its port, ns; 0: it has. One that has
+// ended needs it for a while, lest a segment under way gets to another; where
+// its server has it in TIME_WAIT, that takes a newer SYN for a connection's
+// beginning (RFC 6191). Nobody has looked whether an end believes a RST.
+// Conversations in datagrams give theirs away before their time is over: those
+// with well-known ports are a question and an answer (RFC 4787, REQ-5). What
+// conntrack notes of a packet may be a second old. key is the answers'.
+static inline __u64 nat_spare(const struct conn_key *key, const struct conn *c, __u64 now)
+{
+	__u64 silent = conn_silent(c, now), needed = conn_lifetime(key->proto, c->flags);
+
+	if (key->proto != IPPROTO_TCP)
+		needed = is_icmp(key->proto) || bpf_ntohs(key->sport) < 1024 ? 10 * SECOND : 60 * SECOND;
+	else if (conn_ended(c->flags))
+		needed = conn_ended(c->flags & ~CONN_RESET) ? 2 * SECOND : 10 * SECOND;
+	return silent > needed ? silent : 0;
+}
+
+// How long the connection has spared its port whose answers have the key that
+// another's would have.
+global __u64 nat_spared(const struct conn_key *key nonnull, const struct conn *c nonnull)
+{
+	struct conn_key answers;
+	struct conn *holder;
+
+	conn_other(key, c, &answers);
+	holder = bpf_map_lookup_elem(&conntrack, &answers);
+	return holder ? nat_spare(&answers, holder, c->seen) : 0;
+}
+
+// Takes the answers' key from the connection that has it, and ends that one, if
+// its client has not begun another meanwhile, with another port.
+global int nat_take(const struct conn_key *key nonnull, const struct conn *c nonnull)
+{
+	struct conn_key answers, begun, back;
+	struct conn *holder;
+
+	conn_other(key, c, &answers);
+	holder = bpf_map_lookup_elem(&conntrack, &answers);
+	if (!holder)
+		return 0;
+	conn_other(&answers, holder, &begun);
+	holder = bpf_map_lookup_elem(&conntrack, &begun);
+	if (holder) {
+		conn_other(&begun, holder, &back);
+		if (conn_key_equal(&back, &answers))
+			bpf_map_delete_elem(&conntrack, &begun);
+	}
+	bpf_map_delete_elem(&conntrack, &answers);
+	return 0;
+}
+
 #define NAT_TRIES 32
 
 // Opens a connection with another source: the node, or with keep the client's
 // own address, and the first port of NAT_TRIES with which the answers are told
 // apart. c says what else changes. The search begins at a hash, so that a
-// connection whose entry was pushed out most likely gets its port again.
+// connection whose entry was pushed out most likely gets its port again. If no
+// port is free, the one is taken that was spared for longest.
 global int nat_open(const struct packet *p nonnull, struct conn *c nonnull, int keep)
 {
 	__u32 ports = cfg_snat_last - cfg_snat_first + 1, h = conn_hash(&p->key);
+	__u64 spared, most = 0;
+	__be16 best = 0;
 
 	if (!node_addr(p, &c->src) && !keep)
 		return DROP_NAT_FULL;
@@ -318,6 +373,15 @@ global int nat_open(const struct packet *p nonnull, struct conn *c nonnull, int 
 		c->sport = bpf_htons(cfg_snat_first + (h + i * 31) % ports);
 		if (!conn_open(&p->key, c, 1))
 			return 0;
+		spared = nat_spared(&p->key, c);
+		if (spared > most) {
+			most = spared;
+			best = c->sport;
+		}
 	}
-	return DROP_NAT_FULL;
+	if (!best)
+		return DROP_NAT_FULL;
+	c->sport = best;
+	nat_take(&p->key, c);
+	return conn_open(&p->key, c, 1) ? DROP_NAT_FULL : 0;
 }
