@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/waggle-mesh/waggle/internal/model"
 )
@@ -68,4 +69,22 @@ func (f Families) missing(ranges []netip.Prefix) (family model.Family, missing b
 		}
 	}
 	return "", false
+}
+
+// Lost says, a sentence for each family that is off, which of the pods that run
+// have addresses of it.
+func (f Families) Lost(running []model.PodEndpoint) (out []string) {
+	for _, family := range []model.Family{model.IPv4, model.IPv6} {
+		var pods []string
+		for _, e := range running {
+			if slices.ContainsFunc(e.Addresses, func(ip netip.Addr) bool { return model.FamilyOf(ip) == family }) {
+				pods = append(pods, e.Pod.String())
+			}
+		}
+		if f.of(family) == FamilyOff && len(pods) > 0 {
+			out = append(out, fmt.Sprintf("%s is switched off (enable-%s): nothing is routed to the %s addresses of %d pods that run, the first is %s",
+				family, strings.ToLower(string(family)), family, len(pods), slices.Min(pods)))
+		}
+	}
+	return out
 }

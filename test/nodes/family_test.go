@@ -2,7 +2,10 @@ package nodes
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/waggle-mesh/waggle/internal/kube/kubetest"
@@ -28,5 +31,29 @@ func TestFamilySwitchedOff(t *testing.T) {
 	})
 	if strings.Contains(said, "fd78") {
 		t.Errorf("the node says %s", said)
+	}
+}
+
+// TestFamilyLost: an agent that finds pods with addresses of a family that is
+// switched off says so.
+func TestFamilyLost(t *testing.T) {
+	n := newAgentNode(t, New(t))
+	n.startAgent()
+	n.addPod("a")
+	n.stopAgent(syscall.SIGTERM)
+	said := func() bool {
+		text, err := os.ReadFile(filepath.Join(n.dir, "agent.log"))
+		n.must("read the log", err)
+		return strings.Contains(string(text), "nothing is routed to the IPv6 addresses of 1 pods that run, the first is default/a")
+	}
+	n.startAgent()
+	if said() {
+		t.Error("it is said of a family that is on")
+	}
+	n.stopAgent(syscall.SIGTERM)
+	n.flags = []string{"--enable-ipv6=false"}
+	n.startAgent()
+	if !said() {
+		t.Error("it is not said")
 	}
 }
