@@ -57,13 +57,25 @@ func (n *NodeGraph) hostPortsIn(r *flow.Reader, o model.Object[*corev1.Pod]) (ou
 	}
 	e := linkOf(o.Value, links)
 	self, _ := flow.Get(r, n.nodes, n.settings.Node)
-	for i, c := range o.Value.Spec.Containers {
-		for j, p := range c.Ports {
-			made, problem := hostPortsOf(e, o.Value, p, self.Addresses)
-			out = append(out, declared{fmt.Sprintf("spec.containers[%d].ports[%d].hostPort", i, j), made, problem})
+	say := func(field string, of []corev1.Container) {
+		for i, c := range of {
+			if field == "initContainers" && !isSidecar(c) {
+				continue
+			}
+			for j, p := range c.Ports {
+				made, problem := hostPortsOf(e, o.Value, p, self.Addresses)
+				out = append(out, declared{fmt.Sprintf("spec.%s[%d].ports[%d].hostPort", field, i, j), made, problem})
+			}
 		}
 	}
+	say("containers", o.Value.Spec.Containers)
+	say("initContainers", o.Value.Spec.InitContainers)
 	return out
+}
+
+// isSidecar tells whether an init container runs beside the others.
+func isSidecar(c corev1.Container) bool {
+	return c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
 }
 
 // unsupportedPods are pods of this node with hostPorts that do not answer.
@@ -89,9 +101,10 @@ func (n *NodeGraph) unsupportedPods(g *flow.Graph, byAddress *flow.Index[claim])
 }
 
 func hasHostPorts(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool {
+	has := func(c corev1.Container) bool {
 		return slices.ContainsFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.HostPort != 0 })
-	})
+	}
+	return slices.ContainsFunc(pod.Spec.Containers, has) || slices.ContainsFunc(pod.Spec.InitContainers, has)
 }
 
 // hostPortsOf are those of one port of a container, one for each family that

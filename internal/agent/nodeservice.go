@@ -101,7 +101,7 @@ func (n *NodeGraph) services(g *flow.Graph) {
 			return []model.Frontend{f}
 		})
 	n.BackendSets = flow.Union(g, "backend sets", same[model.BackendSet], n.setsOfServices(g), setsOfPods)
-	n.Unsupported = flow.Union(g, "unsupported fields", same[Unsupported], n.unsupportedServices(g, byNode), n.unsupportedPods(g, byAddress))
+	n.Unsupported = flow.Union(g, "unsupported fields", same[Unsupported], n.unsupportedServices(g, byNode, byAddress), n.unsupportedPods(g, byAddress))
 }
 
 // covered finds who has the port of a frontend at all of the node's addresses,
@@ -125,7 +125,7 @@ func (n *NodeGraph) covered(r *flow.Reader, byAddress *flow.Index[claim], f mode
 }
 
 // unsupportedServices are Services with fields that have no effect.
-func (n *NodeGraph) unsupportedServices(g *flow.Graph, byNode *flow.Index[node]) *flow.Table[Unsupported] {
+func (n *NodeGraph) unsupportedServices(g *flow.Graph, byNode *flow.Index[node], byAddress *flow.Index[claim]) *flow.Table[Unsupported] {
 	return flow.Derive(g, "unsupported fields of Services", n.in.Services, same[Unsupported],
 		func(r *flow.Reader, s model.Object[*corev1.Service]) []Unsupported {
 			fields := service.Unsupported(s.Value)
@@ -135,11 +135,42 @@ func (n *NodeGraph) unsupportedServices(g *flow.Graph, byNode *flow.Index[node])
 					fields = append(fields, fmt.Sprintf("spec.externalIPs[%d]: %s is an address of node %s; the Service does not answer there, or it could take the node's own ports", i, ip, of.Name))
 				}
 			}
+			fields = append(fields, outdone(r, byAddress, s)...)
 			if len(fields) > 0 {
 				return []Unsupported{{model.Ref{Kind: "Service", Name: s.Name}, string(s.Value.UID), fields}}
 			}
 			return nil
 		})
+}
+
+// outdone are the addresses of a Service that another has.
+func outdone(r *flow.Reader, byAddress *flow.Index[claim], s model.Object[*corev1.Service]) (fields []string) {
+	for _, f := range service.Frontends(s.Name, s.Value) {
+		if f.Kind != model.ExternalIP && f.Kind != model.LoadBalancer {
+			continue // the API server gives those once
+		}
+		claims := flow.Select(r, byAddress, f.Key())
+		if len(claims) == 0 {
+			continue
+		}
+		if first := slices.MinFunc(claims, claim.before); first.Service != s.Name {
+			fields = append(fields, fmt.Sprintf("%s: %s has port %d of %s; this Service does not answer there", fieldOf(s.Value, f), first.Service, f.Address.Port(), f.Address.Addr()))
+		}
+	}
+	return fields
+}
+
+// fieldOf is where a Service has the address of a frontend.
+func fieldOf(s *corev1.Service, f model.Frontend) string {
+	is := func(text string) bool {
+		ip, err := netip.ParseAddr(text)
+		return err == nil && ip.Unmap() == f.Address.Addr()
+	}
+	if f.Kind == model.ExternalIP {
+		return fmt.Sprintf("spec.externalIPs[%d]", slices.IndexFunc(s.Spec.ExternalIPs, is))
+	}
+	at := slices.IndexFunc(s.Status.LoadBalancer.Ingress, func(i corev1.LoadBalancerIngress) bool { return is(i.IP) })
+	return fmt.Sprintf("status.loadBalancer.ingress[%d].ip", at)
 }
 
 // setsOfServices are the backends that slices have.

@@ -47,8 +47,10 @@ func Unsupported(service *corev1.Service) []string {
 	if d := spec.TrafficDistribution; d != nil && *d != "" {
 		say("spec.trafficDistribution", "%s is not supported; all backends are equal", *d)
 	}
-	if mode := service.Annotations["service.kubernetes.io/topology-mode"]; mode != "" && mode != "Disabled" && mode != "disabled" {
-		say("metadata.annotations[service.kubernetes.io/topology-mode]", "%s is not supported; all backends are equal", mode)
+	for _, name := range []string{"service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints"} {
+		if mode := service.Annotations[name]; mode != "" && mode != "Disabled" && mode != "disabled" {
+			say("metadata.annotations["+name+"]", "%s is not supported; all backends are equal", mode)
+		}
 	}
 	given := slices.DeleteFunc(places(service), func(p place) bool { return p.kind != model.ClusterIP })
 	for i, text := range spec.ExternalIPs {
