@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/yaml"
 
@@ -176,6 +177,43 @@ func TestRefused(t *testing.T) {
 		_, err := render(t, values)
 		if got := fmt.Sprint(err); want == "" && err != nil || !strings.Contains(got, want) {
 			t.Errorf("%s: %v, want %q", values, err, want)
+		}
+	}
+}
+
+// TestRolling: where Envoy is in the agents' pods, a new one is there before the
+// one before it goes, unless somebody wants it otherwise.
+func TestRolling(t *testing.T) {
+	for values, want := range map[string]string{
+		"{}":                      "rollingUpdate:\n  maxUnavailable: 2\ntype: RollingUpdate\n",
+		"envoy: {enabled: false}": "rollingUpdate:\n  maxSurge: 1\n  maxUnavailable: 0\ntype: RollingUpdate\n",
+		"{envoy: {enabled: false}, updateStrategy: {type: OnDelete}}":                       "type: OnDelete\n",
+		"{envoy: {enabled: false}, updateStrategy: {rollingUpdate: {maxUnavailable: 30%}}}": "rollingUpdate:\n  maxUnavailable: 30%\n",
+	} {
+		objects, err := render(t, values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		agents := 0
+		for _, text := range objects {
+			var set appsv1.DaemonSet
+			if err := yaml.Unmarshal([]byte(text), &set); err != nil {
+				t.Fatalf("%v in\n%s", err, text)
+			}
+			if set.Kind != "DaemonSet" || set.Name != "cilium" {
+				continue
+			}
+			agents++
+			got, err := yaml.Marshal(set.Spec.UpdateStrategy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(got) != want {
+				t.Errorf("%s: agents are replaced by\n%swant\n%s", values, got, want)
+			}
+		}
+		if agents != 1 {
+			t.Errorf("%s: %d DaemonSets of agents", values, agents)
 		}
 	}
 }
