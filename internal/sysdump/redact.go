@@ -1,6 +1,8 @@
 package sysdump
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -118,6 +120,25 @@ var (
 	packedKey  = regexp.MustCompile(`LS0tLS1CRUdJTi[A-Za-z0-9+/=_-]*`)
 	jsonKey    = regexp.MustCompile(`("(?:k|d|p|q|dp|dq|qi)\\?"\s*:\s*\\?")[A-Za-z0-9_=-]{16,}`)
 )
+
+// redactAnswer takes secrets out of what a program has said: of JSON, such as
+// Envoy's configuration, by their fields' names, too.
+func redactAnswer(text []byte) []byte {
+	var tree any
+	numbers := json.NewDecoder(bytes.NewReader(text))
+	numbers.UseNumber() // those of 64 bits are no floats
+	if err := numbers.Decode(&tree); err != nil || numbers.More() {
+		return redactText(text)
+	}
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	if err := e.Encode(redact(tree)); err != nil {
+		return redactText(text)
+	}
+	return out.Bytes()
+}
 
 // redactText takes private keys out of a text. What is PEM in base64 goes, even
 // if it is a certificate.

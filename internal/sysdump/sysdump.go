@@ -1,6 +1,6 @@
 // Package sysdump collects what is needed to understand a fault in a cluster
 // into one archive: objects as the API server has them, logs of Waggle's pods,
-// and what agents and operators say of themselves.
+// what agents and operators say of themselves, and what each node's Envoy has.
 //
 //	objects/<kind>.yaml   objects of the kinds that Waggle reads or writes; of Secrets the metadata
 //	logs/<pod>-<container>[-previous].log
@@ -82,7 +82,8 @@ func objects(namespace string) []string {
 		"/apis/discovery.k8s.io/v1/endpointslices",
 		"/apis/apps/v1" + own + "/daemonsets", "/apis/apps/v1" + own + "/deployments",
 		"/apis/coordination.k8s.io/v1" + own + "/leases",
-		"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+		"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
+		"/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
 		"/apis/gateway.networking.k8s.io/v1/gatewayclasses", "/apis/gateway.networking.k8s.io/v1/gateways",
 		"/apis/gateway.networking.k8s.io/v1/httproutes", "/apis/gateway.networking.k8s.io/v1/referencegrants",
 		"/apis/cilium.io/v2/ciliumenvoyconfigs", "/apis/cilium.io/v2/ciliumclusterwideenvoyconfigs",
@@ -144,6 +145,7 @@ func (d *dump) logs(ctx context.Context, p *corev1.Pod) {
 var asked = map[string][][]string{
 	"cilium-agent": {
 		{"status", "-o", "yaml"}, {"endpoint", "list", "-o", "yaml"}, {"service", "list", "-o", "yaml"}, {"map", "list"},
+		{"envoy", "config"}, {"envoy", "clusters"}, {"envoy", "listeners"}, {"envoy", "stats"}, {"cec", "list", "-o", "yaml"},
 		{"map", "get", "frontends"}, {"map", "get", "sets"}, {"map", "get", "backends"}, {"map", "get", "endpoints"}, {"map", "get", "ipcache"},
 		{"version"},
 	},
@@ -164,7 +166,7 @@ func (d *dump) questions(ctx context.Context, p *corev1.Pod) {
 			text, err := d.Exec(limited, model.Name{Namespace: p.Namespace, Name: p.Name}, c.Name, append([]string{"waggle"}, question...)...)
 			cancel()
 			if len(text) > 0 { // also of a command that says by its exit code that something is wrong
-				d.file(name, redactText(text))
+				d.file(name, redactAnswer(text))
 			} else {
 				d.lacks(name, err)
 			}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -43,6 +44,7 @@ func TestNoSecrets(t *testing.T) {
 		"local_jwks": kubetest.Object{"inline_string": `{"keys": [{"kty": "oct", "k": "` + phrase + `"}, {"kty": "RSA", "n": "public-modulus-of-a-key", "d": "` + keyBody + `"}]}`}}
 	server.Put("/apis/cilium.io/v2/namespaces/default/ciliumenvoyconfigs/mine", kubetest.Object{"apiVersion": "cilium.io/v2", "kind": "CiliumEnvoyConfig",
 		"metadata": kubetest.Object{"annotations": annotations}, "spec": kubetest.Object{"resources": []any{tls, filters}}})
+	server.Put("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/httproutes.gateway.networking.k8s.io", kubetest.Object{})
 	pod := kubetest.Object{"apiVersion": "v1", "kind": "Pod", "metadata": kubetest.Object{"labels": kubetest.Object{"k8s-app": "cilium"}},
 		"spec":   kubetest.Object{"containers": []any{kubetest.Object{"name": "cilium-agent", "env": []any{kubetest.Object{"name": "PASSPHRASE", "value": phrase}}}}},
 		"status": kubetest.Object{"containerStatuses": []any{kubetest.Object{"name": "cilium-agent", "restartCount": 1, "state": kubetest.Object{"running": kubetest.Object{}}}}}}
@@ -62,6 +64,9 @@ func TestNoSecrets(t *testing.T) {
 		Exec: func(_ context.Context, _ model.Name, _ string, command ...string) ([]byte, error) {
 			if slices.Contains(command, "endpoint") {
 				return nil, errors.New("no such pod any more")
+			}
+			if slices.Contains(command, "config") { // Envoy's
+				return json.Marshal(kubetest.Object{"configs": []any{tls, filters}, "version": json.Number("9007199254740993")})
 			}
 			return []byte("answer, " + key), nil
 		}})
@@ -83,6 +88,11 @@ func TestNoSecrets(t *testing.T) {
 		"logs/cilium-a-cilium-agent.log":          "started",
 		"logs/cilium-a-cilium-agent-previous.log": "started",
 		"pods/cilium-a/status--o-yaml.txt":        "answer",
+		"pods/cilium-a/envoy-config.txt":          "9007199254740993",
+		"pods/cilium-a/envoy-clusters.txt":        "answer",
+		"pods/cilium-a/envoy-listeners.txt":       "answer",
+		"pods/cilium-a/envoy-stats.txt":           "answer",
+		"objects/customresourcedefinitions.yaml":  "httproutes.gateway.networking.k8s.io",
 		"missing.txt":                             "no such pod any more",
 	} {
 		if !strings.Contains(files[name], want) {

@@ -228,6 +228,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // isCollection tells /api/v1/nodes from /api/v1/nodes/n1.
 func isCollection(path string) bool {
 	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	if len(parts) < 3 { // /version
+		return false
+	}
 	if parts = parts[2:]; strings.HasPrefix(path, "/apis/") {
 		parts = parts[1:]
 	}
