@@ -92,6 +92,19 @@ func (p *Pool) Ingress() []netip.Addr {
 	return p.each(func(r *addressRange) netip.Addr { return r.ingress })
 }
 
+// FirstIngress are the first of them: where Envoy connects from for Gateways.
+// Invalid: there is none of the family.
+func (p *Pool) FirstIngress() (v4, v6 netip.Addr) {
+	for _, a := range slices.Backward(p.Ingress()) {
+		if a.Is4() {
+			v4 = a
+		} else {
+			v6 = a
+		}
+	}
+	return v4, v6
+}
+
 func (p *Pool) each(address func(*addressRange) netip.Addr) (all []netip.Addr) {
 	for _, r := range p.ranges {
 		if a := address(r); a.IsValid() {

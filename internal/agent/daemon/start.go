@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -104,24 +103,12 @@ func (a *node) open() (err error) {
 	if a.datapath, err = datapath.Open(o); err != nil {
 		return err
 	}
-	ingress4, ingress6 := a.ingress()
+	ingress4, ingress6 := a.pool.FirstIngress()
 	a.proxy, err = proxy.Open(a.datapath, proxy.Options{
 		Node4: o.IPv4, Node6: o.IPv6, Ingress4: ingress4, Ingress6: ingress6, CgroupRoot: cgroup,
 		Dir: a.options.envoyDir(), NumbersFile: filepath.Join(a.options.StateDir, "proxy-numbers"), Sockmap: a.options.Sockmap, UID: a.options.EnvoyUID, Log: a.log,
 	})
 	return err
-}
-
-// ingress is where Envoy connects from for Gateways.
-func (a *node) ingress() (v4, v6 netip.Addr) {
-	for _, ip := range slices.Backward(a.pool.Ingress()) {
-		if ip.Is4() {
-			v4 = ip
-		} else {
-			v6 = ip
-		}
-	}
-	return v4, v6
 }
 
 // endpointsOutput is the name of the Output of PodEndpoints.
@@ -137,7 +124,7 @@ func (a *node) pipeline() error {
 			return netip.Addr{}
 		}
 	}
-	ingress4, ingress6 := a.ingress()
+	ingress4, ingress6 := a.pool.FirstIngress()
 	files := kept.Files{Dir: a.options.configs()}
 	a.configs.Remembered = kept.Files{Dir: a.options.formerConfigs()}.Read(a.log)
 	maps.Copy(a.configs.Remembered, files.Read(a.log))
