@@ -78,6 +78,7 @@ func TestLife(t *testing.T) {
 			traffic.Unharmed()
 			images(s.On(t), newer.image)
 		})
+		t.Run("by other values", func(t *testing.T) { byOtherValues(s.On(t), newer) })
 		t.Run("told otherwise", func(t *testing.T) { toldOtherwise(s.On(t), newer) })
 		t.Run("looked at", func(t *testing.T) { lookedAt(s.On(t), newer) })
 	})
@@ -134,6 +135,24 @@ func images(s *site.Site, digest string) {
 			s.Errorf("a pod runs %s, want %s", image, digest)
 		}
 	}
+}
+
+// byOtherValues upgrades with values as users of Cilium have them, by which
+// CiliumEnvoyConfigs are on by their setting's name alone, and restarts agents and
+// operators: no request fails, and what is edited then is taken and said to be.
+func byOtherValues(s *site.Site, b build) {
+	traffic := s.Begin(true)
+	b.run("upgrade", "--set", "kubeProxyReplacement=true,l7Proxy=true,gatewayAPI.enabled=true,ingressController.enabled=false,envoyConfig.enabled=false,"+
+		"extraConfig.enable-envoy-config=true,envoy.enabled=true,hubble.relay.enabled=true,hubble.ui.enabled=true")
+	b.run("status", "--wait")
+	for _, workload := range []string{"daemonset/cilium", "deployment/cilium-operator"} {
+		s.Kubectl("-n", system, "rollout", "restart", workload)
+		s.Kubectl("-n", system, "rollout", "status", workload, "--timeout=120s")
+	}
+	traffic.Unharmed()
+	s.Kubectl("patch", "cec/web", "--type=json", "-p", `[{"op": "replace", "path": "/spec/resources/0/filter_chains/0/filters/0/typed_config/stat_prefix", "value": "edited"}]`)
+	s.Wait("cec/web", "Programmed")
+	s.Answers()
 }
 
 // toldOtherwise changes a setting, which agents and operators take over, and no
