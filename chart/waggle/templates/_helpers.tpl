@@ -85,6 +85,7 @@ securityContext:
   capabilities:
     drop: [ALL]
     add: [NET_ADMIN, SETUID, SETGID, SETPCAP, CHOWN]
+  seccompProfile: {type: RuntimeDefault}
 volumeMounts:
 - {name: envoy-sockets, mountPath: /var/run/cilium/envoy}
 - {name: envoy-run, mountPath: /run/waggle}
