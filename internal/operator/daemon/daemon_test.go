@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net/http"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -112,13 +110,7 @@ func TestGarbage(t *testing.T) {
 	start(t, api, nil)
 	until(t, "256 is gone", func() bool { return slices.Equal(left(), []string{"300", "301", "others"}) })
 
-	api.Refuse(func(w http.ResponseWriter, r *http.Request) bool {
-		if strings.Contains(r.URL.Path, "ciliumendpoints") {
-			kubetest.Answer(w, 404, "NotFound")
-			return true
-		}
-		return false
-	})
+	api.Refuse(kubetest.Lacks("ciliumendpoints"))
 	api.Disconnect()
 	time.Sleep(time.Second) // five times as long as an identity may be unused
 	if got := left(); !slices.Equal(got, []string{"300", "301", "others"}) {
@@ -150,13 +142,7 @@ func TestStandby(t *testing.T) {
 // status says, and on when it appears.
 func TestMissingKind(t *testing.T) {
 	api := kubetest.New(t)
-	api.Refuse(func(w http.ResponseWriter, r *http.Request) bool {
-		if filepath.Base(r.URL.Path) == "httproutes" {
-			kubetest.Answer(w, 404, "NotFound")
-			return true
-		}
-		return false
-	})
+	api.Refuse(kubetest.Lacks("httproutes"))
 	o := start(t, api, nil)
 	routes := func() (k kube.KindStatus) {
 		for _, k = range o.status().Kinds {
