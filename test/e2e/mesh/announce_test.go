@@ -12,7 +12,7 @@ import (
 )
 
 // mostTakeOver is the longest that an address may be away once the Lease of a
-// node that is switched off is over.
+// node that is switched off is over, on a machine that does nothing else.
 const mostTakeOver = 3 * time.Second
 
 // TestAnnouncement: who is on the nodes' segment finds a Gateway's address at
@@ -88,8 +88,8 @@ func takenOver(c *e2e.Test, address string) {
 	}
 	back := again.Sub(over)
 	c.Logf("%s took over from %s: the address was away for %s, and answered %s after the Lease's end", next, first, again.Sub(last), back)
-	if back > mostTakeOver {
-		c.Errorf("the address answered %s after the Lease's end, want at most %s", back, mostTakeOver)
+	if most := mostTakeOver + time.Duration(times(0, 1))*busy; back > most {
+		c.Errorf("the address answered %s after the Lease's end, want at most %s", back, most)
 	}
 	foundAt(c, address, next)
 }
