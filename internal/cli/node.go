@@ -15,6 +15,7 @@ import (
 // PrintAgentStatus prints what an agent says of itself.
 func PrintAgentStatus(w io.Writer, s *daemon.Status, f Format) error {
 	return f.print(w, s, func(w io.Writer) {
+		summary(w, s)
 		fmt.Fprintf(w, "waggle %s is the agent of node %s, pid %d, since %s\n", s.Version, s.Node, s.PID, s.Since.Format(time.DateTime))
 		if s.Phase.Waiting != "" {
 			fmt.Fprintf(w, "No pod can start: waiting %s, since %s\n", s.Phase.Waiting, s.Phase.Since.Format(time.DateTime))
@@ -51,6 +52,51 @@ func PrintAgentStatus(w io.Writer, s *daemon.Status, f Format) error {
 		section(w, []string{"MAP", "ENTRIES", "LIMIT", "FULL"}, rows)
 		agentTroubles(w, s)
 	})
+}
+
+// summary is what of Cilium's status its readers look for, in its words and order,
+// as far as it is so here.
+func summary(w io.Writer, s *daemon.Status) {
+	line := func(name, text string) { fmt.Fprintf(w, "%-25s%s\n", name+":", text) }
+	api := "Ok"
+	for _, k := range s.Kinds {
+		if k.Error != "" {
+			api = fmt.Sprintf("Failing: %s: %s", k.Kind, k.Error)
+		}
+	}
+	agent := "Ok"
+	if !s.OK() {
+		agent = "Failing: see below"
+	}
+	line("Kubernetes", api)
+	line("KubeProxyReplacement", "True")
+	line("Cilium", agent+"   waggle "+s.Version)
+	var ranges []string
+	for _, u := range s.PodCIDRs {
+		ranges = append(ranges, fmt.Sprintf("%s: %d/%d allocated from %s", family(u.Prefix), u.Used, u.Capacity, u.Prefix))
+	}
+	line("IPAM", orDash(strings.Join(ranges, ", ")))
+	line("Routing", "Network: Native   Host: BPF")
+	line("Masquerading", "BPF")
+	line("Proxy Status", proxyStatus(s))
+	fmt.Fprintln(w)
+}
+
+func family(p netip.Prefix) string {
+	if p.Addr().Is4() {
+		return "IPv4"
+	}
+	return "IPv6"
+}
+
+// proxyStatus says whether an Envoy gets the node's connections.
+func proxyStatus(s *daemon.Status) string {
+	for _, e := range s.Envoys {
+		if e.Active {
+			return fmt.Sprintf("OK, %s rejected, Envoy: external", plural(len(s.Rejected), "resource"))
+		}
+	}
+	return "No Envoy is connected"
 }
 
 // kinds are what is read from the API server.

@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
 	"github.com/waggle-mesh/waggle/internal/agent/daemon"
+	"github.com/waggle-mesh/waggle/internal/ipam"
 	"github.com/waggle-mesh/waggle/internal/kube"
 )
 
@@ -17,6 +19,9 @@ func TestPrintNode(t *testing.T) {
 		Phase: daemon.Phase{Waiting: "for spec.podCIDRs of node n1", Since: time.Date(2026, 1, 2, 3, 4, 6, 0, time.UTC)},
 		Kinds: []kube.KindStatus{{Kind: "Pod", Objects: 2, Synced: true}, {Kind: "CiliumIdentity", Missing: true, Synced: true},
 			{Kind: "Node", Error: "connection refused"}},
+		PodCIDRs:    []ipam.Usage{{Prefix: netip.MustParsePrefix("10.0.1.0/24"), Used: 3, Capacity: 254}, {Prefix: netip.MustParsePrefix("fd00::/112"), Used: 3, Capacity: 65534}},
+		Envoys:      []daemon.EnvoyStatus{{PID: 8, Since: time.Date(2026, 1, 2, 3, 4, 7, 0, time.UTC)}, {PID: 9, Since: time.Date(2026, 1, 2, 3, 4, 8, 0, time.UTC), Active: true}},
+		Rejected:    []waggle.RejectedResource{{Namespace: "default", Name: "web", Type: "Listener", Resource: "l", Message: "no"}},
 		Maps:        []daemon.MapStatus{{Name: "conntrack", Entries: 50, Limit: 100}, {Name: "events", Entries: -1, Limit: 9}},
 		Failing:     []daemon.Failing{{Output: "frontends", Row: "10.0.0.1:80|TCP", Error: "map is full"}},
 		Unsupported: []daemon.UnsupportedField{{Object: "Service default/web", Field: "spec.sessionAffinity: no"}},
@@ -44,7 +49,15 @@ func TestPrintNode(t *testing.T) {
 	}
 }
 
-const nodeText = `waggle 1 is the agent of node n1, pid 7, since 2026-01-02 03:04:05
+const nodeText = `Kubernetes:              Failing: Node: connection refused
+KubeProxyReplacement:    True
+Cilium:                  Failing: see below   waggle 1
+IPAM:                    IPv4: 3/254 allocated from 10.0.1.0/24, IPv6: 3/65534 allocated from fd00::/112
+Routing:                 Network: Native   Host: BPF
+Masquerading:            BPF
+Proxy Status:            OK, 1 resource rejected, Envoy: external
+
+waggle 1 is the agent of node n1, pid 7, since 2026-01-02 03:04:05
 No pod can start: waiting for spec.podCIDRs of node n1, since 2026-01-02 03:04:06
 API server: https://10.0.0.1:6443
 
@@ -52,6 +65,17 @@ KIND            OBJECTS  STATE
 Pod             2        synced
 CiliumIdentity  0        off: the API server does not have this kind
 Node            0        connection refused
+
+POD CIDR     IN USE  ADDRESSES
+10.0.1.0/24  3       254
+fd00::/112   3       65534
+
+ENVOY  SINCE                DOES
+8      2026-01-02 03:04:07  gives way to another
+9      2026-01-02 03:04:08  gets new connections
+
+OBJECT       TYPE      REJECTED BY ENVOY  ENVOY SAYS
+default/web  Listener  l                  no
 
 MAP        ENTRIES  LIMIT  FULL
 conntrack  50       100    50.0 %
