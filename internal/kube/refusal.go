@@ -21,19 +21,32 @@ func Refusal(err error) string {
 		}
 	}
 	if errors.Is(err, ErrNotFound) {
-		return "the API server does not have the kind"
+		return "the API server does not have the kind, or not the namespace"
 	}
 	said, ok := errors.AsType[*apierrors.StatusError](err)
 	if !ok {
 		return ""
 	}
-	switch status := said.Status(); status.Code {
+	status := said.Status()
+	if aboutItself(status) {
+		return ""
+	}
+	return "the API server refuses it: " + why(status)
+}
+
+// aboutItself tells of an answer that is about the API server, or about who else
+// writes, and not about the object.
+func aboutItself(status metav1.Status) bool {
+	switch status.Code {
 	case http.StatusUnauthorized, http.StatusRequestTimeout, http.StatusConflict, http.StatusGone, http.StatusTooManyRequests,
 		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return ""
-	default:
-		return "the API server refuses it: " + why(status)
+		return true
+	case http.StatusInternalServerError:
+		return status.Reason == metav1.StatusReasonUnknown // etcd's; webhooks' have one
+	case http.StatusForbidden:
+		return strings.HasSuffix(status.Message, "not yet ready to handle request") // its first seconds
 	}
+	return false
 }
 
 // why is the API server's reason.

@@ -37,8 +37,9 @@ type group struct {
 	passed chan struct{}
 }
 
-// afterPatience is for how long a group waits for the one that it is after.
-const afterPatience = 10 * time.Second
+// afterPatience is for how long a group waits for the one that it is after,
+// which may wait itself for what cannot be read.
+const afterPatience = time.Minute
 
 // reader is a feed: a kube.Source.
 type reader interface{ Read() bool }
