@@ -117,14 +117,15 @@ func others(first, second []string) string {
 // Cilium's users usually write is not.
 func TestRefused(t *testing.T) {
 	for values, want := range map[string]string{
-		"noSuchValue: 1":                                            "value noSuchValue: Waggle does not know it",
-		"gatewayAPI: {enable: true}":                                "value gatewayAPI.enable: Waggle does not know it",
-		"envoy: {idleTimeoutDurationSeconds: 5}":                    "value envoy.idleTimeoutDurationSeconds: 5 is not supported (possible: 60)",
-		"loadBalancer: {serviceTopology: true}":                     "value loadBalancer.serviceTopology",
-		"bpf: {lbExternalClusterIP: true}":                          "value bpf.lbExternalClusterIP",
-		"bpf: {masquerade: false}":                                  "value bpf.masquerade: false is not supported",
-		"socketLB: {hostNamespaceOnly: true}":                       "value socketLB.hostNamespaceOnly: true is not supported",
-		"MTU: 1400":                                                 "value MTU: 1400 is not supported",
+		"noSuchValue: 1":                         "value noSuchValue: Waggle does not know it",
+		"gatewayAPI: {enable: true}":             "value gatewayAPI.enable: Waggle does not know it",
+		"envoy: {idleTimeoutDurationSeconds: 5}": "value envoy.idleTimeoutDurationSeconds: 5 is not supported (possible: 60)",
+		"loadBalancer: {serviceTopology: true}":  "value loadBalancer.serviceTopology",
+		"bpf: {lbExternalClusterIP: true}":       "value bpf.lbExternalClusterIP",
+		"bpf: {masquerade: false}":               "value bpf.masquerade: false is not supported",
+		"socketLB: {hostNamespaceOnly: true}":    "value socketLB.hostNamespaceOnly: true is not supported",
+		"MTU: 1400":                              "value MTU: 1400 is not supported",
+		"{cgroup: {autoMount: {enabled: false}, hostRoot: /sys/fs/cgroup}, securityContext: {capabilities: {ciliumAgent: [CHOWN]}}, nodeinit: {enabled: false}}": "",
 		"prometheus: {enabled: true}":                               "value prometheus.enabled: true is not supported",
 		"routingMode: tunnel":                                       "value routingMode: tunnel is not supported",
 		"ingressController: {enabled: true}":                        "value ingressController.enabled: true is not supported",
