@@ -3,6 +3,7 @@ package sysdump
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -122,22 +123,29 @@ var (
 )
 
 // redactAnswer takes secrets out of what a program has said: of JSON, such as
-// Envoy's configuration, by their fields' names, too.
-func redactAnswer(text []byte) []byte {
+// Envoy's configuration, by their fields' names, too. JSON that was cut off is
+// not given: its fields cannot be told apart.
+func redactAnswer(text []byte) ([]byte, error) {
+	if !bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) {
+		return redactText(text), nil
+	}
 	var tree any
 	numbers := json.NewDecoder(bytes.NewReader(text))
 	numbers.UseNumber() // those of 64 bits are no floats
-	if err := numbers.Decode(&tree); err != nil || numbers.More() {
-		return redactText(text)
+	if err := numbers.Decode(&tree); err != nil {
+		return nil, fmt.Errorf("read the answer as JSON: %w", err)
+	}
+	if numbers.More() {
+		return nil, errors.New("read the answer as JSON: more follows it")
 	}
 	var out bytes.Buffer
 	e := json.NewEncoder(&out)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", " ")
 	if err := e.Encode(redact(tree)); err != nil {
-		return redactText(text)
+		return nil, err
 	}
-	return out.Bytes()
+	return out.Bytes(), nil
 }
 
 // redactText takes private keys out of a text. What is PEM in base64 goes, even

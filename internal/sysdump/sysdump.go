@@ -166,7 +166,10 @@ func (d *dump) questions(ctx context.Context, p *corev1.Pod) {
 			text, err := d.Exec(limited, model.Name{Namespace: p.Namespace, Name: p.Name}, c.Name, append([]string{"waggle"}, question...)...)
 			cancel()
 			if len(text) > 0 { // also of a command that says by its exit code that something is wrong
-				d.file(name, redactAnswer(text))
+				text, err = redactAnswer(text)
+			}
+			if len(text) > 0 {
+				d.file(name, text)
 			} else {
 				d.lacks(name, err)
 			}

@@ -101,6 +101,19 @@ func TestNoSecrets(t *testing.T) {
 	}
 }
 
+// TestCutOff: of JSON that was cut off nothing is known to be no secret.
+func TestCutOff(t *testing.T) {
+	whole := `{"users": {"inline_string": "anna:{SHA}W6ph5Mm5Pz8="}, "other": 1}`
+	for n := range len(whole) {
+		if text, err := redactAnswer([]byte(whole[:n])); strings.Contains(string(text), "anna") || n > 0 && err == nil {
+			t.Errorf("%q gives %q, %v", whole[:n], text, err)
+		}
+	}
+	if text, err := redactAnswer([]byte(whole)); err != nil || strings.Contains(string(text), "anna") || !strings.Contains(string(text), `"other": 1`) {
+		t.Errorf("all of it gives %q, %v", text, err)
+	}
+}
+
 func unpack(t *testing.T, archive []byte) map[string]string {
 	t.Helper()
 	r, err := zip.NewReader(bytes.NewReader(archive), int64(len(archive)))
