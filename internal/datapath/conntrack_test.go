@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -91,6 +93,48 @@ func TestResetByAnybody(t *testing.T) {
 			t.Errorf("%s after a RST: a minute later it is %s that answers, want the Service's %s: %t", what, got.src, b.service, goesOn)
 		}
 		asks(what, port, ack)
+	}
+}
+
+// Both sides may end at the same time, on two CPUs: neither's FIN is lost.
+func TestEndAtOnce(t *testing.T) {
+	l := newSmallLab(t, datapath.Sizes{})
+	b := bench{lab: l, family: 4}
+	const connections, first = 3000, 20000
+	var sides sync.WaitGroup
+	var turn [2]atomic.Int32
+	for side, pod := range []*nodes.Pod{b.a, b.b} {
+		sides.Go(func() {
+			l.Nodes[0].Do(t, func() error {
+				for i := range uint16(connections) {
+					segment := func(flags byte) []byte {
+						if side == 0 {
+							return tcp(b.at(b.a, first+i), b.at(b.b, 8080), flags).frame()
+						}
+						return tcp(b.at(b.b, 8080), b.at(b.a, first+i), flags).frame()
+					}
+					end := segment(fin | ack)
+					if side == 0 {
+						if _, _, _, err := l.paths[0].RunProgram("from_pod", pod.Index, 0, segment(syn)); err != nil {
+							return err
+						}
+					}
+					for turn[side].Add(1); turn[1-side].Load() < turn[side].Load(); { // the other is ready
+					}
+					if _, _, _, err := l.paths[0].RunProgram("from_pod", pod.Index, 0, end); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		})
+	}
+	sides.Wait()
+	if err := l.paths[0].Age(time.Minute + time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := l.paths[0].Collect(); err != nil || got.Entries != 0 || got.Removed != 2*connections {
+		t.Errorf("%+v, %v: want all to have ended", got, err)
 	}
 }
 

@@ -21,14 +21,14 @@ const (
 
 	backendNode = uint8(nodeBackendFlagsBACKEND_NODE)
 
-	connReply    = uint16(nodeConnFlagsCONN_REPLY)
-	connDNAT     = uint16(nodeConnFlagsCONN_DNAT)
-	connSNAT     = uint16(nodeConnFlagsCONN_SNAT)
-	connProxy    = uint16(nodeConnFlagsCONN_PROXY)
-	connFIN      = uint16(nodeConnFlagsCONN_FIN)
-	connAnswered = uint16(nodeConnFlagsCONN_ANSWERED)
-	connFINBack  = uint16(nodeConnFlagsCONN_FIN_BACK)
-	connReset    = uint16(nodeConnFlagsCONN_RESET)
+	connReply    = uint32(nodeConnFlagsCONN_REPLY)
+	connDNAT     = uint32(nodeConnFlagsCONN_DNAT)
+	connSNAT     = uint32(nodeConnFlagsCONN_SNAT)
+	connProxy    = uint32(nodeConnFlagsCONN_PROXY)
+	connFIN      = uint32(nodeConnFlagsCONN_FIN)
+	connAnswered = uint32(nodeConnFlagsCONN_ANSWERED)
+	connFINBack  = uint32(nodeConnFlagsCONN_FIN_BACK)
+	connReset    = uint32(nodeConnFlagsCONN_RESET)
 
 	ipcacheCluster = uint32(nodeIpcacheFlagsIPCACHE_CLUSTER)
 )

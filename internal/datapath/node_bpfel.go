@@ -59,8 +59,7 @@ type nodeConn struct {
 	DstRevision uint32
 	Slot        uint32
 	Endpoint    uint32
-	Flags       uint16
-	Pad         uint16
+	Flags       uint32
 	Seen        uint64
 }
 

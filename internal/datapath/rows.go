@@ -129,7 +129,7 @@ func connRow(_ *Reader, k nodeConnKey, v nodeConn) (Row, string) {
 	if k.Table == uint8(nodeConnTableCONN_NAT) {
 		key += " nat"
 	}
-	return Row{key, fmt.Sprintf("[%s]%s identity %d endpoint %d silent %s", names.Flags(uint32(v.Flags), connFlags), way, v.Identity, v.Endpoint, silent)},
+	return Row{key, fmt.Sprintf("[%s]%s identity %d endpoint %d silent %s", names.Flags(v.Flags, connFlags), way, v.Identity, v.Endpoint, silent)},
 		names.Family(k.Dst.addr())
 }
 

@@ -21,13 +21,13 @@ struct {
 // Both sides have said that they end, or one broke it off. The proxy's FIN does
 // not pass here: the client's is enough, and if the proxy still speaks then, its
 // socket is found without an entry.
-static inline int conn_ended(__u16 flags)
+static inline int conn_ended(__u32 flags)
 {
 	return flags & CONN_RESET || (flags & CONN_FIN && flags & (CONN_FIN_BACK | CONN_PROXY));
 }
 
 // How long an entry without packets counts. The agent removes what is older.
-static inline __u64 conn_lifetime(__u8 proto, __u16 flags)
+static inline __u64 conn_lifetime(__u8 proto, __u32 flags)
 {
 	if (proto == IPPROTO_TCP)
 		return flags & CONN_ANSWERED && !conn_ended(flags) ? 8000 * SECOND : 60 * SECOND;
@@ -66,7 +66,7 @@ static inline void conn_other(const struct conn_key *key, const struct conn *c, 
 }
 
 // What the other direction learns of one's flags.
-static inline __u16 conn_told(__u16 flags)
+static inline __u32 conn_told(__u32 flags)
 {
 	return (flags & (CONN_ANSWERED | CONN_RESET)) | (flags & CONN_FIN ? CONN_FIN_BACK : 0);
 }
@@ -255,6 +255,19 @@ static inline int conn_taken(const struct conn_key *key, const struct conn *c, _
 		      addr_equal(&o->dst, &key->src) && o->dport == key->sport);
 }
 
+// Changes an entry's flags: both directions do, each on its CPU. Answers whether
+// they were others.
+static inline int conn_change(struct conn *c, __u32 set, __u32 clear)
+{
+	set &= ~c->flags;
+	clear &= c->flags;
+	if (set)
+		__sync_fetch_and_or(&c->flags, set);
+	if (clear)
+		__sync_fetch_and_and(&c->flags, ~clear);
+	return set || clear;
+}
+
 // Tells the other direction what this one saw. It may have been pushed out of
 // the map: then it is written anew, or an answer would go astray.
 global int conn_tell_other(const struct conn_key *key nonnull, const struct conn *c nonnull, __u64 now)
@@ -266,7 +279,7 @@ global int conn_tell_other(const struct conn_key *key nonnull, const struct conn
 	o = bpf_map_lookup_elem(&conntrack, &other);
 	if (o) {
 		o->seen = now;
-		o->flags = (o->flags & ~CONN_RESET) | conn_told(c->flags);
+		conn_change(o, conn_told(c->flags), c->flags & CONN_RESET ? 0 : CONN_RESET);
 		return 0;
 	}
 	if (c->flags & (CONN_REPLY | CONN_PROXY))
@@ -282,15 +295,14 @@ global int conn_tell_other(const struct conn_key *key nonnull, const struct conn
 // it wrote.
 static inline int conn_touch(struct packet *p, struct conn *c, __u64 now)
 {
-	__u16 flags = c->flags & ~CONN_RESET;
+	__u32 set = 0;
 
 	if (p->tcp & (TCP_FIN | TCP_RST))
-		flags |= p->tcp & TCP_RST ? CONN_RESET : CONN_FIN;
-	if (flags & CONN_REPLY)
-		flags |= CONN_ANSWERED;
-	if (flags == c->flags && now - c->seen < SECOND)
+		set = p->tcp & TCP_RST ? CONN_RESET : CONN_FIN;
+	if (c->flags & CONN_REPLY)
+		set |= CONN_ANSWERED;
+	if (!conn_change(c, set, set & CONN_RESET ? 0 : CONN_RESET) && now - c->seen < SECOND)
 		return 0;
-	c->flags = flags;
 	c->seen = now;
 	conn_tell_other(&p->key, c, now);
 	return 1;

@@ -130,8 +130,7 @@ struct conn {
 	__u32 dst_revision;  // judged; 0: not a pod of this node
 	__u32 slot;          // of the backend in its set, with CONN_DNAT
 	__u32 endpoint;      // a pod of this node that takes part; 0: none
-	__u16 flags;
-	__u16 pad;
+	__u32 flags;         // changed by both directions' CPUs: with atomic operations alone
 	__u64 seen; // ns since boot of the last packet; at most 1 s old
 };
 

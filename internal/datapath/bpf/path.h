@@ -216,11 +216,11 @@ global int ask_way_again(struct __sk_buff *skb, struct flow *f nonnull, struct c
 	pod = endpoint_at(outwards ? &f->p.key.src : to);
 	if (pod && by_uplink(skb, pod->ifindex, outwards ? &f->p.key.src : to, outwards ? to : &f->p.key.src))
 		return 0;
-	c->flags &= ~(CONN_AWAY | CONN_BACK_AWAY);
+	conn_change(c, 0, CONN_AWAY | CONN_BACK_AWAY);
 	conn_other(&f->p.key, c, &other);
 	o = bpf_map_lookup_elem(&conntrack, &other);
 	if (o)
-		o->flags &= ~(CONN_AWAY | CONN_BACK_AWAY);
+		conn_change(o, 0, CONN_AWAY | CONN_BACK_AWAY);
 	return 0;
 }
 

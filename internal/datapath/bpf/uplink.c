@@ -103,17 +103,17 @@ static inline int is_multicast(const struct packet *p)
 // translation, but has not ended with it.
 static inline void begin_again(const struct conn_key *key, struct conn *c)
 {
-	const __u16 earlier = CONN_ENDING | CONN_ANSWERED;
+	const __u32 earlier = CONN_ENDING | CONN_ANSWERED;
 	struct conn_key other;
 	struct conn *o;
 
 	if (!(c->flags & earlier))
 		return;
-	c->flags &= ~earlier;
+	conn_change(c, 0, earlier);
 	conn_other(key, c, &other);
 	o = bpf_map_lookup_elem(&conntrack, &other);
 	if (o)
-		o->flags &= ~earlier;
+		conn_change(o, 0, earlier);
 }
 
 // A pod's or the proxy's packet that leaves the cluster takes the node's address,

@@ -45,8 +45,7 @@ type envoyConn struct {
 	DstRevision uint32
 	Slot        uint32
 	Endpoint    uint32
-	Flags       uint16
-	Pad         uint16
+	Flags       uint32
 	Seen        uint64
 }
 
