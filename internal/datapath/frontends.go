@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/waggle-mesh/waggle/internal/datapath/entry"
 	"github.com/waggle-mesh/waggle/internal/datapath/names"
 	"github.com/waggle-mesh/waggle/internal/model"
 )
@@ -29,7 +30,7 @@ func (s *services) write(row model.Frontend) error {
 	delete(s.led, row.Key())
 	entries, err := s.entriesFrom(row)
 	if err != nil {
-		return err
+		return errors.Join(err, s.close(row))
 	}
 	for _, e := range entries {
 		if err := s.put(e.key, e.value); err != nil {
@@ -44,11 +45,23 @@ func (s *services) write(row model.Frontend) error {
 			return err
 		}
 	}
+	if err := s.vips.LackNone(row.Key()); err != nil {
+		return err
+	}
 	s.rows[row.Key()] = row
 	if row.Redirect != "" {
 		s.led[row.Key()] = s.listeners[row.Redirect]
 	}
 	return nil
+}
+
+// close closes the address of a row that cannot be written: else what asks for
+// it would go out into the world.
+func (s *services) close(row model.Frontend) error {
+	if vipPorts(nodeFrontend{Flags: flagsFrom(row)}) == 0 {
+		return nil
+	}
+	return s.vips.Lack(row.Key(), addrFrom(row.Address.Addr()))
 }
 
 // Delete takes a Service's address away.
@@ -62,14 +75,14 @@ func (f Frontends) Delete(_ context.Context, key string) error {
 			return err
 		}
 	}
-	return nil
+	return f.vips.LackNone(key)
 }
 
 // Prune takes away all addresses that are in no row.
 func (f Frontends) Prune(_ context.Context, keys []string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	wanted := setOf(keys)
+	wanted := entry.SetOf(keys)
 	var errs []error
 	for key, value := range f.entries {
 		if !wanted[rowKey(key, value)] {
@@ -77,14 +90,6 @@ func (f Frontends) Prune(_ context.Context, keys []string) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func setOf(keys []string) map[string]bool {
-	set := make(map[string]bool, len(keys))
-	for _, key := range keys {
-		set[key] = true
-	}
-	return set
 }
 
 // rowKey is the key of the row that an entry is of.

@@ -30,6 +30,8 @@ const (
 	connFINBack  = uint32(nodeConnFlagsCONN_FIN_BACK)
 	connReset    = uint32(nodeConnFlagsCONN_RESET)
 
+	enforceAll = 2 // ENFORCE_ALL
+
 	ipcacheCluster = uint32(nodeIpcacheFlagsIPCACHE_CLUSTER)
 )
 

@@ -115,7 +115,9 @@ func nodeSpec(options Options) (*ebpf.CollectionSpec, error) {
 			spec.Maps[name].MaxEntries = size
 		}
 	}
-	spec.Maps["vips"].MaxEntries = spec.Maps["frontends"].MaxEntries
+	frontends := spec.Maps["frontends"].MaxEntries
+	spec.Maps["vips"].MaxEntries = 2 * frontends // those that have no room have an address, too
+	spec.Maps["names"].MaxEntries = frontends + spec.Maps["sets"].MaxEntries + spec.Maps["policy"].MaxEntries
 	connections := max(spec.Maps["conntrack"].MaxEntries/2, 1)
 	spec.Maps["seats"].MaxEntries = connections
 	constants, err := options.constants(cookie, connections)
@@ -206,7 +208,7 @@ func (n *Node) Commit() error {
 	for _, m := range n.states {
 		err = errors.Join(err, m.Forget())
 	}
-	return err
+	return errors.Join(err, n.policies.allTried())
 }
 
 // AroundTurn has f change what must change together with the programs when

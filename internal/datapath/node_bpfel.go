@@ -147,9 +147,10 @@ const (
 	nodeDropDROP_NAT_PROTOCOL       nodeDrop = 168
 	nodeDropDROP_FRAGMENT_NOT_FOUND nodeDrop = 175
 	nodeDropDROP_FORBIDDEN_ICMP6    nodeDrop = 176
+	nodeDropDROP_NO_LISTENER        nodeDrop = 178
+	nodeDropDROP_PROXY_PROTOCOL     nodeDrop = 180
 	nodeDropDROP_POLICY_DENY        nodeDrop = 181
 	nodeDropDROP_TTL_EXCEEDED       nodeDrop = 196
-	nodeDropDROP_NO_LISTENER        nodeDrop = 230
 	nodeDropDROP_RESERVED_PORT      nodeDrop = 231
 	nodeDropDROP_NOT_JUDGED         nodeDrop = 232
 	nodeDropDROP_PROXY_PORT         nodeDrop = 233

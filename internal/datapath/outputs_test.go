@@ -23,7 +23,7 @@ func TestFullMap(t *testing.T) {
 	var path *datapath.Node
 	n.Do(t, func() (err error) {
 		path, err = datapath.Open(datapath.Options{
-			BPFFS: n.BPFFS, Cgroup: n.Root, Uplink: "eth0", Sizes: datapath.Sizes{Policy: 2, Identities: 2, Endpoints: 2, Frontends: 3},
+			BPFFS: n.BPFFS, Cgroup: n.Root, Uplink: "eth0", Sizes: datapath.Sizes{Policy: 2, Identities: 2, Endpoints: 2, Frontends: 3, Sets: 5},
 		})
 		return err
 	})
@@ -54,8 +54,11 @@ func TestFullMap(t *testing.T) {
 		if info.Name == "policy" && (info.Entries != 2 || info.Limit != 2) {
 			t.Errorf("policy has %d of %d entries, want 2 of 2", info.Entries, info.Limit)
 		}
-		if info.Name == "vips" && info.Limit != 3 { // a frontend needs at most one of them
-			t.Errorf("vips has room for %d, want as much as frontends, 3", info.Limit)
+		if info.Name == "vips" && info.Limit != 6 { // a frontend needs at most one, whether it has room or not
+			t.Errorf("vips has room for %d, want twice as much as frontends, 6", info.Limit)
+		}
+		if info.Name == "names" && info.Limit != 3+5+2 { // of Services, sets and rules
+			t.Errorf("names has room for %d, want as much as frontends, sets and policy, 10", info.Limit)
 		}
 	}
 }
@@ -81,7 +84,7 @@ func TestWriteAgain(t *testing.T) {
 		}
 		mend()
 	}
-	want("nothing was written", "vips")
+	want("not written, but closed", "vips", "10.96.0.3 = 1 frontends")
 	if _, err := path.Frontends().Update(ctx, row); err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ type policies struct {
 	led       map[string]uint16 // the number that the map has for a row with a listener, where that is known
 	revision  uint32
 	stale     map[uint32]bool // endpoints whose verdicts changed, but not yet their revision
+	missing   *entry.Missing  // verdicts that forbid or lead to the proxy: without them their endpoint lets nothing pass
 }
 
 type verdict struct {
@@ -46,6 +47,7 @@ func readPolicies(n *Node, named *names.Table) (*policies, error) {
 	p := &policies{
 		node: n, names: named, endpoints: map[nodeAddr]nodeEndpoint{}, verdicts: map[string]verdict{},
 		rows: map[string]model.Verdict{}, led: map[string]uint16{}, pods: map[string]model.PodEndpoint{}, stale: map[uint32]bool{},
+		missing: entry.NewMissing(),
 	}
 	var addr nodeAddr
 	var endpoint nodeEndpoint
@@ -53,6 +55,7 @@ func readPolicies(n *Node, named *names.Table) (*policies, error) {
 	for rows.Next(&addr, &endpoint) {
 		p.endpoints[addr] = endpoint
 		p.revision = max(p.revision, endpoint.Revision)
+		p.missing.Inherit(endpoint.Id, endpoint.Enforce>>enforceAll)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read endpoints: %w", err)
@@ -94,7 +97,7 @@ func (e Endpoints) Update(_ context.Context, row model.PodEndpoint) (struct{}, e
 	defer e.mu.Unlock()
 	value := nodeEndpoint{
 		Id: uint32(row.ID), Identity: uint32(row.Identity), Ifindex: uint32(row.Index), Mac: row.MAC, HostMac: row.HostMAC,
-		Netns: row.Namespace,
+		Netns: row.Namespace, Enforce: e.missing.Bits(uint32(row.ID)) << enforceAll,
 	}
 	if row.EnforceIngress {
 		value.Enforce |= 1 << model.Ingress
@@ -165,7 +168,7 @@ func (e Endpoints) Delete(_ context.Context, key string) error {
 func (e Endpoints) Prune(_ context.Context, keys []string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	wanted := setOf(keys)
+	wanted := entry.SetOf(keys)
 	return e.removeAll(func(row string) bool { return !wanted[row] })
 }
 
@@ -188,10 +191,7 @@ func (v Verdicts) Update(_ context.Context, row model.Verdict) (struct{}, error)
 
 func (p *policies) writeVerdict(row model.Verdict) error {
 	delete(p.led, row.Key())
-	rule, err := p.names.Of(names.Rule, row.Rule)
-	if err != nil {
-		return err
-	}
+	rule, unnamed := p.names.Of(names.Rule, row.Rule) // 0: it counts all the same
 	key := nodePolicyKey{
 		Endpoint: uint32(row.Endpoint), Identity: uint32(row.Identity), Port: be16(row.Port), Proto: uint8(row.Protocol),
 		Direction: uint8(row.Direction),
@@ -207,19 +207,25 @@ func (p *policies) writeVerdict(row model.Verdict) error {
 	if row.Listener != "" {
 		p.led[row.Key()] = p.listeners[row.Listener]
 	}
-	return nil
+	return unnamed
 }
 
 // putVerdict writes a row's entry and gives the endpoint its revision.
 func (p *policies) putVerdict(row string, now verdict) error {
 	old, was := p.verdicts[row]
 	if was && old.value == now.value {
+		p.accept(row)
 		return p.bump(now.key.Endpoint)
 	}
 	p.stale[now.key.Endpoint] = true
 	if err := entry.Put(p.node.objects.Policy, now.key, now.value); err != nil {
-		return fmt.Errorf("write verdict of endpoint %d: %w", now.key.Endpoint, err)
+		err = fmt.Errorf("write verdict of endpoint %d: %w", now.key.Endpoint, err)
+		if now.value.Action != uint8(model.Allow) && p.missing.Add(row, now.key.Endpoint, now.key.Direction) {
+			err = errors.Join(err, p.bump(now.key.Endpoint))
+		}
+		return err
 	}
+	p.accept(row)
 	p.verdicts[row] = now
 	p.names.Hold(now.value.Rule)
 	if was {
@@ -228,6 +234,26 @@ func (p *policies) putVerdict(row string, now verdict) error {
 		}
 	}
 	return p.bump(now.key.Endpoint)
+}
+
+// accept takes note that a row is in the map, or has no need to.
+func (p *policies) accept(row string) {
+	if id, was := p.missing.Remove(row); was {
+		p.stale[id] = true
+	}
+}
+
+// allTried says that every row was tried since the start: what an earlier agent
+// lacked is in the map, or refused again.
+func (p *policies) allTried() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, id := range p.missing.Disinherit() {
+		p.stale[id] = true
+		errs = append(errs, p.bump(id))
+	}
+	return errors.Join(errs...)
 }
 
 // bump gives an endpoint a new revision, if its verdicts changed since it got
@@ -252,6 +278,7 @@ func (p *policies) bump(id uint32) error {
 		return err
 	}
 	value.Revision = revision
+	value.Enforce = value.Enforce&(1<<enforceAll-1) | p.missing.Bits(id)<<enforceAll
 	for addr := range addrs {
 		if err := entry.Put(p.node.objects.Endpoints, addr, value); err != nil {
 			return fmt.Errorf("write revision of endpoint %d: %w", id, err)
@@ -280,6 +307,7 @@ func (v Verdicts) Delete(_ context.Context, key string) error {
 }
 
 func (p *policies) removeVerdict(row string) error {
+	p.accept(row)
 	old, ok := p.verdicts[row]
 	if !ok {
 		return nil
@@ -299,7 +327,7 @@ func (p *policies) removeVerdict(row string) error {
 func (v Verdicts) Prune(_ context.Context, keys []string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	wanted := setOf(keys)
+	wanted := entry.SetOf(keys)
 	var errs []error
 	for row := range v.verdicts {
 		if !wanted[row] {
@@ -349,7 +377,7 @@ func (i Identities) Delete(_ context.Context, key string) error {
 
 // Prune forgets all prefixes that are in no row.
 func (i Identities) Prune(ctx context.Context, keys []string) error {
-	wanted := setOf(keys)
+	wanted := entry.SetOf(keys)
 	i.node.mu.Lock()
 	var gone []string
 	for row := range i.node.prefixes {

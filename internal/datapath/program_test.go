@@ -407,7 +407,7 @@ func TestPrecedence(t *testing.T) {
 		port++
 		answer, _, got := b.run(t, "from_pod", b.a.Index, tcp(b.at(b.a, port), b.at(b.b, 8080), syn))
 		want := map[bool]int32{true: datapath.Redirect, false: datapath.Dropped}[reason == 0]
-		if answer != want && reason != 230 || got != reason { // after 2 s there is an answer to who is led to nobody
+		if answer != want && reason != 178 || got != reason { // after 2 s there is an answer to who is led to nobody
 			t.Errorf("%s: answer %d, reason %d, want reason %d", what, answer, got, reason)
 		}
 	}
@@ -420,7 +420,7 @@ func TestPrecedence(t *testing.T) {
 			pattern.Action, other.Action = model.ToProxy, model.Allow
 			b.must(verdicts.Update(ctx, pattern))
 			if i != j {
-				try("to the proxy", 230)
+				try("to the proxy", 178)
 				b.must(verdicts.Update(ctx, other))
 			} else {
 				b.must(verdicts.Update(ctx, other))

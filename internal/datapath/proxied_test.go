@@ -76,13 +76,13 @@ func TestRefusedRedirect(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer r.Close()
-		for protocol, p := range map[model.L4Protocol]ip{
-			model.TCP: tcp(b.at(b.a, 40000), b.redirectTo(t, model.TCP), syn),
-			model.UDP: udp(b.at(b.a, 40000), b.redirectTo(t, model.UDP), []byte("x")),
+		for reason, p := range map[uint8]ip{
+			178: tcp(b.at(b.a, 40000), b.redirectTo(t, model.TCP), syn),
+			180: udp(b.at(b.a, 40000), b.redirectTo(t, model.UDP), []byte("x")),
 		} {
 			e := b.firstEvent(t, r, func() { b.run(t, "from_pod", b.a.Index, p) })
-			if want := uint32(map[int]model.Identity{4: model.IdentityWorldIPv4, 6: model.IdentityWorldIPv6}[b.family]); e.Reason != 230 || e.DestinationIdentity != want {
-				t.Errorf("IPv%d, %s: %s, want it dropped for 230 and destination %d", b.family, protocol, e, want)
+			if want := uint32(map[int]model.Identity{4: model.IdentityWorldIPv4, 6: model.IdentityWorldIPv6}[b.family]); e.Reason != reason || e.DestinationIdentity != want {
+				t.Errorf("IPv%d: %s, want it dropped for %d and destination %d", b.family, e, reason, want)
 			}
 		}
 	}

@@ -146,7 +146,7 @@ func ipcacheRow(_ *Reader, k nodeIpcacheKey, v nodeIpcache) (Row, string) {
 
 func endpointRow(_ *Reader, k nodeAddr, v nodeEndpoint) (Row, string) {
 	return Row{k.addr().String(), fmt.Sprintf("id=%d sec_id=%d ifindex=%d mac=%s nodemac=%s revision=%d enforce=%s", v.Id, v.Identity,
-		v.Ifindex, names.MAC(v.Mac), names.MAC(v.HostMac), v.Revision, names.Flags(uint32(v.Enforce), []string{"ingress", "egress"}))}, ""
+		v.Ifindex, names.MAC(v.Mac), names.MAC(v.HostMac), v.Revision, names.Flags(uint32(v.Enforce), []string{"ingress", "egress", "all-ingress", "all-egress"}))}, ""
 }
 
 func policyRow(r *Reader, k nodePolicyKey, v nodePolicy) (Row, string) {

@@ -92,7 +92,7 @@ func (s *services) readSets() error {
 }
 
 // put writes an entry of frontends and keeps count of what it refers to. After
-// an error nothing is counted: it is as if there had been no try.
+// an error it is as if there had been no try, but for the Service's address.
 func (s *services) put(key nodeFrontendKey, value nodeFrontend) error {
 	old, was := s.entries[key]
 	if was && old == value {
@@ -105,7 +105,11 @@ func (s *services) put(key nodeFrontendKey, value nodeFrontend) error {
 		}
 	}
 	if err := entry.Put(s.node.objects.Frontends, key, value); err != nil {
-		return errors.Join(fmt.Errorf("write frontend %s: %w", key, err), s.vips.Expect(key.Addr, 0))
+		err = fmt.Errorf("write frontend %s: %w", key, err)
+		if more > 0 {
+			err = errors.Join(err, s.vips.Lack(rowKey(key, value), key.Addr))
+		}
+		return err
 	}
 	s.entries[key] = value
 	s.refs[value.Set]++

@@ -3,6 +3,8 @@ package datapath_test
 import (
 	"net/netip"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -181,6 +183,37 @@ func TestPortsOfDatagrams(t *testing.T) {
 				t.Errorf("IPv%d: the answer to the fifth is for %s", family, to)
 			}
 		}
+	}
+}
+
+// Two that find the same port at the same time do not both get it.
+func TestPortTakenAtOnce(t *testing.T) {
+	l := newSNATLab(t, 20000, 20001)
+	b := bench{lab: l, family: 4}
+	world := netip.AddrPortFrom(l.Client.Addr4, 53)
+	for i := range uint16(300) {
+		var ready atomic.Int32
+		var both sync.WaitGroup
+		var from [2]netip.AddrPort
+		for side := range uint16(2) {
+			both.Go(func() {
+				p := datagram(b.at(b.a, 30000+2*i+side), world).frame()
+				l.Nodes[0].Do(t, func() error {
+					for ready.Add(1); ready.Load() < 2; {
+					}
+					answer, frame, _, err := l.paths[0].RunProgram("to_uplink", l.Nodes[0].Uplink, 0, p)
+					if answer == datapath.Next {
+						from[side] = look(t, frame).src
+					}
+					return err
+				})
+			})
+		}
+		both.Wait()
+		if from[0] == from[1] {
+			t.Fatalf("the pair number %d left from %s and %s", i, from[0], from[1])
+		}
+		b.ages(t, 11*time.Second)
 	}
 }
 

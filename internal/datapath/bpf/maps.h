@@ -171,10 +171,12 @@ struct endpoint {
 	__u32 ifindex;  // of the host's end of the veth
 	__u32 revision; // of its policy; rises when entries change, and no two endpoints of the node ever share one
 	__u8 mac[6], host_mac[6]; // of the pod's and the host's end
-	__u8 enforce;   // bit INGRESS, bit EGRESS: without an entry that matches, drop
+	__u8 enforce;   // bit INGRESS, bit EGRESS: without an entry that matches, drop; the same at
+			// ENFORCE_ALL: drop everything, for an entry that forbids something is missing
 	__u8 pad[3];
 	__u64 netns;    // cookie of the pod's network namespace; 0: not known
 };
+#define ENFORCE_ALL 2 // the first of these bits
 
 // A verdict. A zero field matches everything; proto and port are zero
 // together, or port alone. Precedence: deny before all; then what names the
@@ -258,10 +260,11 @@ enum drop {
 	DROP_NAT_PROTOCOL = 168, // masquerade knows TCP, UDP and ICMP echo
 	DROP_FRAGMENT_NOT_FOUND = 175, // the first fragment was not seen
 	DROP_FORBIDDEN_ICMP6 = 176,
+	DROP_NO_LISTENER = 178, // a redirect to a proxy that is away
+	DROP_PROXY_PROTOCOL = 180, // the proxy knows TCP alone
 	DROP_POLICY_DENY = 181, // an entry denies it
 	DROP_TTL_EXCEEDED = 196,
 	// ours
-	DROP_NO_LISTENER = 230,   // a redirect to a proxy that is away
 	DROP_RESERVED_PORT = 231, // a pod uses a source port of the proxy's
 	DROP_NOT_JUDGED = 232,    // proxy traffic at the uplink that no hook has judged
 	DROP_PROXY_PORT = 233,    // the proxy speaks for a pod from a port whose answers would go to the pod

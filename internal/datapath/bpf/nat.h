@@ -297,19 +297,25 @@ static inline int is_snat_port(__be16 port)
 	return h >= cfg_snat_first && h <= cfg_snat_last;
 }
 
+static inline int asks_once(const struct conn_key *answers)
+{
+	return is_icmp(answers->proto) || answers->sport == bpf_htons(53) || answers->sport == bpf_htons(123);
+}
+
 // How long a connection has had no use for its port, ns; 0: it has. One that has
 // ended needs it for a while, lest a segment under way gets to another; where
 // its server has it in TIME_WAIT, that takes a newer SYN for a connection's
 // beginning (RFC 6191). Nobody has looked whether an end believes a RST.
-// Conversations in datagrams give theirs away before their time is over: those
-// with well-known ports are a question and an answer (RFC 4787, REQ-5). What
-// conntrack notes of a packet may be a second old. key is the answers'.
+// Conversations in datagrams give theirs away before their time is over, earlier
+// than RFC 4787 (REQ-5) asks for, since else a new one is dropped: echoes, DNS and
+// NTP are a question and an answer. What conntrack notes of a packet may be a
+// second old. key is the answers'.
 static inline __u64 nat_spare(const struct conn_key *key, const struct conn *c, __u64 now)
 {
 	__u64 silent = conn_silent(c, now), needed = conn_lifetime(key->proto, c->flags);
 
 	if (key->proto != IPPROTO_TCP)
-		needed = is_icmp(key->proto) || bpf_ntohs(key->sport) < 1024 ? 10 * SECOND : 60 * SECOND;
+		needed = asks_once(key) ? 10 * SECOND : 60 * SECOND;
 	else if (conn_ended(c->flags))
 		needed = conn_ended(c->flags & ~CONN_RESET) ? 2 * SECOND : 10 * SECOND;
 	return silent > needed ? silent : 0;
@@ -327,8 +333,9 @@ global __u64 nat_spared(const struct conn_key *key nonnull, const struct conn *c
 	return holder ? nat_spare(&answers, holder, c->seen) : 0;
 }
 
-// Takes the answers' key from the connection that has it, and ends that one, if
-// its client has not begun another meanwhile, with another port.
+// Takes the answers' key from the connection that has it, unless another CPU was
+// faster, and ends that one, if its client has not begun another meanwhile, with
+// another port.
 global int nat_take(const struct conn_key *key nonnull, const struct conn *c nonnull)
 {
 	struct conn_key answers, begun, back;
@@ -336,7 +343,7 @@ global int nat_take(const struct conn_key *key nonnull, const struct conn *c non
 
 	conn_other(key, c, &answers);
 	holder = bpf_map_lookup_elem(&conntrack, &answers);
-	if (!holder)
+	if (!holder || !nat_spare(&answers, holder, c->seen))
 		return 0;
 	conn_other(&answers, holder, &begun);
 	holder = bpf_map_lookup_elem(&conntrack, &begun);

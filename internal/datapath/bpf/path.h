@@ -420,7 +420,7 @@ global int to_listener_of(struct __sk_buff *skb, struct flow *f nonnull, int k)
 {
 	if (f->p.key.proto != IPPROTO_TCP) {
 		know_destination(&f->p, &f->at);
-		return reject(skb, &f->p, &f->at, DROP_NO_LISTENER);
+		return reject(skb, &f->p, &f->at, DROP_PROXY_PROTOCOL);
 	}
 	conn_fill(f);
 	f->c.flags = CONN_PROXY;

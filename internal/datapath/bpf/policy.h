@@ -57,7 +57,7 @@ static inline __u32 identity_of(const struct addr *a)
 struct question {
 	__u32 identity[2];  // of the other side, by direction: of the source for INGRESS
 	__u32 endpoint[2];  // by direction; 0: nobody
-	__u8 enforce[2];
+	__u8 enforce[2];    // by direction, as bits of ingress
 	__be16 port; // the destination's; 0 for ICMP
 	__u8 proto, pad[3];
 };
@@ -66,7 +66,7 @@ struct question {
 static inline void ask(struct question *q, int direction, const struct endpoint *e)
 {
 	q->endpoint[direction] = e ? e->id : 0;
-	q->enforce[direction] = e ? e->enforce & (1 << direction) : 0;
+	q->enforce[direction] = e ? e->enforce >> direction & (1 | 1 << ENFORCE_ALL) : 0;
 }
 
 struct answer {
@@ -99,6 +99,8 @@ global int judge_side(const struct question *q nonnull, struct answer *a nonnull
 	a->action = q->enforce[direction & 1] ? ACTION_DENY : ACTION_ALLOW;
 	a->reason = DROP_POLICY;
 	a->proxy = 0;
+	if (q->enforce[direction & 1] >> ENFORCE_ALL)
+		return 0;
 	for (int i = 5; i >= 0; i--) {
 		pattern(&key, q, q->identity[direction & 1], i);
 		found = bpf_map_lookup_elem(&policy, &key);

@@ -12,11 +12,12 @@ type Counts[K comparable] struct {
 	Map     *ebpf.Map
 	counted map[K]int
 	written map[K]uint32
+	lacking map[string]K // counted once more, by what lacks
 }
 
 // ReadCounts makes a map agree with what was counted.
 func ReadCounts[K comparable](m *ebpf.Map, counted map[K]int) (*Counts[K], error) {
-	c := &Counts[K]{Map: m, counted: counted, written: map[K]uint32{}}
+	c := &Counts[K]{Map: m, counted: counted, written: map[K]uint32{}, lacking: map[string]K{}}
 	var key K
 	var count uint32
 	rows := m.Iterate()
@@ -49,6 +50,26 @@ func (c *Counts[K]) Add(key K, more int) error {
 		delete(c.counted, key)
 	}
 	return c.write(key, c.counted[key])
+}
+
+// Lack counts a key once for somebody who should count it and cannot, until
+// LackNone, and takes his expectation back.
+func (c *Counts[K]) Lack(who string, key K) error {
+	if _, was := c.lacking[who]; was {
+		return c.Expect(key, 0)
+	}
+	c.lacking[who] = key
+	return c.Add(key, 1)
+}
+
+// LackNone says that he lacks nothing any more.
+func (c *Counts[K]) LackNone(who string) error {
+	key, was := c.lacking[who]
+	if !was {
+		return nil
+	}
+	delete(c.lacking, who)
+	return c.Add(key, -1)
 }
 
 func (c *Counts[K]) write(key K, count int) error {

@@ -49,3 +49,12 @@ func Count(m *ebpf.Map) (int, error) {
 	}
 	return n, nil
 }
+
+// SetOf is a set of rows' keys.
+func SetOf(keys []string) map[string]bool {
+	set := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		set[key] = true
+	}
+	return set
+}

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/waggle-mesh/waggle/internal/datapath/entry"
 )
 
 // Table is the numbers by which maps call what has a name: sets of backends,
@@ -80,7 +82,7 @@ func (n *Table) Of(kind, name string) (uint32, error) {
 		if _, taken := n.texts[number]; taken || number == 0 {
 			continue
 		}
-		if err := n.table.Put(number, text); err != nil {
+		if err := entry.Put(n.table, number, text); err != nil {
 			return 0, fmt.Errorf("number %s: %w", name, err)
 		}
 		n.numbers[name], n.texts[number] = number, name

@@ -40,8 +40,8 @@ var reasons = map[uint8]string{
 	142: "Unknown L4 protocol", 150: "Unknown L3 target address", 155: "CT: Map insertion failed", 156: "Invalid IPv6 extension header",
 	157: "IP fragmentation not supported", 158: "Service backend not found", 167: "No mapping for NAT masquerade",
 	168: "Unsupported protocol for NAT masquerade", 175: "First logical datagram fragment not found",
-	176: "Forbidden ICMPv6 message", 181: "Policy denied by denylist", 196: "TTL exceeded",
-	230: "No proxy listens", 231: "Source port reserved for the proxy", 232: "Proxy traffic that was not judged",
+	176: "Forbidden ICMPv6 message", 178: "Socket lookup failed", 180: "Proxy redirection not supported for protocol", 181: "Policy denied by denylist", 196: "TTL exceeded",
+	231: "Source port reserved for the proxy", 232: "Proxy traffic that was not judged",
 	233: "Proxy traffic from a port that is not reserved", 234: "Closed for another connection",
 }
 
