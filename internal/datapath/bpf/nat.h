@@ -333,17 +333,22 @@ global __u64 nat_spared(const struct conn_key *key nonnull, const struct conn *c
 	return holder ? nat_spare(&answers, holder, c->seen) : 0;
 }
 
-// Takes the answers' key from the connection that has it, unless another CPU was
-// faster, and ends that one, if its client has not begun another meanwhile, with
-// another port.
+// Takes the answers' key from the connection that has it, and ends that one, if
+// its client has not begun another meanwhile, with another port. Of several CPUs
+// the one that renews its age takes it: the others find it, or what has its
+// memory since, just used.
 global int nat_take(const struct conn_key *key nonnull, const struct conn *c nonnull)
 {
 	struct conn_key answers, begun, back;
 	struct conn *holder;
+	__u64 seen;
 
 	conn_other(key, c, &answers);
 	holder = bpf_map_lookup_elem(&conntrack, &answers);
-	if (!holder || !nat_spare(&answers, holder, c->seen))
+	if (!holder)
+		return 0;
+	seen = *(volatile __u64 *)&holder->seen;
+	if (!nat_spare(&answers, holder, c->seen) || __sync_val_compare_and_swap(&holder->seen, seen, c->seen) != seen)
 		return 0;
 	conn_other(&answers, holder, &begun);
 	holder = bpf_map_lookup_elem(&conntrack, &begun);
