@@ -23,8 +23,12 @@ type expression struct{ Name, Expression, Message string }
 // judge gives what the policy says against an object, "" if nothing.
 func (p policy) judge(t *testing.T, user string, object, old any) string {
 	t.Helper()
+	return p.judgeRequest(t, map[string]any{"userInfo": map[string]any{"username": user}}, object, old)
+}
+
+func (p policy) judgeRequest(t *testing.T, request map[string]any, object, old any) string {
+	t.Helper()
 	variables := map[string]any{}
-	request := map[string]any{"userInfo": map[string]any{"username": user}}
 	values := map[string]any{"object": object, "oldObject": old, "variables": variables, "request": request}
 	for _, c := range p.Spec.MatchConditions {
 		if evaluate(t, c.Expression, values) != true {
@@ -105,6 +109,64 @@ func TestGeneratedPolicy(t *testing.T) {
 		{"changed by the operator", operator, other, generated, ""},
 	} {
 		if got := p.judge(t, test.user, object(t, test.object), object(t, test.old)); test.want == "" && got != "" || !strings.Contains(got, test.want) {
+			t.Errorf("%s: says %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+// TestAgentPolicy: an agent writes in the name of its own node alone, if the API
+// server knows which that is.
+func TestAgentPolicy(t *testing.T) {
+	p := read(t, "waggle/templates/agent/admission.yaml")
+	const (
+		agent     = "system:serviceaccount:kube-system:cilium"
+		otherNode = "its own node alone"
+		labels    = "labels alone"
+		lease     = "Leases of announcements alone"
+		taken     = "takes Leases for its own node"
+		n1        = "{metadata: {name: n1, labels: {a: b}}}"
+		n2        = "{metadata: {name: n2, labels: {a: b}}}"
+		annotated = "{metadata: {name: n1, labels: {a: b}, annotations: {c: d}}}"
+		labelled  = "{metadata: {name: n1, labels: {a: b, node-role.kubernetes.io/control-plane: ''}}}"
+		bare      = "{metadata: {name: n1}}"
+	)
+	announced := func(holder string) string {
+		return "{metadata: {name: l, labels: {waggle.io/l2-announcement: ''}}, spec: {holderIdentity: '" + holder + "'}}"
+	}
+	const scheduler = "{metadata: {name: kube-scheduler}, spec: {holderIdentity: n1}}"
+	for _, test := range []struct{ name, user, node, resource, object, old, want string }{
+		{"its Node", agent, "n1", "nodes", annotated, n1, ""},
+		{"its Node without labels", agent, "n1", "nodes", bare, bare, ""},
+		{"another Node", agent, "n1", "nodes", n2, n2, otherNode},
+		{"its Node's labels", agent, "n1", "nodes", labelled, n1, labels},
+		{"its Node's first label", agent, "n1", "nodes", n1, bare, labels},
+		{"its Node's last label", agent, "n1", "nodes", bare, n1, labels},
+		{"its EnvoyNode made", agent, "n1", "envoynodes", bare, "", ""},
+		{"its EnvoyNode", agent, "n1", "envoynodes", n1, bare, ""},
+		{"another EnvoyNode made", agent, "n1", "envoynodes", n2, "", otherNode},
+		{"another EnvoyNode", agent, "n1", "envoynodes", n2, n2, otherNode},
+		{"a Lease made", agent, "n1", "leases", announced("n1"), "", ""},
+		{"a Lease renewed", agent, "n1", "leases", announced("n1"), announced("n1"), ""},
+		{"a Lease taken over", agent, "n1", "leases", announced("n1"), announced("n2"), ""},
+		{"a Lease given up", agent, "n1", "leases", announced(""), announced("n1"), ""},
+		{"a Lease deleted", agent, "n1", "leases", "", announced("n2"), ""},
+		{"a Lease made for another", agent, "n1", "leases", announced("n2"), "", taken},
+		{"a Lease given to another", agent, "n1", "leases", announced("n2"), announced("n1"), taken},
+		{"another's Lease given up", agent, "n1", "leases", announced(""), announced("n2"), taken},
+		{"a controller's Lease", agent, "n1", "leases", scheduler, scheduler, lease},
+		{"a controller's Lease made one of announcements", agent, "n1", "leases", announced("n1"), scheduler, lease},
+		{"a controller's Lease deleted", agent, "n1", "leases", "", scheduler, lease},
+		{"a controller's Lease made", agent, "n1", "leases", scheduler, "", lease},
+		{"an API server that tells no node", agent, "", "nodes", n2, n2, ""},
+		{"another namespace's", "system:serviceaccount:a:cilium", "n1", "nodes", n2, n2, ""},
+		{"a kubelet", "system:node:n2", "", "nodes", n2, n2, ""},
+	} {
+		user := map[string]any{"username": test.user}
+		if test.node != "" {
+			user["extra"] = map[string]any{"authentication.kubernetes.io/node-name": []any{test.node}}
+		}
+		request := map[string]any{"userInfo": user, "resource": map[string]any{"resource": test.resource}}
+		if got := p.judgeRequest(t, request, object(t, test.object), object(t, test.old)); test.want == "" && got != "" || !strings.Contains(got, test.want) {
 			t.Errorf("%s: says %q, want %q", test.name, got, test.want)
 		}
 	}

@@ -135,10 +135,16 @@ func DeleteAll[T Object](ctx context.Context, c *Client, k Kind[T], labels strin
 	return errors.Join(errs...)
 }
 
-// Annotate sets annotations of an object, and removes those without a value.
-// Others and the rest of the object are left as they are.
-func Annotate[T Object](ctx context.Context, c *Client, k Kind[T], name model.Name, annotations map[string]*string) error {
-	return Merge(ctx, c, k, name, map[string]any{"metadata": map[string]any{"annotations": annotations}})
+// AnnotateNode sets annotations of a Node, and removes those without a value.
+// Others and the rest of it are left as they are. It goes by the Node's status,
+// which takes annotations, too: who may write that may not write the spec.
+func AnnotateNode(ctx context.Context, c *Client, node string, annotations map[string]*string) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
+	if err != nil {
+		return fmt.Errorf("annotate Node %s: %w", node, err)
+	}
+	name := model.Name{Name: node}
+	return Nodes.judge("annotate", name, Nodes.request(c.groups[Nodes.group].Patch(types.MergePatchType), name).SubResource("status").Body(patch).Do(ctx).Error())
 }
 
 // Merge changes fields of an object, and removes those that are nil. What is not

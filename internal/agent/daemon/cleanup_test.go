@@ -3,6 +3,7 @@ package daemon
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/waggle-mesh/waggle/internal/kube/kubetest"
@@ -27,6 +28,9 @@ func TestCleanup(t *testing.T) {
 	}
 	annotated := func() bool { return len(asObject(kubetest.Meta(g.Get("/api/v1/nodes/n1"))["annotations"])) > 0 }
 	g.until("its pod is published", func(*Status) bool { return g.Get(endpoints+"web") != nil && annotated() })
+	if asked := g.Asked(); !slices.Contains(asked, "PATCH /api/v1/nodes/n1/status") || slices.Contains(asked, "PATCH /api/v1/nodes/n1") {
+		t.Errorf("it writes its Node otherwise than it may: %q", asked)
+	}
 	g.startAs("cleanup", g.settings).ends("an agent runs on this node")
 	a.kill()
 	if err := os.MkdirAll(filepath.Join(g.settings.lasting(), "configs", "of an object"), 0o700); err != nil {

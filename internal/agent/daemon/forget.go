@@ -12,7 +12,6 @@ import (
 	"github.com/waggle-mesh/waggle/internal/agent"
 	"github.com/waggle-mesh/waggle/internal/agent/announcer"
 	"github.com/waggle-mesh/waggle/internal/kube"
-	"github.com/waggle-mesh/waggle/internal/model"
 )
 
 // Forget deletes what agents have written to the API server, when none runs any
@@ -38,5 +37,5 @@ func forgetNode(ctx context.Context, c *kube.Client, n *corev1.Node) error {
 	if len(annotated) == 0 {
 		return nil
 	}
-	return kube.Annotate(ctx, c, kube.Nodes, model.Name{Name: n.Name}, annotated)
+	return kube.AnnotateNode(ctx, c, n.Name, annotated)
 }

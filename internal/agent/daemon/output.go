@@ -70,7 +70,7 @@ type annotations struct {
 
 // Update writes what is not as it should be.
 func (o annotations) Update(ctx context.Context, row agent.NodeAnnotations) (struct{}, error) {
-	return struct{}{}, kube.Annotate(ctx, o.client, kube.Nodes, model.Name{Name: row.Node}, row.Values)
+	return struct{}{}, kube.AnnotateNode(ctx, o.client, row.Node, row.Values)
 }
 
 // warnings is the Output that tells of fields without effect.
