@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
+	"github.com/waggle-mesh/waggle/internal/envoyconfig"
+	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/xds"
 )
@@ -34,57 +36,77 @@ const (
 	longestMessage, allMessages, shortestMessage = 1024, 8 << 10, 160
 )
 
-// Answer sums up what a node's Envoy has said. settled tells whether what leads
-// connections to a listener is as it should be. Of an object that Envoy has not
-// answered yet in full, what it had answered before stays; one whose rejections
-// there is no room for is not answered.
-func (e *EnvoyConfigs) Answer(before EnvoyAnswer, resources []xds.Status, settled func(listener string) bool) EnvoyAnswer {
-	served := map[model.Ref]Config{}
-	for _, c := range e.Served.All() {
-		served[c.Object] = c
-	}
-	var all []rejection
-	pending := map[model.Ref]bool{}
-	for _, r := range resources {
-		for _, owner := range r.Owners {
-			switch {
-			case r.State == model.Pending && r.Wanted:
-				pending[owner] = true
-			case r.State == model.Rejected:
-				all = append(all, rejection{owner: owner, RejectedResource: rejectedResource(owner, served[owner].Generation, r)})
-			}
+// Answer sums up what a node's Envoy has said: unaccepted are the resources that
+// it has not accepted. settled tells whether what leads connections to a listener
+// is as it should be. Of an object that Envoy has not answered yet in full, what
+// it had answered before stays; one whose rejections there is no room for is not
+// answered. It costs what is unaccepted and reported, however many routes there
+// are.
+func (e *EnvoyConfigs) Answer(before EnvoyAnswer, unaccepted []xds.Status, settled func(listener string) bool) EnvoyAnswer {
+	reported := e.reported.All()
+	pending, all := e.open(unaccepted)
+	for _, c := range reported {
+		if slices.ContainsFunc(c.Claims, func(claim envoyconfig.Claim) bool { return !settled(claim.Listener) }) {
+			pending[c.Object] = true
 		}
 	}
 	chosen, untold := fairly(all)
+	e.spread(pending)
+	e.spread(untold)
 	out := EnvoyAnswer{Node: before.Node, Rejected: chosen, More: int32(len(all) - len(chosen))}
-	for _, c := range served {
-		for _, claim := range c.Claims {
-			if !settled(claim.Listener) {
-				pending[c.Object] = true
-			}
-		}
-		if c.Part {
-			pending[c.Whole] = pending[c.Whole] || pending[c.Object]
-			untold[c.Whole] = untold[c.Whole] || untold[c.Object]
-		}
-	}
-	answered := map[model.Name]int64{}
-	for _, a := range before.Configs {
-		answered[model.Name{Namespace: a.Namespace, Name: a.Name}] = a.Generation
-	}
-	for ref, c := range served {
-		generation := answered[ref.Name]
-		if !pending[ref] {
+	answered := before.generations()
+	for _, c := range reported {
+		generation := answered[c.Object.Name]
+		if !pending[c.Object] {
 			generation = c.Generation
 		}
-		if generation != 0 && c.reported() && !untold[ref] {
-			out.Configs = append(out.Configs, waggle.AnsweredConfig{Namespace: ref.Namespace, Name: ref.Name.Name, Generation: generation})
+		if generation != 0 && !untold[c.Object] {
+			out.Configs = append(out.Configs, waggle.AnsweredConfig{Namespace: c.Object.Namespace, Name: c.Object.Name.Name, Generation: generation})
 		}
 	}
 	slices.SortFunc(out.Configs, func(a, b waggle.AnsweredConfig) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	return out
+}
+
+// open finds the objects that wait for Envoy, and what it has rejected of others.
+func (e *EnvoyConfigs) open(unaccepted []xds.Status) (pending map[model.Ref]bool, rejected []rejection) {
+	pending = map[model.Ref]bool{}
+	for _, r := range unaccepted {
+		for _, owner := range r.Owners {
+			switch {
+			case r.State == model.Pending && r.Wanted:
+				pending[owner] = true
+			case r.State == model.Rejected:
+				c, _ := e.Served.Get(owner.Key())
+				rejected = append(rejected, rejection{owner: owner, RejectedResource: rejectedResource(owner, c.Generation, r)})
+			}
+		}
+	}
+	return pending, rejected
+}
+
+// spread says of whole objects what is said of their parts.
+func (e *EnvoyConfigs) spread(said map[model.Ref]bool) {
+	var wholes []model.Ref
+	for ref := range said {
+		if c, ok := e.Served.Get(ref.Key()); ok && c.Part {
+			wholes = append(wholes, c.Whole)
+		}
+	}
+	for _, whole := range wholes {
+		said[whole] = true
+	}
+}
+
+// generations are those that Envoy has answered.
+func (a EnvoyAnswer) generations() map[model.Name]int64 {
+	answered := map[model.Name]int64{}
+	for _, c := range a.Configs {
+		answered[model.Name{Namespace: c.Namespace, Name: c.Name}] = c.Generation
+	}
+	return answered
 }
 
 // rejection is a rejected resource, and when it has its turn to be told of.
@@ -131,30 +153,23 @@ func fairly(all []rejection) (chosen []waggle.RejectedResource, untold map[model
 // Behind tells whether an object that is reported has a newer generation than
 // the answer speaks of.
 func (e *EnvoyConfigs) Behind(a EnvoyAnswer) bool {
-	answered := map[model.Name]int64{}
-	for _, c := range a.Configs {
-		answered[model.Name{Namespace: c.Namespace, Name: c.Name}] = c.Generation
-	}
-	return slices.ContainsFunc(e.Served.All(), func(c Config) bool {
-		return c.reported() && answered[c.Object.Name] != c.Generation
+	answered := a.generations()
+	return slices.ContainsFunc(e.reported.All(), func(c Config) bool { return answered[c.Object.Name] != c.Generation })
+}
+
+// reportedConfigs are those whose status, or that of the Gateway that they were
+// made for, speaks of them by themselves: parts with routes alone do not count.
+func (e *EnvoyConfigs) reportedConfigs(g *flow.Graph) *flow.Table[Config] {
+	return flow.Derive(g, "reported configs", e.Served, same[Config], func(_ *flow.Reader, c Config) []Config {
+		if c.Balanced || c.Part && !slices.ContainsFunc(c.Resources, func(r model.ProxyResource) bool { return r.Type == model.EnvoyListener }) {
+			return nil
+		}
+		return []Config{c}
 	})
 }
 
-// reported tells of an object whose status, or that of the Gateway that it was
-// made for, speaks of it by itself: parts with routes alone do not count.
-func (c Config) reported() bool {
-	return !c.Balanced && (!c.Part || slices.ContainsFunc(c.Resources, func(r model.ProxyResource) bool { return r.Type == model.EnvoyListener }))
-}
-
 // Reported counts the objects that answers speak of.
-func (e *EnvoyConfigs) Reported() (n int) {
-	for _, c := range e.Served.All() {
-		if c.reported() {
-			n++
-		}
-	}
-	return n
-}
+func (e *EnvoyConfigs) Reported() int { return e.reported.Len() }
 
 func rejectedResource(owner model.Ref, generation int64, r xds.Status) waggle.RejectedResource {
 	return waggle.RejectedResource{

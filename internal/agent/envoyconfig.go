@@ -59,10 +59,11 @@ type EnvoyConfigs struct {
 	Kept   *flow.Table[KeptConfig]
 	Served *flow.Table[Config]
 
-	in      EnvoyInputs
-	world   *configworld.World
-	labels  *flow.Table[nodeLabels]
-	changed []flow.Change[judged] // since the last Settle
+	in       EnvoyInputs
+	world    *configworld.World
+	labels   *flow.Table[nodeLabels]
+	reported *flow.Table[Config]
+	changed  []flow.Change[judged] // since the last Settle
 }
 
 // Config is what an object asks for on this node.
@@ -133,6 +134,7 @@ func NewEnvoyConfigs(g *flow.Graph, in EnvoyInputs, self string) *EnvoyConfigs {
 		return out
 	})
 	e.Served = flow.Union(g, "served configs", same[Config], kept, e.balanced(g))
+	e.reported = e.reportedConfigs(g)
 	return e
 }
 

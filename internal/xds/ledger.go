@@ -26,12 +26,14 @@ type answer struct {
 // have been told. Server.mu guards it.
 //
 //	touched ── settle ──▶ due ── untold ──▶ told
+//	            └──▶ unaccepted
 type ledger struct {
-	touched map[model.ResourceKey]struct{} // to be looked at again
-	due     map[model.ResourceKey]struct{} // with an outcome other than the one told
-	told    map[model.ResourceKey]verdict
-	late    *time.Timer   // ends tellDelay; nil: there is no Serve
-	bell    chan struct{} // rung when something is due
+	touched    map[model.ResourceKey]struct{} // to be looked at again
+	unaccepted map[model.ResourceKey]struct{} // all that are not accepted are here or touched
+	due        map[model.ResourceKey]struct{} // with an outcome other than the one told
+	told       map[model.ResourceKey]verdict
+	late       *time.Timer   // ends tellDelay; nil: there is no Serve
+	bell       chan struct{} // rung when something is due
 }
 
 // verdict is what became of a version of a resource over all Envoys.
@@ -55,10 +57,11 @@ func (v verdict) same(old verdict) bool {
 
 func newLedger() ledger {
 	return ledger{
-		touched: map[model.ResourceKey]struct{}{},
-		due:     map[model.ResourceKey]struct{}{},
-		told:    map[model.ResourceKey]verdict{},
-		bell:    make(chan struct{}, 1),
+		touched:    map[model.ResourceKey]struct{}{},
+		unaccepted: map[model.ResourceKey]struct{}{},
+		due:        map[model.ResourceKey]struct{}{},
+		told:       map[model.ResourceKey]verdict{},
+		bell:       make(chan struct{}, 1),
 	}
 }
 
@@ -67,6 +70,14 @@ func (l *ledger) touch(k model.ResourceKey) {
 		l.late.Reset(tellDelay)
 	}
 	l.touched[k] = struct{}{}
+}
+
+// doubt has a type's resources be looked at by the next Unaccepted: another Envoy
+// wants them. The caller holds mu.
+func (s *Server) doubt(t model.ResourceType) {
+	for name := range s.desired[t] {
+		s.ledger.unaccepted[model.ResourceKey{Type: t, Name: name}] = struct{}{}
+	}
 }
 
 // Status is one resource as `waggle status` shows it.
@@ -90,13 +101,40 @@ func (s *Server) Snapshot() []Status {
 	for _, t := range types {
 		from := len(all)
 		for name, r := range s.desired[t] {
-			k := model.ResourceKey{Type: t, Name: name}
-			v := s.verdict(k, r)
-			all = append(all, Status{ResourceKey: k, Version: r.hash, State: v.state, Message: v.message, Owners: r.owners, Wanted: s.wanted(k)})
+			all = append(all, s.status(model.ResourceKey{Type: t, Name: name}, r))
 		}
 		slices.SortFunc(all[from:], func(a, b Status) int { return strings.Compare(a.Name, b.Name) })
 	}
 	return all
+}
+
+// Unaccepted returns the state of every desired resource that is not accepted,
+// in no order. It costs what these are, however many others there are.
+func (s *Server) Unaccepted() (some []Status) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := &s.ledger
+	for k := range l.touched {
+		l.unaccepted[k] = struct{}{}
+	}
+	for k := range l.unaccepted {
+		r := s.desired[k.Type][k.Name]
+		if r == nil || s.verdict(k, r).state == model.Accepted {
+			delete(l.unaccepted, k)
+		} else {
+			some = append(some, s.status(k, r))
+		}
+	}
+	if len(some) == 0 {
+		l.unaccepted = map[model.ResourceKey]struct{}{} // to walk it costs what it once held
+	}
+	return some
+}
+
+// status is called with mu held.
+func (s *Server) status(k model.ResourceKey, r *resource) Status {
+	v := s.verdict(k, r)
+	return Status{ResourceKey: k, Version: r.hash, State: v.state, Message: v.message, Owners: r.owners, Wanted: s.wanted(k)}
 }
 
 // wanted is asked with mu held.
@@ -159,7 +197,7 @@ func (s *Server) verdict(k model.ResourceKey, r *resource) verdict {
 // every cluster and listener, and what is in a collection that it looks into.
 // What it wants by name it has been sent. The caller holds Server.mu.
 func (st *stream) expects(k model.ResourceKey) bool {
-	if k.Type == model.Cluster || k.Type == model.EnvoyListener {
+	if slices.Contains(expected, k.Type) {
 		return true
 	}
 	if _, all := st.joined[model.ResourceKey{Type: k.Type, Name: "*"}]; all {
@@ -183,9 +221,16 @@ func (s *Server) settle(all bool) {
 		if r == nil {
 			delete(l.told, k)
 			delete(l.touched, k)
+			delete(l.unaccepted, k)
 			continue
 		}
-		switch now := s.verdict(k, r); {
+		now := s.verdict(k, r)
+		if now.state == model.Accepted {
+			delete(l.unaccepted, k)
+		} else {
+			l.unaccepted[k] = struct{}{}
+		}
+		switch {
 		case now.same(l.told[k]):
 			l.told[k] = now // of another version
 		case now.state != model.Pending || all:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -110,10 +111,21 @@ func hashOf(t *testing.T, typ, name, content string) string {
 }
 
 // states gives "RDS r Accepted" for every desired resource that has one of the
-// types.
+// types. Those that are not accepted must be Unaccepted.
 func (s *script) states(types ...string) []string {
+	s.t.Helper()
+	unaccepted := map[model.ResourceKey]Status{}
+	for _, st := range s.server.Unaccepted() {
+		unaccepted[st.ResourceKey] = st
+	}
 	var out []string
 	for _, st := range s.server.Snapshot() {
+		switch other, listed := unaccepted[st.ResourceKey]; {
+		case listed != (st.State != model.Accepted):
+			s.t.Errorf("%v is %s, and among the unaccepted: %t", st.ResourceKey, st.State, listed)
+		case listed && !reflect.DeepEqual(st, other):
+			s.t.Errorf("%+v among all is %+v among the unaccepted", st, other)
+		}
 		typ := shortOf(st.Type.TypeURL())
 		if slices.Contains(types, typ) {
 			out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", typ, st.Name, st.State, st.Message)))

@@ -172,8 +172,14 @@ func (s *Server) open(conn discovery.AggregatedDiscoveryService_DeltaAggregatedR
 		}
 	}
 	s.streams[st] = struct{}{}
+	for _, t := range expected {
+		s.doubt(t)
+	}
 	return st
 }
+
+// expected are the types of which every Envoy wants everything.
+var expected = []model.ResourceType{model.Cluster, model.EnvoyListener}
 
 // close forgets a stream, and with it what its Envoy said and had not got.
 func (s *Server) close(st *stream) {

@@ -38,7 +38,7 @@ func (e *envoys) answer() (again bool) {
 	if !ok {
 		before.Node = e.a.options.Node
 	}
-	now := e.configs.Answer(before, append(e.proxy.Snapshot(), e.graph.Unnumbered()...), e.settled())
+	now := e.configs.Answer(before, append(e.proxy.Unaccepted(), e.graph.Unnumbered()...), e.settled())
 	if !ok && len(now.Configs) < e.configs.Reported() && time.Since(e.a.started) < firstAnswer {
 		e.unsure = true // the node counts from when it serves what there is
 		e.answering.Reset(answersEvery)
@@ -57,9 +57,9 @@ func (e *envoys) answer() (again bool) {
 // to be. Nothing leads to one that is not wanted.
 func (e *envoys) settled() func(listener string) bool {
 	unsettled := map[string]bool{}
-	for _, f := range e.a.graph.Frontends.All() {
-		if f.Redirect != "" && e.named[f.Key()] != f.Redirect {
-			unsettled[f.Redirect] = true
+	for frontend, listener := range e.led {
+		if e.named[frontend] != listener {
+			unsettled[listener] = true
 		}
 	}
 	return func(listener string) bool {
