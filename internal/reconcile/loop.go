@@ -67,10 +67,12 @@ type Loop[T flow.Row, R any] struct {
 	last   map[string]time.Time // when a row was made so, where there is a spacing
 	again  map[string]time.Time // when a row was tried for Again, in the last againEvery
 	synced bool
+	pruned bool // Run's
 	todo   map[string]task[T]
 	trying string // the key of the row that is being made so
 	wake   chan struct{}
 	passed chan struct{}
+	pass   sync.Once // closes passed
 }
 
 // task is one row that the world is not known to be like.
@@ -166,11 +168,14 @@ func (l *Loop[T, R]) poke() {
 	}
 }
 
-// Run works until ctx ends.
+// Run works until ctx ends. It may be called again when it has returned, and
+// goes on where it was, as long as nobody else has worked on the same world:
+// what was refused is tried at once.
 func (l *Loop[T, R]) Run(ctx context.Context) {
+	l.retry()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	pruned, prunes, first := false, 0, true
+	prunes := 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -178,7 +183,7 @@ func (l *Loop[T, R]) Run(ctx context.Context) {
 		case <-l.wake:
 		case <-timer.C:
 		}
-		if !pruned {
+		if !l.pruned {
 			keys, synced := l.wanted()
 			if !synced {
 				continue
@@ -190,15 +195,26 @@ func (l *Loop[T, R]) Run(ctx context.Context) {
 				timer.Reset(wait)
 				continue
 			}
-			pruned = true
+			l.pruned = true
 		}
 		next, ok := l.work(ctx)
 		if ok {
 			timer.Reset(time.Until(next))
 		}
-		if first && ctx.Err() == nil {
-			first = false
-			close(l.passed)
+		if ctx.Err() == nil {
+			l.pass.Do(func() { close(l.passed) })
+		}
+	}
+}
+
+// retry has all be due that was refused: for a reason that may be gone.
+func (l *Loop[T, R]) retry() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key, t := range l.todo {
+		if t.tries > 0 {
+			t.due, t.tries = time.Time{}, 0
+			l.todo[key] = t
 		}
 	}
 }

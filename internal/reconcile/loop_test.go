@@ -262,6 +262,50 @@ func TestNothingHappensBeforeTheFeedsHaveSynced(t *testing.T) {
 	})
 }
 
+// TestRunAgain: who may not work for a while goes on where it was. What was
+// refused is tried at once, what changed meanwhile is done, and nothing that is
+// as it should be.
+func TestRunAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{rows: map[string]string{}}
+		l := New(w, slog.New(slog.DiscardHandler), func(Outcome[int]) {})
+		l.Synced()
+		term := func(long time.Duration) {
+			ctx, stop := context.WithTimeout(t.Context(), long)
+			defer stop()
+			l.Run(ctx)
+		}
+		set := func(key, value string) {
+			l.Changed([]flow.Change[row]{{Key: key, New: row{key, value}, HasNew: true}})
+		}
+		set("a", "1")
+		set("b", "1")
+		w.refuse = func(what string) error {
+			if what == "update b" {
+				return errors.New("away")
+			}
+			return nil
+		}
+		term(10 * time.Second)
+		<-l.Passed()
+		w.refuse, w.calls = nil, nil
+		set("c", "1")
+		l.Changed([]flow.Change[row]{{Key: "a", Old: row{"a", "1"}, HadOld: true}})
+		time.Sleep(time.Second)
+		if len(w.calls) > 0 {
+			t.Errorf("calls %v while it does not run", w.calls)
+		}
+		term(time.Millisecond)
+		if want := []string{"update b", "update c", "delete a"}; !slices.Equal(w.calls, want) {
+			t.Errorf("calls %v, want %v", w.calls, want)
+		}
+		term(time.Minute)
+		if len(w.calls) > 3 {
+			t.Errorf("calls %v, and there was nothing to do", w.calls)
+		}
+	})
+}
+
 // TestComesBeforeWhatGoes: a row that takes the place of another is in the
 // world before the other is out of it.
 func TestComesBeforeWhatGoes(t *testing.T) {
