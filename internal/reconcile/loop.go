@@ -61,6 +61,7 @@ type Loop[T flow.Row, R any] struct {
 	outcome func(Outcome[R])
 	spacing func(before, after T) time.Duration
 	linger  time.Duration
+	yield   time.Duration
 	before  func(row T) bool
 
 	mu     sync.Mutex
@@ -104,6 +105,11 @@ func (l *Loop[T, R]) Space(spacing func(before, after T) time.Duration) {
 // others may still refer to it. It is called before Run.
 func (l *Loop[T, R]) Linger(long time.Duration) { l.linger = long }
 
+// Yield has a row be made so that long after it has changed, but for the first
+// rows of all: what matters more is done meanwhile, and what changes again
+// is done once. It is called before Run.
+func (l *Loop[T, R]) Yield(long time.Duration) { l.yield = long }
+
 // First has rows be made so before others, of those that are due: what others
 // give up may have moved into them. It is called before Run.
 func (l *Loop[T, R]) First(before func(row T) bool) { l.before = before }
@@ -127,8 +133,14 @@ func (l *Loop[T, R]) Changed(changes []flow.Change[T]) {
 	for _, c := range changes {
 		had, waits := l.todo[c.Key]
 		t := task[T]{row: c.New, deleted: !c.HasNew, version: had.version + 1}
-		if t.deleted && l.linger > 0 {
+		switch {
+		case t.deleted && l.linger > 0:
 			t.due = time.Now().Add(l.linger)
+		case t.deleted || l.yield == 0 || !l.synced:
+		case waits && !had.again && had.tries == 0: // it yields already
+			t.due = had.due
+		default:
+			t.due = time.Now().Add(l.yield)
 		}
 		if l.spacing != nil && c.HadOld && c.HasNew {
 			if t.space = l.spacing(c.Old, c.New); waits && !had.again {

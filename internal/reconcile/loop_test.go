@@ -477,6 +477,47 @@ func TestAgainIsNotUrgent(t *testing.T) {
 	})
 }
 
+// TestYield: what was there at the start is made so at once, what changes later
+// after a while, once, however often it changes meanwhile; a refusal does not
+// make it wait longer.
+func TestYield(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{rows: map[string]string{}}
+		table, commit := run(t, w, func(l *Loop[row, int]) { l.Yield(50 * time.Millisecond) })
+		table.Set(row{"a", "0"})
+		commit(0)
+		if w.rows["a"] != "0" {
+			t.Errorf("at the start: %v", w.rows)
+		}
+		w.calls = nil
+		for i := range 5 {
+			table.Set(row{"a", fmt.Sprint(i + 1)})
+			commit(10*time.Millisecond - time.Nanosecond)
+			if w.rows["a"] != "0" {
+				t.Errorf("after %d changes: %v", i+1, w.rows)
+			}
+		}
+		commit(time.Millisecond)
+		if w.rows["a"] != "5" || len(w.calls) != 1 {
+			t.Errorf("after the while: %v, calls %v", w.rows, w.calls)
+		}
+		w.refuse = func(string) error { return errors.New("away") }
+		table.Set(row{"a", "6"})
+		commit(20 * time.Second) // refused often
+		w.refuse = nil
+		table.Set(row{"a", "7"})
+		commit(50 * time.Millisecond)
+		if w.rows["a"] != "7" {
+			t.Errorf("changed after refusals: %v", w.rows)
+		}
+		table.Delete("a")
+		commit(0)
+		if len(w.rows) != 0 {
+			t.Errorf("deleted: %v", w.rows)
+		}
+	})
+}
+
 // TestLinger: what is in no row any more goes later, and not at all if it comes
 // back.
 func TestLinger(t *testing.T) {
