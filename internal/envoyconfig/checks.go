@@ -1,7 +1,6 @@
 package envoyconfig
 
 import (
-	"crypto/tls"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -16,6 +15,8 @@ import (
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/waggle-mesh/waggle/internal/model"
 )
 
 // checks are what Envoy would say against a message that passes its rules for
@@ -157,7 +158,7 @@ func checkCertificate(c *check, t *tlsv3.TlsCertificate, at string) {
 	if chain == nil || key == nil || t.Password != nil {
 		return
 	}
-	if _, err := tls.X509KeyPair(chain, key); err != nil {
+	if _, err := model.KeyPair(chain, key); err != nil {
 		c.wrong(at, "certificate_chain and private_key: %v", err)
 	}
 }

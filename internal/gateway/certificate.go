@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rsa"
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"time"
@@ -47,7 +46,7 @@ func SecretCertificate(secret *corev1.Secret) Certificate {
 		out.Problem = fmt.Sprintf("has no data[%q]; it must hold a PEM private key", corev1.TLSPrivateKeyKey)
 		return out
 	}
-	pair, err := tls.X509KeyPair(chain, key)
+	pair, err := model.KeyPair(chain, key)
 	if err != nil {
 		out.Problem = fmt.Sprintf("holds no usable certificate and key: %v", err)
 		return out

@@ -1,7 +1,10 @@
 package hostile
 
 import (
+	"encoding/asn1"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,6 +68,34 @@ var sizes = []struct {
 		return "apiVersion: v1\nkind: Secret\nmetadata: {name: certificate, namespace: hostile}\ntype: kubernetes.io/tls\nstringData: {tls.key: k, tls.crt: " +
 			strings.Repeat("A", 2_000_000) + "}\n"
 	}},
+	{"RSA key that takes days", []string{"Gateway hostile/days ResolvedRefs=False",
+		"Gateway hostile/days https InvalidCertificateRef RSA key number of 70000 bits"}, keyThatTakesDays},
+}
+
+// keyThatTakesDays is a Secret whose RSA key has no exponents and coefficient
+// of its primes: whoever wants them has to reckon with numbers of 70,000 bits.
+func keyThatTakesDays() string {
+	n := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 70_000), big.NewInt(1))
+	der, err := asn1.Marshal(struct {
+		Version       int
+		N, E, D, P, Q *big.Int
+	}{0, n, big.NewInt(3), big.NewInt(3), n, new(big.Int).Rsh(n, 1)})
+	if err != nil {
+		panic(err)
+	}
+	key := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: der})
+	text, err := os.ReadFile(neighbour)
+	if err != nil {
+		panic(err)
+	}
+	const begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+	_, chain, _ := strings.Cut(string(text), begin)
+	chain, _, _ = strings.Cut(chain, end)
+	return "apiVersion: v1\nkind: Secret\nmetadata: {name: days, namespace: hostile}\ntype: kubernetes.io/tls\nstringData:\n" +
+		"  tls.crt: |\n    " + begin + chain + end + "\n" +
+		"  tls.key: |\n    " + strings.ReplaceAll(strings.TrimSpace(string(key)), "\n", "\n    ") + "\n---\n" +
+		"apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: days, namespace: hostile}\nspec:\n  gatewayClassName: cilium\n" +
+		"  listeners: [{name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: days}]}}]\n"
 }
 
 func service(name, annotations string) string {
