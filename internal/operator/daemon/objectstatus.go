@@ -128,6 +128,10 @@ func merged(had, want []metav1.Condition) []metav1.Condition {
 	return append(out, want...)
 }
 
+// statusDelay is how much later than it could a route's status is written: what
+// the route is served by goes through the same API server meanwhile.
+const statusDelay = 50 * time.Millisecond
+
 // spacing lets Gateways' counts of routes be written together: while many
 // routes come and go, each changes the Gateway's status.
 func spacing(before, after operator.GatewayStatus) time.Duration {

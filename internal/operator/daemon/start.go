@@ -145,7 +145,7 @@ func (p *process) writeGateways() {
 	said := p.loops.group("statuses of Gateways", s.classes, s.parameters, s.gateways, s.routes, s.grants, s.services, s.secrets, s.namespaces, s.configs, s.nodes, s.envoyNodes)
 	said.after = made
 	addStatus(p, "statuses of Gateways", p.graph.GatewayStatuses, kube.Gateways, s.gateways, fillGatewayStatus).Space(spacing)
-	addStatus(p, "statuses of HTTPRoutes", p.graph.RouteStatuses, kube.HTTPRoutes, s.routes, fillRouteStatus)
+	addStatus(p, "statuses of HTTPRoutes", p.graph.RouteStatuses, kube.HTTPRoutes, s.routes, fillRouteStatus).Yield(statusDelay)
 	p.loops.group("statuses of GatewayClasses", s.classes, s.parameters, s.schemas)
 	addStatus(p, "statuses of GatewayClasses", p.graph.ClassStatuses, kube.GatewayClasses, s.classes, fillClassStatus)
 	p.loops.group("CiliumGatewayClassConfigs", s.parameters)
