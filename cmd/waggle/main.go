@@ -3,11 +3,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -58,7 +60,19 @@ Waggle serves a directory of manifests on this machine:`,
 			sub.Example = "  source <(waggle completion bash)"
 		}
 	}
+	sayExitCodes(c)
 	return c
+}
+
+// sayExitCodes says in the help of each command that says nothing of them what
+// its exit codes mean.
+func sayExitCodes(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		sayExitCodes(sub)
+	}
+	if c.Runnable() && !strings.Contains(c.Long, "Exit code") {
+		c.Long = cmp.Or(strings.TrimSpace(c.Long), c.Short+".") + "\n\nExit codes: 0; 2 it could not be done, for the reason it gives."
+	}
 }
 
 func versionCommand() *cobra.Command {

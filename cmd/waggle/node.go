@@ -18,7 +18,7 @@ func nodeCommands() []*cobra.Command {
 	endpoint.AddCommand(nodeList("list", "List the pods of this node", "  waggle endpoint list\n  waggle endpoint list -o json | jq '.[].identity'", "/endpoints", cli.PrintEndpoints))
 	service := group("service", "Services", "  waggle service list")
 	service.AddCommand(nodeList("list", "List where Services answer, and by whom", "  waggle service list", "/services", cli.PrintServices))
-	return []*cobra.Command{endpoint, service, cecCommand()}
+	return []*cobra.Command{endpoint, service, cecCommand(), networkCommand()}
 }
 
 func group(name, short, example string) *cobra.Command {

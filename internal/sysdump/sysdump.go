@@ -1,6 +1,7 @@
 // Package sysdump collects what is needed to understand a fault in a cluster
 // into one archive: objects as the API server has them, logs of Waggle's pods,
-// what agents and operators say of themselves, and what each node's Envoy has.
+// what agents and operators say of themselves, what each node's Envoy has, and
+// the rules, routes and links of its kernel.
 //
 //	objects/<kind>.yaml   objects of the kinds that Waggle reads or writes; of Secrets the metadata
 //	logs/<pod>-<container>[-previous].log
@@ -147,7 +148,7 @@ var asked = map[string][][]string{
 		{"status", "-o", "yaml"}, {"endpoint", "list", "-o", "yaml"}, {"service", "list", "-o", "yaml"}, {"map", "list"},
 		{"envoy", "config"}, {"envoy", "clusters"}, {"envoy", "listeners"}, {"envoy", "stats"}, {"cec", "list", "-o", "yaml"},
 		{"map", "get", "frontends"}, {"map", "get", "sets"}, {"map", "get", "backends"}, {"map", "get", "endpoints"}, {"map", "get", "ipcache"},
-		{"version"},
+		{"network"}, {"version"},
 	},
 	"cilium-operator": {{"status", "-o", "yaml"}, {"version"}},
 }

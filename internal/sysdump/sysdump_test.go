@@ -92,6 +92,7 @@ func TestNoSecrets(t *testing.T) {
 		"pods/cilium-a/envoy-clusters.txt":        "answer",
 		"pods/cilium-a/envoy-listeners.txt":       "answer",
 		"pods/cilium-a/envoy-stats.txt":           "answer",
+		"pods/cilium-a/network.txt":               "answer",
 		"objects/customresourcedefinitions.yaml":  "httproutes.gateway.networking.k8s.io",
 		"missing.txt":                             "no such pod any more",
 	} {

@@ -11,7 +11,8 @@ import (
 	"github.com/waggle-mesh/waggle/internal/golden"
 )
 
-// TestHelp: every command has help with an example.
+// TestHelp: every command has help with an example, and says what its exit codes
+// mean.
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	found := 0
@@ -21,7 +22,10 @@ func TestHelp(t *testing.T) {
 		if help.code != 0 || !strings.Contains(help.stdout, "Examples:\n  ") && !strings.Contains(help.stdout, "To load completions") {
 			t.Errorf("waggle %s --help: exit code %d, no example:\n%s", strings.Join(path, " "), help.code, help.stdout)
 		}
-		_, list, _ := strings.Cut(help.stdout, "Available Commands:\n")
+		_, list, group := strings.Cut(help.stdout, "Available Commands:\n")
+		if !group && !strings.Contains(help.stdout, "Exit code") {
+			t.Errorf("waggle %s --help says nothing of exit codes:\n%s", strings.Join(path, " "), help.stdout)
+		}
 		list, _, _ = strings.Cut(list, "\n\n")
 		for line := range strings.SplitSeq(list, "\n") {
 			if fields := strings.Fields(line); len(fields) > 0 && fields[0] != "help" {

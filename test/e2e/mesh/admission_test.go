@@ -1,6 +1,9 @@
 package mesh
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -50,5 +53,71 @@ func TestRefused(t *testing.T) {
 		if got := c.Refused(strings.Replace(tenant, r.old, r.new, 1)); !strings.Contains(got, r.says) {
 			t.Errorf("%s: %s", r.what, got)
 		}
+	}
+}
+
+// With the token of a node's agent nobody writes in another node's name, or more
+// of its own Node than annotations.
+func TestOwnNode(t *testing.T) {
+	c := e2e.New(t)
+	nodes := c.Nodes()
+	own, other := nodes[0], nodes[len(nodes)-1]
+	asAgent := asAgentOf(c, own)
+	patch := func(node, what string) []string {
+		return []string{"patch", "node/" + node, "--subresource=status", "--type=merge", "--dry-run=server", "--patch", `{"metadata":` + what + `}`}
+	}
+	made := func(text string, of ...any) []string {
+		file := filepath.Join(t.TempDir(), "made.yaml")
+		if err := os.WriteFile(file, fmt.Appendf(nil, text, of...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return []string{"--namespace", system, "create", "--dry-run=server", "-f", file}
+	}
+	const (
+		annotations = `{"annotations":{"network.cilium.io/e2e":"x"}}`
+		envoyNode   = "{apiVersion: waggle.io/v1alpha1, kind: EnvoyNode, metadata: {name: %s}}"
+		lease       = "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: e2e, labels: {%s}}, spec: {holderIdentity: %s, leaseDurationSeconds: 1}}"
+		announced   = "waggle.io/l2-announcement: ''"
+	)
+	for _, r := range []struct {
+		what, says string
+		command    []string
+	}{
+		{"its Node", "patched", patch(own, annotations)},
+		{"another Node", "its own node alone", patch(other, annotations)},
+		{"its Node's labels", "leaves its node's labels alone", patch(own, `{"labels":{"e2e":"x"}}`)},
+		{"its Node's spec", `cannot patch resource "nodes"`, []string{"patch", "node/" + own, "--dry-run=server", "--patch", `{"spec":{"unschedulable":true}}`}},
+		{"its EnvoyNode", "already exists", made(envoyNode, own)},
+		{"another EnvoyNode", "its own node alone", made(envoyNode, other)},
+		{"a Lease of announcements", "created", made(lease, announced, own)},
+		{"one for another", "takes Leases for its own node", made(lease, announced, other)},
+		{"another's Lease", "Leases of announcements alone", made(lease, "", own)},
+		{"a controller's Lease", "Leases of announcements alone", []string{"--namespace", system, "delete", "lease/kube-scheduler", "--dry-run=server"}},
+	} {
+		if got := asAgent(r.command...); !strings.Contains(got, r.says) {
+			t.Errorf("%s: %s, want %q", r.what, got, r.says)
+		}
+	}
+	nodeless := append([]string{"--as", "system:serviceaccount:" + system + ":cilium"}, patch(other, annotations)...)
+	if got := c.Attempt(nodeless...); !strings.Contains(got, "patched") {
+		t.Errorf("a token that names no node: %s", got)
+	}
+}
+
+// asAgentOf gives a kubectl with a token as the agent of the node has one.
+func asAgentOf(c *e2e.Test, node string) func(args ...string) string {
+	c.Helper()
+	pod := c.Kubectl("--namespace", system, "get", "pods", "--selector", "k8s-app=cilium", "--field-selector", "status.phase=Running,spec.nodeName="+node, "-o", "jsonpath={.items[0].metadata.name}")
+	token := c.Kubectl("--namespace", system, "create", "token", "cilium", "--bound-object-kind=Pod", "--bound-object-name="+pod)
+	cluster := c.Kubectl("config", "view", "--raw", "--flatten", "-o", "jsonpath={.clusters[0].cluster}")
+	file := filepath.Join(c.TempDir(), "kubeconfig")
+	text := fmt.Sprintf(`{"apiVersion": "v1", "kind": "Config", "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "agent"}}],
+		"clusters": [{"name": "c", "cluster": %s}], "users": [{"name": "agent", "user": {"token": %q}}]}`, cluster, token)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		c.Fatal(err)
+	}
+	return func(args ...string) string {
+		c.Helper()
+		return c.Attempt(append([]string{"--kubeconfig", file}, args...)...)
 	}
 }

@@ -70,6 +70,7 @@ func TestNodeCommands(t *testing.T) {
 			{"envoy stats --filter=rewrite", "http.rewrite."},
 			{"cec list", "envoy-lb-listener"},
 			{"cec explain echo-service-1", backend},
+			{"network", "fwmark 0x200/0xf00 lookup 2004"},
 		} {
 			if got, code := waggle(c, append(strings.Fields(r.command), "--node", node)...); code != 0 || !strings.Contains(got, r.says) {
 				t.Errorf("waggle %s --node %s: exit code %d, want %q in\n%.5000s", r.command, node, code, r.says, got)
