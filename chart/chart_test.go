@@ -113,6 +113,28 @@ func others(first, second []string) string {
 	return strings.Join(slices.DeleteFunc(slices.Clone(first), func(o string) bool { return slices.Contains(second, o) }), "\n---\n")
 }
 
+// TestEffect: values that nobody else looks at do what they say.
+func TestEffect(t *testing.T) {
+	for values, want := range map[string]string{
+		"{}":                                    `bpf-lb-map-max: "65536"`,
+		"bpf: {lbMapMax: 1048576}":              `bpf-lb-map-max: "1048576"`,
+		"operator: {identityGCInterval: 15m0s}": `identity-gc-interval: "15m0s"`,
+		"operator: {identityHeartbeatTimeout: 30m}":                        `identity-heartbeat-timeout: "30m"`,
+		"extraConfig: {bpf-ct-max: 2000000}":                               `bpf-ct-max: "2000000"`,
+		"extraConfig: {some-share: 0.25}":                                  `some-share: "0.25"`,
+		"image: {digest: 'sha256:00', tag: v1}":                            `image: "ghcr.io/waggle-mesh/waggle@sha256:00"`,
+		"image: {digest: 'sha256:00', tag: v1, useDigest: false}":          `image: "ghcr.io/waggle-mesh/waggle:v1"`,
+		"envoy: {image: {digest: 'sha256:00', tag: v1, useDigest: false}}": `image: "ghcr.io/waggle-mesh/waggle:v1"`,
+	} {
+		objects, err := render(t, values)
+		if err != nil {
+			t.Errorf("%s: %v", values, err)
+		} else if !slices.ContainsFunc(objects, func(o string) bool { return strings.Contains(o, want) }) {
+			t.Errorf("%s: no object has %s", values, want)
+		}
+	}
+}
+
 // TestRefused: what Waggle does not have is refused by its name, and what
 // Cilium's users usually write is not.
 func TestRefused(t *testing.T) {
@@ -127,6 +149,12 @@ func TestRefused(t *testing.T) {
 		"MTU: 1400":                              "value MTU: 1400 is not supported",
 		"{cgroup: {autoMount: {enabled: false}, hostRoot: /sys/fs/cgroup}, securityContext: {capabilities: {ciliumAgent: [CHOWN]}}, nodeinit: {enabled: false}}": "",
 		"prometheus: {enabled: true}":                               "value prometheus.enabled: true is not supported",
+		"authentication: {mutual: {spire: {enabled: true}}}":        "value authentication.mutual.spire.enabled: true is not supported",
+		"bpf: {ctTcpMax: 1000000}":                                  "extraConfig.bpf-ct-max",
+		"bpf: {policyMapMax: 65535}":                                "extraConfig.bpf-policy-map-max",
+		"eni: {enabled: true}":                                      "value eni.enabled: true is not supported",
+		"disableEndpointCRD: true":                                  "value disableEndpointCRD: true is not supported",
+		"namespaceOverride: cilium":                                 "value namespaceOverride: cilium is not supported",
 		"routingMode: tunnel":                                       "value routingMode: tunnel is not supported",
 		"ingressController: {enabled: true}":                        "value ingressController.enabled: true is not supported",
 		"{l7Proxy: false, gatewayAPI: {enabled: true}}":             "value gatewayAPI.enabled: needs l7Proxy=true",
@@ -173,7 +201,9 @@ func TestRefused(t *testing.T) {
 		`{envoy: {connectTimeoutSeconds: 2, maxGlobalDownstreamConnections: 50000, xdsMode: ads, idleTimeoutDurationSeconds: 60, extraVolumes: [], bootstrapConfigMap: null,
 		  securityContext: {privileged: false, capabilities: {envoy: [NET_ADMIN, SYS_ADMIN], keepCapNetBindService: false}}, updateStrategy: {type: RollingUpdate, rollingUpdate: {maxUnavailable: 2}}},
 		  loadBalancer: {serviceTopology: false}, socketLB: {enabled: false}, nodePort: {addresses: null, bindProtection: true}, externalIPs: {enabled: false}, cni: {exclusive: true},
-		  operator: {image: {repository: quay.io/cilium/operator, useDigest: true}}, commonLabels: {}, cleanState: false, tls: {ca: {cert: ""}}}`: "",
+		  operator: {image: {repository: quay.io/cilium/operator, useDigest: true}}, commonLabels: {}, cleanState: false, tls: {ca: {cert: ""}},
+		  bpf: {ctTcpMax: 524288, ctAnyMax: 262144, policyMapMax: 16384, lbMapMax: 65536}, authentication: {enabled: false, mutual: {port: 4250, spire: {enabled: false, install: {enabled: true}}}},
+		  eni: {enabled: false}, name: cilium, namespaceOverride: "", k8sServiceHostRef: {name: null, key: null}, maglev: {}, serviceNoBackendResponse: reject, svcSourceRangeCheck: true}`: "",
 	} {
 		_, err := render(t, values)
 		if got := fmt.Sprint(err); want == "" && err != nil || !strings.Contains(got, want) {

@@ -35,6 +35,9 @@
   "l2-announcements-retry-period" .Values.l2announcements.leaseRetryPeriod
   "envoy-uid" .Values.envoy.uid
   "sockmap" .Values.sockmap.enabled
+  "bpf-lb-map-max" .Values.bpf.lbMapMax
+  "identity-gc-interval" .Values.operator.identityGCInterval
+  "identity-heartbeat-timeout" .Values.operator.identityHeartbeatTimeout
   "cni-bin-dir" "/host/opt/cni/bin"
   "cni-conf-dir" "/host/etc/cni/net.d"
 -}}
@@ -43,6 +46,8 @@
 {{- with .Values.gatewayAPI.hostNetwork.nodes.matchLabels }}{{ $pairs := list }}{{ range $k, $v := . }}{{ $pairs = append $pairs (printf "%s=%s" $k $v) }}{{ end }}{{ $_ := set $config "gateway-api-hostnetwork-nodelabelselector" (join "," $pairs) }}{{ end -}}
 {{- range $name, $value := .Values.extraConfig }}{{ $_ := set $config $name $value }}{{ end -}}
 {{- range $name := keys $config | sortAlpha }}
-{{ $name }}: {{ get $config $name | toString | quote }}
+{{- $value := get $config $name }}
+{{- if kindIs "float64" $value }}{{ if eq (floor $value) $value }}{{ $value = int64 $value }}{{ end }}{{ end }}{{/* not 1e+06 */}}
+{{ $name }}: {{ $value | toString | quote }}
 {{- end -}}
 {{- end -}}

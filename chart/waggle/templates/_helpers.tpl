@@ -6,7 +6,8 @@
 {{- $own.override | default $all.override -}}
 {{- else -}}
 {{- $own.repository | default $all.repository -}}
-{{- with ($own.digest | default (ternary "" $all.digest (not (empty $own.tag)))) }}@{{ . }}{{ else }}:{{ $own.tag | default $all.tag | default .Chart.AppVersion }}{{ end -}}
+{{- $digest := ternary $own.digest "" (dig "useDigest" true $own) | default (ternary $all.digest "" (and (empty $own.tag) (dig "useDigest" true $all))) -}}
+{{- with $digest }}@{{ . }}{{ else }}:{{ $own.tag | default $all.tag | default .Chart.AppVersion }}{{ end -}}
 {{- end -}}
 {{- end -}}
 
