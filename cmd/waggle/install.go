@@ -26,8 +26,8 @@ func installCommands() []*cobra.Command {
 type installFlags struct {
 	cluster clusterFlags
 	install.Options
-	wait, dryRun bool
-	level        string
+	wait, dryRun, restart bool
+	level                 string
 }
 
 func (o *installFlags) add(c *cobra.Command) {
@@ -53,11 +53,12 @@ func installCommand() *cobra.Command {
 		Use:   "install",
 		Short: "Install Waggle in a cluster",
 		Long: `Installs the Helm chart that this program carries, and waits until agents, Envoys and
-operators are ready. Values have the names and defaults of Cilium's chart; what of
-Cilium's Waggle does not have is refused. Helm can go on with the release, too.
+operators are ready. Values have the names of Cilium's chart, and its defaults but for
+some; what of Cilium's Waggle does not have is refused. Helm can go on with the release,
+too.
 
-Where k8sServiceHost is not given, and the cluster has one API server, it is that
-one's address. A cluster in which Cilium runs is refused.
+What is not given is found: k8sServiceHost, where the cluster has one API server, and
+operator.replicas=1, where it has one node. A cluster in which Cilium runs is refused.
 
 Exit codes: 0 all is ready; 2 it is not, for the reason it gives.`,
 		Example: `  waggle install --set gatewayAPI.enabled=true
@@ -81,7 +82,8 @@ func upgradeCommand() *cobra.Command {
 		Short: "Upgrade Waggle in a cluster, or give it other values",
 		Long: `Upgrades what is installed to the Helm chart that this program carries, and waits
 until all is ready. Values that are not given stay as they are. Agents, Envoys and
-operators are replaced one after the other; connections and requests go on.
+operators are replaced one after the other, also where nothing but their settings has
+changed; connections and requests go on.
 
 Exit codes: 0 all is ready; 2 it is not, for the reason it gives.`,
 		Example: `  waggle upgrade --set envoyConfig.enabled=true
@@ -90,16 +92,20 @@ Exit codes: 0 all is ready; 2 it is not, for the reason it gives.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return o.change(c, func(r *install.Release, ctx context.Context, chart *install.Chart) error {
 				there, err := r.Exists()
-				if err == nil && !there && orInstall {
+				if err != nil {
+					return err
+				}
+				if !there && orInstall {
 					return r.Install(ctx, chart)
 				}
-				return errors.Join(err, r.Upgrade(ctx, chart))
+				return r.Upgrade(ctx, chart)
 			})
 		},
 	}
 	o.add(c)
 	o.addValues(c)
 	c.Flags().BoolVarP(&orInstall, "install", "i", false, "install it, if it is not there")
+	c.Flags().BoolVar(&o.restart, "restart", true, "restart agents and operators whose settings have changed, which they read when they begin")
 	return c
 }
 
@@ -112,19 +118,29 @@ func (o *installFlags) change(c *cobra.Command, do func(*install.Release, contex
 	if err != nil {
 		return err
 	}
-	if o.Notes = c.OutOrStdout(); o.dryRun {
-		o.DryRun = c.OutOrStdout()
+	before, err := survey.ReadingOf(ctx, client, o.Namespace)
+	if err != nil {
+		return err
+	}
+	r, err := o.open(ctx, c, client)
+	if err != nil {
+		return err
 	}
 	waggle, err := install.Load(chart.Waggle, "waggle")
 	if err != nil {
 		return err
 	}
-	r, err := install.Open(o.Options)
-	if err != nil {
-		return err
-	}
 	if err := do(r, ctx, waggle); err != nil || o.dryRun {
 		return err
+	}
+	if o.restart {
+		restarted, err := survey.RestartOutdated(ctx, client, o.Namespace, before)
+		if err != nil {
+			return err
+		}
+		for _, name := range restarted {
+			fmt.Fprintf(c.OutOrStdout(), "%s begins again: its settings have changed\n", name)
+		}
 	}
 	if !o.wait {
 		return nil
@@ -132,8 +148,25 @@ func (o *installFlags) change(c *cobra.Command, do func(*install.Release, contex
 	return awaitWorkloads(ctx, c.OutOrStdout(), client, o.Namespace)
 }
 
-// connect reaches the cluster, if it is one to install in, and finds the
-// values that it settles.
+// open finds the release, and the values that suit the cluster.
+func (o *installFlags) open(ctx context.Context, c *cobra.Command, client *kube.Client) (r *install.Release, err error) {
+	if o.Values.Found, err = suit(ctx, client); err != nil {
+		return nil, err
+	}
+	if o.Notes = c.OutOrStdout(); o.dryRun {
+		o.DryRun = c.OutOrStdout()
+	}
+	if r, err = install.Open(o.Options); err != nil {
+		return nil, err
+	}
+	reachable, err := r.Says("k8sServiceHost")
+	if err == nil && !reachable {
+		fmt.Fprint(c.ErrOrStderr(), unreachable)
+	}
+	return r, err
+}
+
+// connect reaches the cluster, if it is one to install in.
 func (o *installFlags) connect(ctx context.Context, c *cobra.Command) (*kube.Client, error) {
 	log, err := logger(c, o.level)
 	if err != nil {
@@ -147,15 +180,32 @@ func (o *installFlags) connect(ctx context.Context, c *cobra.Command) (*kube.Cli
 	if err := survey.RefuseCilium(ctx, client); err != nil {
 		return nil, err
 	}
-	server, err := survey.APIServer(ctx, client)
+	return client, nil
+}
+
+// suit finds the values that suit the cluster.
+func suit(ctx context.Context, client *kube.Client) (found []install.Found, err error) {
+	servers, err := survey.APIServers(ctx, client)
 	if err != nil {
 		return nil, err
 	}
-	if server.IsValid() {
-		o.Values.Found = map[string]any{"k8sServiceHost": server.Addr().String(), "k8sServicePort": fmt.Sprint(server.Port())}
+	if len(servers) == 1 {
+		found = append(found, install.Found{Name: "k8sServiceHost", Values: map[string]any{
+			"k8sServiceHost": servers[0].Addr().String(), "k8sServicePort": fmt.Sprint(servers[0].Port()),
+		}})
 	}
-	return client, nil
+	single, err := survey.IsSingleNode(ctx, client)
+	if single { // which has room for one operator alone
+		found = append(found, install.Found{Name: "operator.replicas", Values: map[string]any{"operator": map[string]any{"replicas": 1}}})
+	}
+	return found, err
 }
+
+// unreachable says what agents would wait for in vain.
+const unreachable = `The cluster has no API server, or several, and no value says how agents reach one
+without Services: set k8sServiceHost (and k8sServicePort) to what leads to all of
+them, unless something else translates Services on its nodes.
+`
 
 // awaitWorkloads prints how the workloads come up until they are.
 func awaitWorkloads(ctx context.Context, out io.Writer, client *kube.Client, namespace string) error {

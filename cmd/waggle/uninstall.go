@@ -71,12 +71,29 @@ func (o *uninstallFlags) run(c *cobra.Command) error {
 		return err
 	}
 	fmt.Fprintf(c.OutOrStdout(), "Uninstalling release %s ...\n", o.Release)
-	if err := release.Uninstall(); errors.Is(err, install.ErrNotInstalled) {
-		fmt.Fprintln(c.OutOrStdout(), "There is none.")
-	} else if err != nil {
+	err = release.Uninstall()
+	if errors.Is(err, install.ErrNotInstalled) {
+		if err = notOthers(agents, o.Release); err == nil {
+			fmt.Fprintln(c.OutOrStdout(), "There is none.")
+		}
+	}
+	if err != nil {
 		return err
 	}
 	return errors.Join(o.cleanNodes(ctx, c, client, agents), o.forget(ctx, c, client))
+}
+
+// notOthers is an error where agents are there that are not of a release that is
+// not there: what they have made is in use.
+func notOthers(agents *appsv1.DaemonSet, release string) error {
+	if agents == nil || agents.DeletionTimestamp != nil {
+		return nil
+	}
+	who := fmt.Sprintf("there is no release %s, but DaemonSet %s/%s", release, agents.Namespace, agents.Name)
+	if by := agents.Annotations["meta.helm.sh/release-name"]; by != "" {
+		return fmt.Errorf("%s of release %s: use --release %s", who, by, by)
+	}
+	return fmt.Errorf("%s, which is of no release of Helm's: delete it first, and what came with it", who)
 }
 
 // cleanNodes removes what agents have left on nodes.

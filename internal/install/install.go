@@ -15,10 +15,9 @@ import (
 	chartv2 "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/cli"
-	"helm.sh/helm/v4/pkg/cli/values"
-	"helm.sh/helm/v4/pkg/getter"
 	helmkube "helm.sh/helm/v4/pkg/kube"
 	"helm.sh/helm/v4/pkg/release"
+	releasev1 "helm.sh/helm/v4/pkg/release/v1"
 	"helm.sh/helm/v4/pkg/storage/driver"
 )
 
@@ -37,13 +36,6 @@ type Options struct {
 
 // Chart is one that Load has read.
 type Chart = chartv2.Chart
-
-// Values are the chart's values, as Helm's flags of these names take them.
-type Values struct {
-	Files, Set, SetString []string
-	// Found are values that nobody has given: those above win.
-	Found map[string]any
-}
 
 // Errors that name what to do in place of what was asked for.
 var (
@@ -91,24 +83,48 @@ func Open(o Options) (*Release, error) {
 
 // Exists tells whether there is such a release.
 func (r *Release) Exists() (bool, error) {
-	_, err := r.config.Releases.Last(r.o.Release)
+	last, err := r.last()
+	return last != nil, err
+}
+
+// last is the newest version of the release; nil: there is none.
+func (r *Release) last() (*releasev1.Release, error) {
+	last, err := r.config.Releases.Last(r.o.Release)
 	if errors.Is(err, driver.ErrReleaseNotFound) {
-		return false, nil
+		return nil, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("read release %s: %w", r.o.Release, err)
+		return nil, fmt.Errorf("read release %s: %w", r.o.Release, err)
 	}
-	return true, nil
+	made, ok := last.(*releasev1.Release)
+	if !ok {
+		return nil, fmt.Errorf("read release %s: it is a %T", r.o.Release, last)
+	}
+	return made, nil
+}
+
+// read gives the newest version of the release, nil if there is none, and the
+// values of the next.
+func (r *Release) read() (last *releasev1.Release, next map[string]any, err error) {
+	if last, err = r.last(); err != nil {
+		return nil, nil, err
+	}
+	var before map[string]any
+	if last != nil {
+		before = last.Config
+	}
+	next, err = r.o.Values.merge(before)
+	return last, next, err
 }
 
 // Install installs a chart.
 func (r *Release) Install(ctx context.Context, c *Chart) error {
-	given, err := r.o.Values.merge()
+	last, given, err := r.read()
 	if err != nil {
 		return err
 	}
-	if there, err := r.Exists(); there || err != nil {
-		return errors.Join(err, ErrInstalled)
+	if last != nil {
+		return ErrInstalled
 	}
 	i := action.NewInstall(r.config)
 	i.ReleaseName, i.Namespace, i.CreateNamespace, i.Timeout, i.WaitStrategy = r.o.Release, r.o.Namespace, true, r.o.Timeout, helmkube.HookOnlyStrategy
@@ -121,12 +137,12 @@ func (r *Release) Install(ctx context.Context, c *Chart) error {
 // Upgrade replaces what is installed by a chart. Values that are not given
 // stay as they are.
 func (r *Release) Upgrade(ctx context.Context, c *Chart) error {
-	given, err := r.o.Values.merge()
+	last, given, err := r.read()
 	if err != nil {
 		return err
 	}
-	if there, err := r.Exists(); !there || err != nil {
-		return errors.Join(err, ErrNotInstalled)
+	if last == nil {
+		return ErrNotInstalled
 	}
 	u := action.NewUpgrade(r.config)
 	u.Namespace, u.Timeout, u.WaitStrategy, u.ResetThenReuseValues, u.MaxHistory = r.o.Namespace, r.o.Timeout, helmkube.HookOnlyStrategy, true, 10
@@ -140,8 +156,12 @@ func (r *Release) Upgrade(ctx context.Context, c *Chart) error {
 // Uninstall removes the release, and waits until its objects and their pods are
 // gone.
 func (r *Release) Uninstall() error {
-	if there, err := r.Exists(); !there || err != nil {
-		return errors.Join(err, ErrNotInstalled)
+	last, err := r.last()
+	if err != nil {
+		return err
+	}
+	if last == nil {
+		return ErrNotInstalled
 	}
 	u := action.NewUninstall(r.config)
 	u.Timeout, u.WaitStrategy, u.DeletionPropagation = r.o.Timeout, helmkube.StatusWatcherStrategy, "foreground"
@@ -166,19 +186,4 @@ func (r *Release) finish(made release.Releaser, err error) error {
 		_, err = fmt.Fprintf(r.o.Notes, "%s\n\n", strings.TrimSpace(accessor.Notes()))
 	}
 	return err
-}
-
-// merge reads the values; what is found comes first.
-func (v Values) merge() (map[string]any, error) {
-	options := values.Options{ValueFiles: v.Files, Values: v.Set, StringValues: v.SetString}
-	given, err := options.MergeValues(getter.All(cli.New()))
-	if err != nil {
-		return nil, fmt.Errorf("read values: %w", err)
-	}
-	for name, value := range v.Found {
-		if _, there := given[name]; !there {
-			given[name] = value
-		}
-	}
-	return given, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -93,6 +94,10 @@ var cleaned = map[string]string{"run": "--state-dir=", "lib": "--lasting-dir="}
 
 const hostDir = "/host/"
 
+// agentsAlone are volumes that end with the release, or are no business of the
+// cleaner's.
+var agentsAlone = []string{"config", "token"}
+
 // cleanerOf is the agents' DaemonSet with another command. Its pods are ready
 // when their node is clean.
 func cleanerOf(agents *appsv1.DaemonSet) *appsv1.DaemonSet {
@@ -108,7 +113,7 @@ func cleanerOf(agents *appsv1.DaemonSet) *appsv1.DaemonSet {
 	}
 	var mounts []corev1.VolumeMount
 	for _, m := range work.VolumeMounts {
-		if m.Name == "config" {
+		if slices.Contains(agentsAlone, m.Name) {
 			continue
 		}
 		if cleaned[m.Name] != "" {
@@ -134,20 +139,11 @@ func cleanerOf(agents *appsv1.DaemonSet) *appsv1.DaemonSet {
 					PriorityClassName: pod.PriorityClassName, NodeSelector: pod.NodeSelector, Affinity: pod.Affinity,
 					Tolerations: pod.Tolerations, ImagePullSecrets: pod.ImagePullSecrets,
 					InitContainers: []corev1.Container{work}, Containers: []corev1.Container{stay},
-					Volumes: withoutVolume(pod.Volumes, "config"),
+					Volumes: slices.DeleteFunc(pod.Volumes, func(v corev1.Volume) bool { return slices.Contains(agentsAlone, v.Name) }),
 				},
 			},
 		},
 	}
-}
-
-func withoutVolume(all []corev1.Volume, name string) (out []corev1.Volume) {
-	for _, v := range all {
-		if v.Name != name {
-			out = append(out, v)
-		}
-	}
-	return out
 }
 
 // poll asks twice a second until it is done or an error comes.

@@ -152,14 +152,13 @@ func (w Workload) with(labels map[string]string, pod corev1.PodSpec) Workload {
 	return w
 }
 
-// APIServer is where the cluster's API server is to be reached without
-// Services. Invalid: there are several, and none can be chosen.
-func APIServer(ctx context.Context, c *kube.Client) (netip.AddrPort, error) {
+// APIServers are where the cluster's API servers are to be reached without
+// Services.
+func APIServers(ctx context.Context, c *kube.Client) (found []netip.AddrPort, err error) {
 	slices, err := kube.List(ctx, c, kube.EndpointSlices, "default", metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=kubernetes"})
 	if err != nil {
-		return netip.AddrPort{}, err
+		return nil, err
 	}
-	var found []netip.AddrPort
 	for _, s := range slices {
 		if len(s.Ports) != 1 || s.Ports[0].Port == nil {
 			continue
@@ -170,8 +169,11 @@ func APIServer(ctx context.Context, c *kube.Client) (netip.AddrPort, error) {
 			}
 		}
 	}
-	if len(found) != 1 {
-		return netip.AddrPort{}, nil
-	}
-	return found[0], nil
+	return found, nil
+}
+
+// IsSingleNode tells whether the cluster has one node.
+func IsSingleNode(ctx context.Context, c *kube.Client) (bool, error) {
+	nodes, err := kube.List(ctx, c, kube.Nodes, "", metav1.ListOptions{Limit: 2})
+	return len(nodes) == 1, err
 }
