@@ -212,6 +212,29 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// agents gives the DaemonSet of agents for values.
+func agents(t *testing.T, values string) (set appsv1.DaemonSet) {
+	t.Helper()
+	objects, err := render(t, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := slices.DeleteFunc(objects, func(text string) bool {
+		var o appsv1.DaemonSet
+		if err := yaml.Unmarshal([]byte(text), &o); err != nil {
+			t.Fatalf("%v in\n%s", err, text)
+		}
+		return o.Kind != "DaemonSet" || o.Name != "cilium"
+	})
+	if len(found) != 1 {
+		t.Fatalf("%s: %d DaemonSets of agents", values, len(found))
+	}
+	if err := yaml.UnmarshalStrict([]byte(found[0]), &set); err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
 // TestRolling: where Envoy is in the agents' pods, a new one is there before the
 // one before it goes, unless somebody wants it otherwise.
 func TestRolling(t *testing.T) {
@@ -221,30 +244,36 @@ func TestRolling(t *testing.T) {
 		"{envoy: {enabled: false}, updateStrategy: {type: OnDelete}}":                       "type: OnDelete\n",
 		"{envoy: {enabled: false}, updateStrategy: {rollingUpdate: {maxUnavailable: 30%}}}": "rollingUpdate:\n  maxUnavailable: 30%\n",
 	} {
-		objects, err := render(t, values)
+		got, err := yaml.Marshal(agents(t, values).Spec.UpdateStrategy)
 		if err != nil {
 			t.Fatal(err)
 		}
-		agents := 0
-		for _, text := range objects {
-			var set appsv1.DaemonSet
-			if err := yaml.Unmarshal([]byte(text), &set); err != nil {
-				t.Fatalf("%v in\n%s", err, text)
-			}
-			if set.Kind != "DaemonSet" || set.Name != "cilium" {
-				continue
-			}
-			agents++
-			got, err := yaml.Marshal(set.Spec.UpdateStrategy)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if string(got) != want {
-				t.Errorf("%s: agents are replaced by\n%swant\n%s", values, got, want)
+		if string(got) != want {
+			t.Errorf("%s: agents are replaced by\n%swant\n%s", values, got, want)
+		}
+	}
+}
+
+// TestToken: the agent may ask the API server; Envoy, which reads what anybody
+// sends, may not, be it beside the agent.
+func TestToken(t *testing.T) {
+	pod := agents(t, "envoy: {enabled: false}").Spec.Template.Spec
+	if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken {
+		t.Error("all containers get the token")
+	}
+	tokens := map[string]bool{}
+	for _, v := range pod.Volumes {
+		tokens[v.Name] = v.Projected != nil
+	}
+	var have []string
+	for _, c := range pod.Containers {
+		for _, m := range c.VolumeMounts {
+			if tokens[m.Name] {
+				have = append(have, c.Name+" at "+m.MountPath)
 			}
 		}
-		if agents != 1 {
-			t.Errorf("%s: %d DaemonSets of agents", values, agents)
-		}
+	}
+	if want := []string{"cilium-agent at /var/run/secrets/kubernetes.io/serviceaccount"}; len(pod.Containers) != 2 || !slices.Equal(have, want) {
+		t.Errorf("of %d containers these have a token: %q, want %q", len(pod.Containers), have, want)
 	}
 }
