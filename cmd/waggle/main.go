@@ -60,18 +60,46 @@ Waggle serves a directory of manifests on this machine:`,
 			sub.Example = "  source <(waggle completion bash)"
 		}
 	}
-	sayExitCodes(c)
+	complete(c)
 	return c
 }
 
-// sayExitCodes says in the help of each command that says nothing of them what
-// its exit codes mean.
-func sayExitCodes(c *cobra.Command) {
+// complete gives the commands below c what all have: in the help what exit codes
+// mean, and in an error about arguments those that are possible.
+func complete(c *cobra.Command) {
 	for _, sub := range c.Commands() {
-		sayExitCodes(sub)
+		complete(sub)
 	}
-	if c.Runnable() && !strings.Contains(c.Long, "Exit code") {
+	if c.HasSubCommands() {
+		return
+	}
+	if !strings.Contains(c.Long, "Exit code") {
 		c.Long = cmp.Or(strings.TrimSpace(c.Long), c.Short+".") + "\n\nExit codes: 0; 2 it could not be done, for the reason it gives."
+	}
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return fmt.Errorf("%w; usage: %s", err, c.UseLine())
+			}
+			return nil
+		}
+	}
+}
+
+// group is a command that has others below it.
+func group(name, short, example string) *cobra.Command {
+	return &cobra.Command{
+		Use: name, Short: short, Example: example, SuggestionsMinimumDistance: 2,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			err := fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())
+			if meant := c.SuggestionsFor(args[0]); len(meant) > 0 {
+				err = fmt.Errorf("%w; did you mean %s?", err, strings.Join(meant, " or "))
+			}
+			return err
+		},
 	}
 }
 

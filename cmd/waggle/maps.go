@@ -18,9 +18,9 @@ import (
 // mapCommands read what the programs of this node read. They need no agent.
 func mapCommands() []*cobra.Command {
 	maps := group("map", "Maps of this node's programs", "  waggle map list\n  waggle map get cilium_lb4_services_v2")
-	maps.AddCommand(mapList(), mapGet())
+	maps.AddCommand(onNode(mapList()), onNode(mapGet()))
 	connections := group("ct", "Connections that this node tracks", "  waggle ct list")
-	connections.AddCommand(ctList())
+	connections.AddCommand(onNode(ctList()))
 	return []*cobra.Command{maps, connections, monitorCommand()}
 }
 
@@ -65,7 +65,7 @@ func mapGet() *cobra.Command {
 	c := &cobra.Command{
 		Use: "get NAME", Short: "Show what a map holds", Args: cobra.ExactArgs(1),
 		Long:    `Shows a map's entries. NAME is one of "waggle map list", Cilium's names included.`,
-		Example: "  waggle map get ipcache\n  waggle map get cilium_lb4_services_v2",
+		Example: "  waggle map get ipcache\n  waggle map get cilium_lb4_services_v2 --node n1",
 		RunE: reading(&bpffs, func(c *cobra.Command, args []string, r *datapath.Reader) error {
 			rows, err := r.Rows(args[0])
 			if err != nil {
@@ -83,7 +83,7 @@ func ctList() *cobra.Command {
 	var format cli.Format
 	var bpffs string
 	c := &cobra.Command{
-		Use: "list", Short: "List connections", Args: cobra.NoArgs, Example: "  waggle ct list",
+		Use: "list", Short: "List connections", Args: cobra.NoArgs, Example: "  waggle ct list\n  waggle ct list --node n1",
 		RunE: reading(&bpffs, func(c *cobra.Command, _ []string, r *datapath.Reader) error {
 			rows, err := r.Rows("conntrack")
 			if err != nil {

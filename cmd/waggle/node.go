@@ -21,10 +21,6 @@ func nodeCommands() []*cobra.Command {
 	return []*cobra.Command{endpoint, service, cecCommand(), networkCommand()}
 }
 
-func group(name, short, example string) *cobra.Command {
-	return &cobra.Command{Use: name, Short: short, Example: example}
-}
-
 // nodeList asks the agent for rows and prints them.
 func nodeList[T any](use, short, example, question string, print func(io.Writer, T, cli.Format) error) *cobra.Command {
 	var format cli.Format

@@ -43,6 +43,9 @@ func TestOnNode(t *testing.T) {
 	if want := []string{"waggle", "cec", "explain", "--output=json", "--", "shop/web"}; !slices.Equal(ran[2:], want) {
 		t.Errorf("ran %q, want %q", ran, want)
 	}
+	if execute(t, []string{"map", "get", "ipcache", "--node", "n1"}); !slices.Equal(ran[2:], []string{"waggle", "map", "get", "--", "ipcache"}) {
+		t.Errorf("ran %q", ran)
+	}
 	status = strings.Replace(status, `"1"`, `"2"`, 1)
 	if got := execute(t, []string{"cec", "list", "--node", "n1"}); !strings.Contains(got, `in kube-system/cilium-a: exit code 2: what it says`) {
 		t.Errorf("prints %q", got)
