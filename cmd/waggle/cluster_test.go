@@ -67,6 +67,8 @@ func put(t *testing.T, server *kubetest.Server, document string) {
 	plural := strings.ToLower(kind) + "s"
 	if strings.HasSuffix(kind, "Class") {
 		plural = strings.ToLower(kind) + "es"
+	} else if stem, ok := strings.CutSuffix(plural, "cys"); ok {
+		plural = stem + "cies"
 	}
 	server.Put(path+"/"+plural+"/"+meta["name"].(string), o)
 }

@@ -3,6 +3,7 @@ package survey
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
@@ -30,7 +32,8 @@ type Gateway struct {
 	Programmed bool       `json:"programmed"`
 	Listeners  []Listener `json:"listeners"`
 	Routes     []Route    `json:"routes"`
-	// Nodes are the Ready ones, with what their Envoys have answered.
+	// Nodes are the Ready ones that are to serve it, with what their Envoys have
+	// answered.
 	Nodes    []NodeAnswer `json:"nodes"`
 	Problems []Problem    `json:"problems"`
 }
@@ -189,7 +192,7 @@ func (w *world) answersTo(g *gatewayv1.Gateway) []NodeAnswer {
 	}
 	all := []NodeAnswer{}
 	for _, n := range w.nodes {
-		if main != nil && isReady(n) {
+		if main != nil && isReady(n) && isSelected(n, main) {
 			all = append(all, w.answer(n.Name, main, own))
 		}
 	}
@@ -202,7 +205,7 @@ func (w *world) answer(node string, main *ciliumv2.CiliumEnvoyConfig, own map[st
 	a := NodeAnswer{Node: node, Silent: true}
 	waiting := map[string]bool{}
 	for name, c := range own {
-		waiting[name] = c == main || len(c.Spec.Services) > 0
+		waiting[name] = c == main || slices.ContainsFunc(c.Spec.Resources, isListener)
 	}
 	for _, e := range w.envoys {
 		if e.Name != node {
@@ -230,6 +233,24 @@ func (w *world) answer(node string, main *ciliumv2.CiliumEnvoyConfig, own map[st
 	}
 	a.Acknowledged = !slices.Contains(slices.Collect(maps.Values(waiting)), true)
 	return a
+}
+
+// isListener tells of a resource whether it is a listener, whose object is answered
+// by itself.
+func isListener(r ciliumv2.EnvoyResource) bool {
+	var message struct {
+		Type string `json:"@type"`
+	}
+	return json.Unmarshal(r.JSON, &message) == nil && strings.HasSuffix(message.Type, "/"+string(model.EnvoyListener))
+}
+
+// isSelected tells whether an object counts on a node.
+func isSelected(n *corev1.Node, c *ciliumv2.CiliumEnvoyConfig) bool {
+	if c.Spec.NodeSelector == nil {
+		return true
+	}
+	s, err := metav1.LabelSelectorAsSelector(c.Spec.NodeSelector)
+	return err == nil && s.Matches(labels.Set(n.Labels))
 }
 
 func isReady(n *corev1.Node) bool {

@@ -11,6 +11,9 @@ import (
 
 	ciliumv2 "github.com/waggle-mesh/waggle/api/cilium.io/v2"
 	waggle "github.com/waggle-mesh/waggle/api/waggle.io/v1alpha1"
+	"github.com/waggle-mesh/waggle/internal/announcement"
+	"github.com/waggle-mesh/waggle/internal/gateway"
+	"github.com/waggle-mesh/waggle/internal/ipam/loadbalancer"
 	"github.com/waggle-mesh/waggle/internal/kube"
 )
 
@@ -30,7 +33,8 @@ type Problem struct {
 
 // world is what users have written and what became of it.
 type world struct {
-	gateways    []*gatewayv1.Gateway // of Waggle's classes
+	classes     []*gatewayv1.GatewayClass // Waggle's
+	gateways    []*gatewayv1.Gateway      // of Waggle's classes
 	routes      []*gatewayv1.HTTPRoute
 	configs     []*ciliumv2.CiliumEnvoyConfig
 	clusterwide []*ciliumv2.CiliumClusterwideEnvoyConfig
@@ -46,7 +50,10 @@ func (r *reader) world() *world {
 	}
 	ours := map[gatewayv1.ObjectName]bool{}
 	for _, class := range read(r, kube.GatewayClasses) {
-		ours[gatewayv1.ObjectName(class.Name)] = class.Spec.ControllerName == Controller
+		if class.Spec.ControllerName == Controller {
+			ours[gatewayv1.ObjectName(class.Name)] = true
+			w.classes = append(w.classes, class)
+		}
 	}
 	for _, g := range read(r, kube.Gateways) {
 		if ours[g.Spec.GatewayClassName] {
@@ -58,6 +65,9 @@ func (r *reader) world() *world {
 
 // problems are what is not served as it is written, sorted.
 func (w *world) problems() (out []Problem) {
+	for _, class := range w.classes {
+		out = append(out, Problem{Kind: "GatewayClass", Name: class.Name}.bad(class.Status.Conditions)...)
+	}
 	for _, g := range w.gateways {
 		of := Problem{Kind: "Gateway", Namespace: g.Namespace, Name: g.Name}
 		out = append(out, of.bad(g.Status.Conditions)...)
@@ -83,21 +93,45 @@ func (w *world) problems() (out []Problem) {
 	}
 	for _, s := range w.services {
 		if s.Spec.Type == corev1.ServiceTypeLoadBalancer {
-			out = append(out, Problem{Kind: "Service", Namespace: s.Namespace, Name: s.Name}.bad(s.Status.Conditions)...)
+			out = append(out, Problem{Kind: "Service", Namespace: s.Namespace, Name: s.Name}.bad(only(s.Status.Conditions, loadbalancer.SatisfiedCondition))...)
 		}
 	}
-	slices.SortFunc(out, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name),
-			cmp.Compare(a.Section, b.Section), cmp.Compare(a.Type, b.Type))
-	})
+	slices.SortFunc(out, Problem.compare)
 	return out
 }
+
+func (p Problem) compare(other Problem) int {
+	return cmp.Or(cmp.Compare(p.Kind, other.Kind), cmp.Compare(p.Namespace, other.Namespace), cmp.Compare(p.Name, other.Name),
+		cmp.Compare(p.Section, other.Section), cmp.Compare(p.Type, other.Type))
+}
+
+// settingProblems are those of what administrators write for all Gateways and
+// Services.
+func (r *reader) settingProblems() (out []Problem) {
+	for _, o := range read(r, kube.ClassConfigs) {
+		out = append(out, Problem{Kind: gateway.ParametersKind, Namespace: o.Namespace, Name: o.Name}.bad(o.Status.Conditions)...)
+	}
+	for _, o := range read(r, kube.Pools) {
+		out = append(out, Problem{Kind: kube.Pools.Name(), Name: o.Name}.bad(only(o.Status.Conditions, ciliumv2.PoolConflict))...)
+	}
+	for _, o := range read(r, kube.AnnouncementPolicies) {
+		out = append(out, Problem{Kind: kube.AnnouncementPolicies.Name(), Name: o.Name}.bad(only(o.Status.Conditions, announcement.Conditions...))...)
+	}
+	return out
+}
+
+// only leaves conditions of some types: others' have other meanings.
+func only(conditions []metav1.Condition, types ...string) []metav1.Condition {
+	return slices.DeleteFunc(slices.Clone(conditions), func(c metav1.Condition) bool { return !slices.Contains(types, c.Type) })
+}
+
+// inverted are the conditions of which False is as it should be.
+var inverted = append([]string{"Conflicted", "OverlappingTLSConfig", "PartiallyInvalid", ciliumv2.PoolConflict}, announcement.Conditions...)
 
 // bad gives those of an object's conditions that its author would mend.
 func (p Problem) bad(conditions []metav1.Condition) (out []Problem) {
 	for _, c := range conditions {
-		// Of these two False is as it should be.
-		wanted := c.Type != "Conflicted" && c.Type != "OverlappingTLSConfig"
+		wanted := !slices.Contains(inverted, c.Type)
 		if c.Status == metav1.ConditionUnknown || (c.Status == metav1.ConditionTrue) != wanted {
 			p.Type, p.Reason, p.Message = c.Type, c.Reason, c.Message
 			out = append(out, p)

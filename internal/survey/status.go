@@ -78,6 +78,8 @@ func Look(ctx context.Context, c *kube.Client, namespace string) *Status {
 		}
 	}
 	s.Rejected = append(s.Rejected, w.problems()...)
+	s.Rejected = append(s.Rejected, r.settingProblems()...)
+	slices.SortFunc(s.Rejected, Problem.compare)
 	return s
 }
 

@@ -76,11 +76,15 @@ func (s *Server) Kubeconfig() string {
 }
 
 // Put files an object under its path, "/api/v1/nodes/n1", which says its name
-// and namespace.
+// and namespace. A new one may have any generation.
 func (s *Server) Put(path string, object Object) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	given, isNew := Meta(object)["generation"], s.there[path] == nil
 	s.store(path, object)
+	if number, ok := given.(float64); ok && isNew { // as YAML has it
+		Meta(object)["generation"] = int(number)
+	}
 }
 
 // Remove takes the object of a path away.
