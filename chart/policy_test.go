@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"github.com/google/cel-go/cel"
+	plugincel "k8s.io/apiserver/pkg/admission/plugin/cel"
+	apiservercel "k8s.io/apiserver/pkg/cel"
+	"k8s.io/apiserver/pkg/cel/environment"
 	"sigs.k8s.io/yaml"
 )
 
@@ -19,6 +22,43 @@ type policy struct {
 }
 
 type expression struct{ Name, Expression, Message string }
+
+// compiled is an expression as the API server's compiler takes it.
+type compiled struct {
+	expression
+	result *cel.Type
+}
+
+func (c compiled) GetName() string          { return c.Name }
+func (c compiled) GetExpression() string    { return c.Expression }
+func (c compiled) ReturnTypes() []*cel.Type { return []*cel.Type{c.result} }
+
+// TestPoliciesCompile: the API server takes each expression, with the types that
+// it knows a request to have.
+func TestPoliciesCompile(t *testing.T) {
+	for _, template := range []string{"admission", "envoyconfig", "agent/admission"} {
+		p := read(t, "waggle/templates/"+template+".yaml")
+		c, err := plugincel.NewCompositedCompiler(environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var given plugincel.OptionalVariableDeclarations
+		check := func(e expression, err *apiservercel.Error) {
+			if err != nil {
+				t.Errorf("%s: %v in\n%s", template, err, e.Expression)
+			}
+		}
+		for _, e := range p.Spec.Variables {
+			check(e, c.CompileAndStoreVariable(compiled{e, cel.AnyType}, given, environment.NewExpressions).Error)
+		}
+		for _, e := range append(p.Spec.MatchConditions, p.Spec.Validations...) {
+			check(e, c.CompileCELExpression(compiled{e, cel.BoolType}, given, environment.NewExpressions).Error)
+		}
+		if len(p.Spec.Validations) == 0 {
+			t.Errorf("%s validates nothing", template)
+		}
+	}
+}
 
 // judge gives what the policy says against an object, "" if nothing.
 func (p policy) judge(t *testing.T, user string, object, old any) string {
