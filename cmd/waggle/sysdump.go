@@ -23,8 +23,9 @@ func sysdumpCommand() *cobra.Command {
 		Use:   "sysdump",
 		Short: "Collect what is needed to understand a fault into one file",
 		Long: `Writes a zip archive with the objects that Waggle reads and writes, the logs of its
-pods, and what agents and operators say of themselves. Values of Secrets, private keys
-and environments of containers are left out. What could not be had stands in missing.txt.
+pods, and what agents and operators say of themselves. Values of Secrets, private keys,
+environments of containers and values of headers that let somebody in (authorization,
+cookie) are left out. What could not be had stands in missing.txt.
 
 Exit codes: 0 it is written; 2 it is not.`,
 		Example: "  waggle sysdump\n  waggle sysdump -o fault.zip --log-lines 100000",

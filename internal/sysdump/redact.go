@@ -21,6 +21,30 @@ var secretFields = map[string]bool{
 
 var secretEndings = []string{"password", "passphrase"}
 
+// secretHeaders are headers by whose values somebody is let in. In {name, value},
+// as HTTPRoutes and environments have it, and in Envoy's {key, value} and matchers,
+// headerFields say what the header is.
+var (
+	secretHeaders = map[string]bool{
+		"authorization": true, "proxy-authorization": true, "cookie": true, "set-cookie": true,
+		"x-api-key": true, "api-key": true, "apikey": true, "x-auth-token": true, "x-csrf-token": true,
+	}
+	headerFields = map[string]bool{
+		"value": true, "rawvalue": true, "stringmatch": true, "exactmatch": true, "saferegexmatch": true,
+		"prefixmatch": true, "suffixmatch": true, "containsmatch": true,
+	}
+)
+
+// isSecretHeader tells of a message whether it says what a secret header is.
+func isSecretHeader(message map[string]any) bool {
+	for _, field := range []string{"name", "key"} {
+		if name, _ := message[field].(string); secretHeaders[strings.ToLower(name)] {
+			return true
+		}
+	}
+	return false
+}
+
 func isSecret(field string) bool {
 	return secretFields[field] || slices.ContainsFunc(secretEndings, func(end string) bool { return strings.HasSuffix(field, end) })
 }
@@ -57,14 +81,15 @@ func redactObject(o map[string]any, secret bool) map[string]any {
 	return redact(o).(map[string]any)
 }
 
-// redact replaces values of secret fields, of containers' environments, and
-// private keys wherever they stand.
+// redact replaces values of secret fields and headers, of containers' environments,
+// and private keys wherever they stand.
 func redact(tree any) any {
 	switch v := tree.(type) {
 	case map[string]any:
+		header := isSecretHeader(v)
 		for name, value := range v {
 			switch word := strings.ToLower(strings.ReplaceAll(name, "_", "")); {
-			case isSecret(word):
+			case isSecret(word), header && headerFields[word]:
 				v[name] = blank(value)
 			case word == "env":
 				v[name] = withoutValues(value)

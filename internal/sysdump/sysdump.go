@@ -8,8 +8,9 @@
 //	pods/<pod>/<question>.txt
 //	missing.txt           what could not be had, and why
 //
-// It promises that no value of a Secret, no private key and no environment of a
-// user's container is in the archive. It changes nothing.
+// It promises that no value of a Secret, no private key, no environment of a user's
+// container and no value of a header such as authorization that a route has is in
+// the archive. It changes nothing.
 package sysdump
 
 import (
