@@ -92,7 +92,7 @@ func TestOwnNode(t *testing.T) {
 		{"a Lease of announcements", "created", made(lease, announced, own)},
 		{"one for another", "takes Leases for its own node", made(lease, announced, other)},
 		{"another's Lease", "Leases of announcements alone", made(lease, "", own)},
-		{"a controller's Lease", "Leases of announcements alone", []string{"--namespace", system, "delete", "lease/kube-scheduler", "--dry-run=server"}},
+		{"the operators' Lease", "Leases of announcements alone", []string{"--namespace", system, "delete", "lease/cilium-operator-resource-lock", "--dry-run=server"}},
 	} {
 		if got := asAgent(r.command...); !strings.Contains(got, r.says) {
 			t.Errorf("%s: %s, want %q", r.what, got, r.says)
