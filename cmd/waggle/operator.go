@@ -25,8 +25,7 @@ more. Runs in the Deployment "cilium-operator", without privileges.
 Of several operators one writes; the others know all it knows, and one of them takes
 over when it ends. While none runs, traffic goes on as it is.
 
-Exit codes: 0 it was told to stop; 2 it cannot begin, or another one leads, for the
-reason it gives.`,
+Exit codes: 0 it was told to stop; 2 it cannot begin, for the reason it gives.`,
 		Example: `  waggle operator --k8s-service-host 10.0.0.1 --k8s-service-port 6443
   waggle operator --kubeconfig ~/.kube/config --state-dir /tmp/operator --log-level debug`,
 		Args: cobra.NoArgs,

@@ -100,6 +100,10 @@ func Connect(o Options, log *slog.Logger) (*Client, error) {
 	config.UserAgent = o.UserAgent
 	config.QPS = -1
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return impatient{next} })
+	return clientFor(config)
+}
+
+func clientFor(config *rest.Config) (*Client, error) {
 	transport, err := rest.HTTPClientFor(config) // one connection for all groups
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", config.Host, err)

@@ -15,14 +15,14 @@ import (
 
 // candidate is a process that would lead.
 type candidate struct {
-	leads, rests chan struct{} // it has begun to work, and ended
+	leads, rests chan struct{} // a value each time it has begun to work, and ended
 	stop         context.CancelFunc
 	ended        chan error
 }
 
 func run(t *testing.T, api *kubetest.Server, name string) *candidate {
 	t.Helper()
-	c := &candidate{leads: make(chan struct{}), rests: make(chan struct{}), ended: make(chan error, 1)}
+	c := &candidate{leads: make(chan struct{}, 100), rests: make(chan struct{}, 100), ended: make(chan error, 1)}
 	client, err := Connect(Options{Kubeconfig: api.Kubeconfig()}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -33,9 +33,9 @@ func run(t *testing.T, api *kubetest.Server, name string) *candidate {
 	c.stop = stop
 	go func() {
 		c.ended <- e.Lead(ctx, client, func(ctx context.Context) error {
-			close(c.leads)
+			c.leads <- struct{}{}
 			<-ctx.Done()
-			close(c.rests)
+			c.rests <- struct{}{}
 			return nil
 		})
 	}()
@@ -81,11 +81,12 @@ func TestLead(t *testing.T) {
 	}
 }
 
-// TestLeaderIsCutOff: a leader that cannot renew stops before another begins.
+// TestLeaderIsCutOff: a leader that cannot renew stops, and works again as soon
+// as it can; nobody else has led.
 func TestLeaderIsCutOff(t *testing.T) {
 	api := kubetest.New(t)
-	first := run(t, api, "a")
-	soon(t, "the first leads", first.leads)
+	only := run(t, api, "a")
+	soon(t, "it leads", only.leads)
 	api.Refuse(func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.Contains(r.URL.Path, "/leases/") && r.Method == http.MethodPut {
 			kubetest.Answer(w, 500, "InternalError")
@@ -93,10 +94,24 @@ func TestLeaderIsCutOff(t *testing.T) {
 		}
 		return false
 	})
-	soon(t, "it has stopped", first.rests)
-	if err := <-first.ended; !errors.Is(err, ErrLeaderNoMore) {
+	soon(t, "it has stopped", only.rests)
+	api.Refuse(nil)
+	soon(t, "it leads again", only.leads)
+	only.stop()
+	if err := <-only.ended; err != nil {
+		t.Error(err)
+	}
+	soon(t, "another leads", run(t, api, "b").leads)
+}
+
+// TestLeaderNoMore: who finds that the Lease names another does not lead again.
+func TestLeaderNoMore(t *testing.T) {
+	api := kubetest.New(t)
+	only := run(t, api, "a")
+	soon(t, "it leads", only.leads)
+	api.Remove(leasesPath + "cilium-operator-resource-lock")
+	soon(t, "it has stopped", only.rests)
+	if err := <-only.ended; !errors.Is(err, ErrLeaderNoMore) {
 		t.Errorf("error %v", err)
 	}
-	api.Refuse(nil)
-	soon(t, "the next leads, when the Lease has ended", run(t, api, "b").leads)
 }

@@ -49,9 +49,20 @@ type process struct {
 	removed prometheus.Counter // identities
 }
 
-// Run is an operator until ctx ends. An error means that it could not begin,
-// or that it lost the lead: whoever runs it starts it again.
+// Run is an operator until ctx ends. An error means that it could not begin.
 func Run(ctx context.Context, o Options) error {
+	for {
+		err := run(ctx, o)
+		if !errors.Is(err, kube.ErrLeaderNoMore) {
+			return err
+		}
+		o.Log.Warn("this operator begins anew, as one that waits", "error", err)
+	}
+}
+
+// run is an operator until ctx ends or another has written: what this one knows
+// of its own writes is worth nothing then.
+func run(ctx context.Context, o Options) error {
 	if err := os.MkdirAll(o.StateDir, 0o700); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
@@ -77,7 +88,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	parts.Go(func() { p.feeds.Run(life) })
 	parts.Go(p.own)
-	err := kube.NewElection(o.lease(), p.identity, o.Log).Lead(serving, p.client, p.lead)
+	err := o.election(p.identity).Lead(serving, p.client, p.lead)
 	if failure := context.Cause(serving); failure != nil && ctx.Err() == nil {
 		return failure
 	}
@@ -162,7 +173,8 @@ func (p *process) commit() (until time.Time) {
 	}
 }
 
-// lead writes until ctx ends, and returns when it has written its last.
+// lead writes until ctx ends, and returns when it has written its last. It is
+// called again where nobody else has written since.
 func (p *process) lead(ctx context.Context) error {
 	p.leads.Store(true)
 	defer p.leads.Store(false)

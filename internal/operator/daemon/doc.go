@@ -11,7 +11,9 @@
 // It promises that nothing is written, and nothing removed, before every kind
 // has been read; that its end, however sudden, changes nothing in the cluster;
 // and that one operator has written its last before another begins, as far as
-// clocks run at one speed.
+// clocks run at one speed. One that cannot renew the Lease stops writing and
+// goes on reading: it writes again when it can, with the Lease still its own.
+// If another has had it, the operator begins anew within the process.
 //
 // One goroutine owns the graph. Everything else hands it functions.
 package daemon

@@ -27,15 +27,22 @@ type group struct {
 	needs []reader
 	loops []looped
 	ready chan struct{} // closed when all needs have been read
-	done  bool          // it is closed; the graph's owner's
+	stage stage         // the graph's owner's
 	// after is a group of which this one's rows say what came of it; nil: none.
-	after *group
-	// tried is set when every row has been tried once and the tables have what
-	// came of it, passed closed when what follows from that is committed; the
-	// graph's owner's.
-	tried  bool
-	passed chan struct{}
+	after  *group
+	passed chan struct{} // closed at the last stage
 }
+
+// stage is how far a group has come, in this order. It stays so when the process
+// is cut off from the lead and leads again.
+type stage int
+
+const (
+	waits  stage = iota // for what its Loops need
+	reads               // all of it has been read
+	tried               // every row has been tried once, and the tables have what came of it
+	passed              // what follows from that is committed
+)
 
 // afterPatience is for how long a group waits for the one that it is after,
 // which may wait itself for what cannot be read.
@@ -78,12 +85,12 @@ func (l *loops) all() (out []looped) {
 // tried. The graph's owner calls it after a commit.
 func (l *loops) check() {
 	for _, g := range l.groups {
-		if g.tried {
-			g.tried = false
+		switch {
+		case g.stage == tried:
+			g.stage = passed
 			close(g.passed)
-		}
-		if !g.done && !slices.ContainsFunc(g.needs, func(r reader) bool { return !r.Read() }) {
-			g.done = true
+		case g.stage == waits && !slices.ContainsFunc(g.needs, func(r reader) bool { return !r.Read() }):
+			g.stage = reads
 			close(g.ready)
 		}
 	}
@@ -113,7 +120,7 @@ func (p *process) begin(ctx context.Context, g *group) {
 			return
 		}
 	}
-	p.tell(func() { g.tried = true })
+	p.tell(func() { g.stage = max(g.stage, tried) })
 }
 
 // add ties a table to an Output, in the newest group. The graph's owner hands

@@ -57,6 +57,8 @@ type Options struct {
 	Announcements bool
 	Log           *slog.Logger
 	Version       string
+
+	hasten func(*kube.Election) // has other durations; nil: the usual ones
 }
 
 // clients says how Gateways treat theirs.
@@ -74,6 +76,14 @@ type GarbageOptions struct {
 const leaseName = "cilium-operator-resource-lock"
 
 func (o Options) lease() model.Name { return model.Name{Namespace: o.Namespace, Name: leaseName} }
+
+func (o Options) election(identity string) kube.Election {
+	e := kube.NewElection(o.lease(), identity, o.Log)
+	if o.hasten != nil {
+		o.hasten(&e)
+	}
+	return e
+}
 
 func (o Options) identity() string {
 	host, err := os.Hostname()
