@@ -77,6 +77,7 @@ type NodeSettings struct {
 // 1 KB for each, which has the identity, in place of five of 5 KB that have not.
 type NodeGraph struct {
 	Frontends    *flow.Table[model.Frontend]
+	Led          *flow.Table[model.Frontend] // of Frontends those that lead to a listener
 	BackendSets  *flow.Table[model.BackendSet]
 	IPIdentities *flow.Table[model.IPIdentity]
 	PodEndpoints *flow.Table[model.PodEndpoint]

@@ -100,6 +100,12 @@ func (n *NodeGraph) services(g *flow.Graph) {
 			f.Redirect = n.redirect(r, byService, f)
 			return []model.Frontend{f}
 		})
+	n.Led = flow.Derive(g, "led frontends", n.Frontends, flow.Equal[model.Frontend], func(_ *flow.Reader, f model.Frontend) []model.Frontend {
+		if f.Redirect == "" {
+			return nil
+		}
+		return []model.Frontend{f}
+	})
 	n.BackendSets = flow.Union(g, "backend sets", same[model.BackendSet], n.setsOfServices(g), setsOfPods)
 	n.Unsupported = flow.Union(g, "unsupported fields", same[Unsupported], n.unsupportedServices(g, byNode, byAddress), n.unsupportedPods(g, byAddress))
 }

@@ -200,8 +200,11 @@ func (p *ProxyGraph) fit(g *flow.Graph) {
 	p.publish(flow.Derive(g, "resources", p.resources, model.Resource.Equal,
 		func(r *flow.Reader, offered model.ProxyResource) []model.Resource {
 			source := render.FromIngress
-			if offered.KeepSource {
+			switch {
+			case offered.KeepSource:
 				source = render.FromClient
+			case offered.Generated:
+				source = render.FromGateway
 			}
 			switch offered.Type {
 			case model.EnvoyListener:

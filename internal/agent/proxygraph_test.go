@@ -5,6 +5,9 @@ import (
 	"slices"
 	"testing"
 
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/render"
@@ -95,5 +98,36 @@ func TestListenerInShares(t *testing.T) {
 	r := g.proxy.offered(model.ListenerKey(gw, 443))
 	if tables := render.RouteTables(r.Resource); len(tables) != 2 || len(r.Owners) != 2 {
 		t.Errorf("the listener has tables %q, and is of %v", tables, r.Owners)
+	}
+}
+
+// TestListenerFilters: finding out where a client wanted to go costs each
+// connection something, and listeners of Gateways do not ask for it.
+func TestListenerFilters(t *testing.T) {
+	gw := model.Name{Namespace: "ns", Name: "web"}
+	key := model.ListenerKey(gw, 80)
+	for generated, filters := range map[bool]int{true: 0, false: 1} {
+		g := newListenerGround()
+		g.listener(key, generated, true)
+		offer := g.in.Offers.All()[0]
+		offer.Resource = render.Listener(model.Listener{Gateway: gw, Port: 80, Protocol: model.HTTP, Chains: []model.Chain{{Table: "t"}}}, render.ListenerOptions{})
+		g.in.Offers.Set(offer)
+		g.proxy.Numbers.Set(ListenerNumber{key, 1})
+		g.graph.Commit()
+		changed, _ := g.proxy.Changes()
+		i := slices.IndexFunc(changed, func(r model.Resource) bool { return r.Type == model.EnvoyListener })
+		var l listenerv3.Listener
+		if err := proto.Unmarshal(changed[i].Body, &l); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, f := range l.ListenerFilters {
+			if f.Name == "envoy.filters.listener.original_dst" {
+				n++
+			}
+		}
+		if n != filters {
+			t.Errorf("generated %t: %v", generated, l.ListenerFilters)
+		}
 	}
 }

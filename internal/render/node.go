@@ -21,8 +21,11 @@ import (
 type Source int
 
 const (
-	// FromIngress is the node's ingress address: what comes by a Gateway.
+	// FromIngress is the node's ingress address.
 	FromIngress Source = iota
+	// FromGateway is the same, for listeners that never ask where the client
+	// wanted to go: what comes by a Gateway.
+	FromGateway
 	// FromClient is the client's own address: what comes from a pod.
 	FromClient
 	// FromClientJudged is the same for a listener to which the backend's own
@@ -100,11 +103,17 @@ func (n Node) loopbacks() []netip.Addr {
 	return all
 }
 
+// fromClient tells whether Envoy speaks in the client's name.
+func (s Source) fromClient() bool { return s == FromClient || s == FromClientJudged }
+
 // addressFilters find out where the client wanted to go, and let Envoy speak in
 // the client's name.
 func addressFilters(source Source) []*listenerv3.ListenerFilter {
+	if source == FromGateway {
+		return nil
+	}
 	filters := []*listenerv3.ListenerFilter{listenerFilter("envoy.filters.listener.original_dst", &originaldstv3.OriginalDst{})}
-	if source == FromIngress {
+	if !source.fromClient() {
 		return filters
 	}
 	mark := uint32(markUpstream)
@@ -158,7 +167,7 @@ func (n Node) OriginalDestinationCluster(source Source) model.Resource {
 }
 
 func (n Node) bind(c *clusterv3.Cluster, source Source) {
-	if source != FromIngress {
+	if source.fromClient() {
 		// The address is the listener filter's to give.
 		ports := int64(n.LastPort)<<16 | int64(n.FirstPort)
 		c.UpstreamBindConfig = &corev3.BindConfig{SocketOptions: []*corev3.SocketOption{

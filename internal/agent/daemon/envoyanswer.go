@@ -57,9 +57,9 @@ func (e *envoys) answer() (again bool) {
 // to be. Nothing leads to one that is not wanted.
 func (e *envoys) settled() func(listener string) bool {
 	unsettled := map[string]bool{}
-	for frontend, listener := range e.led {
-		if e.named[frontend] != listener {
-			unsettled[listener] = true
+	for _, f := range e.a.graph.Led.All() {
+		if e.named[f.Key()] != f.Redirect {
+			unsettled[f.Redirect] = true
 		}
 	}
 	return func(listener string) bool {

@@ -32,8 +32,7 @@ type envoys struct {
 	renumber  bool              // the wanted listeners have changed
 	numbers   map[string]uint16 // of wanted listeners
 	known     map[string]uint16 // of live listeners, as the data path knows them
-	led       map[string]string // listeners by the frontends that are to lead to them
-	named     map[string]string // the same, as the maps have them
+	named     map[string]string // listeners by the frontends, as the maps have them
 	going     *departures
 	untold    bool // the data path does not know yet what is in known
 	published bool
@@ -57,7 +56,7 @@ const (
 func newEnvoys(a *node, configs *agent.EnvoyConfigs, graph *agent.ProxyGraph) (*envoys, error) {
 	e := &envoys{
 		a: a, proxy: a.proxy, configs: configs, graph: graph, live: a.in.Live, numbers: map[string]uint16{}, known: a.proxy.Known(),
-		led: map[string]string{}, named: map[string]string{}, going: newDepartures(), lookAgain: time.NewTimer(0),
+		named: map[string]string{}, going: newDepartures(), lookAgain: time.NewTimer(0),
 		answers: flow.NewTable(&a.tables, "envoy answers", agent.EnvoyAnswer.Equal), answering: time.NewTimer(0),
 	}
 	// What an earlier agent had is taken to be there until the feeds say
@@ -65,7 +64,6 @@ func newEnvoys(a *node, configs *agent.EnvoyConfigs, graph *agent.ProxyGraph) (*
 	for name := range e.known {
 		e.live.Set(flow.KeyRow(name))
 	}
-	a.graph.Frontends.OnChange(e.lead)
 	graph.Wanted.OnChange(func([]flow.Change[flow.KeyRow]) { e.renumber = true })
 	// Of a generation that changes nothing for Envoy nobody else would tell.
 	configs.Served.OnChange(func([]flow.Change[agent.Config]) { e.unsure = true })
@@ -231,17 +229,6 @@ func (e *envoys) tell(listeners map[string]uint16) bool {
 		e.untold = true
 	}
 	return err == nil
-}
-
-// lead takes note of the listeners that frontends are to lead to.
-func (e *envoys) lead(changes []flow.Change[model.Frontend]) {
-	for _, c := range changes {
-		if c.HasNew && c.New.Redirect != "" {
-			e.led[c.Key] = c.New.Redirect
-		} else {
-			delete(e.led, c.Key)
-		}
-	}
 }
 
 // frontendMap is the Output of Frontends. Its result is the listener that the

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -99,9 +98,6 @@ func (s served) static(at, backend netip.AddrPort) func(dir string) []byte {
 	l, c := proto.Clone(s.listener).(*listenerv3.Listener), proto.Clone(s.cluster).(*clusterv3.Cluster)
 	l.Address, l.AdditionalAddresses = envoyfile.Address(at), nil
 	l.Transparent, l.SocketOptions = nil, nil
-	l.ListenerFilters = slices.DeleteFunc(l.ListenerFilters, func(f *listenerv3.ListenerFilter) bool {
-		return f.Name == "envoy.filters.listener.original_dst"
-	})
 	envoyfile.SetRoutes(l, s.routes)
 	c.UpstreamBindConfig = nil
 	envoyfile.SetBackend(c, backend)

@@ -39,8 +39,8 @@ func TestSameWork(t *testing.T) {
 	var c clusterv3.Cluster
 	table := &routev3.RouteConfiguration{Name: "table", VirtualHosts: []*routev3.VirtualHost{{Name: "v", Domains: []string{"a.example"}}}}
 	for r, into := range map[*model.Resource]proto.Message{
-		new(node.Listener(render.Listener(row, render.ListenerOptions{}), 1, render.FromIngress)):     &l,
-		new(node.Cluster(render.Cluster(model.Backend{Service: name, Port: 80}), render.FromIngress)): &c,
+		new(node.Listener(render.Listener(row, render.ListenerOptions{}), 1, render.FromGateway)):     &l,
+		new(node.Cluster(render.Cluster(model.Backend{Service: name, Port: 80}), render.FromGateway)): &c,
 	} {
 		if err := proto.Unmarshal(r.Body, into); err != nil {
 			t.Fatal(err)
@@ -70,7 +70,7 @@ func TestSameWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	byHand, inFile := file.StaticResources.Listeners[0], file.StaticResources.Clusters[0]
-	if len(byHand.ListenerFilters) != len(l.ListenerFilters)-1 || byHand.Transparent != nil || len(byHand.SocketOptions) > 0 || !proto.Equal(byHand.Address, envoyfile.Address(at)) {
+	if len(byHand.ListenerFilters) != len(l.ListenerFilters) || byHand.Transparent != nil || len(byHand.SocketOptions) > 0 || !proto.Equal(byHand.Address, envoyfile.Address(at)) {
 		t.Errorf("the listener is %v", byHand)
 	}
 	if inFile.UpstreamBindConfig != nil || inFile.GetType() != clusterv3.Cluster_STATIC || inFile.PerConnectionBufferLimitBytes.GetValue() != c.PerConnectionBufferLimitBytes.GetValue() {
