@@ -37,13 +37,11 @@ has made, run "waggle cleanup".
 Exit codes: 0 it was told to stop; 2 it cannot begin, for the reason it gives.`,
 		Example: `  waggle agent --node-name n1 --k8s-service-host 10.0.0.1 --k8s-service-port 6443
   waggle agent --node-name n1 --kubeconfig /etc/kubernetes/admin.conf --log-level debug`,
-		Args: cobra.NoArgs,
+		Args:    cobra.NoArgs,
+		PreRunE: func(*cobra.Command, []string) error { return errors.Join(o.Announce.Check(), o.Families.Check()) },
 		RunE: func(c *cobra.Command, _ []string) error {
 			if o.Node == "" {
 				return fmt.Errorf("--node-name, or the environment variable K8S_NODE_NAME, must name the node")
-			}
-			if err := errors.Join(o.Announce.Check(), o.Families.Check()); err != nil {
-				return err
 			}
 			log, err := logger(c, level)
 			if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -142,6 +143,13 @@ func (o *clusterFlags) setConfig(c *cobra.Command, values map[string]*string, re
 	if err := survey.RefuseCilium(ctx, client); err != nil {
 		return err
 	}
+	all, err := survey.ReadConfig(ctx, client, o.namespace)
+	if err != nil {
+		return err
+	}
+	if err := checkTogether(all, values); err != nil {
+		return err
+	}
 	if err := survey.WriteConfig(ctx, client, o.namespace, values); err != nil {
 		return err
 	}
@@ -170,6 +178,33 @@ func checkSetting(name, value string) error {
 	}
 	if choices, ok := chosen[name]; ok && value != "" && !slices.Contains(choices, value) {
 		return fmt.Errorf("%s=%s: must be one of %s", name, value, strings.Join(choices, ", "))
+	}
+	return nil
+}
+
+// checkTogether refuses changes of settings after which a command would not begin,
+// though it takes each setting by itself.
+func checkTogether(all map[string]string, changes map[string]*string) error {
+	after := maps.Clone(all)
+	for name, value := range changes {
+		if delete(after, name); value != nil {
+			after[name] = *value
+		}
+	}
+	for _, c := range []*cobra.Command{agentCommand(), operatorCommand()} {
+		for _, name := range slices.Sorted(maps.Keys(after)) {
+			if flag := c.Flags().Lookup(name); flag != nil {
+				if err := flag.Value.Set(after[name]); err != nil {
+					return fmt.Errorf("%s=%s: %w", name, after[name], err)
+				}
+			}
+		}
+		if c.PreRunE == nil {
+			continue
+		}
+		if err := c.PreRunE(c, nil); err != nil {
+			return fmt.Errorf("with this `waggle %s` would not begin: %w", c.Name(), err)
+		}
 	}
 	return nil
 }

@@ -27,12 +27,12 @@ var unread = map[string]string{
 // a flag of no command is warned of.
 func configDir(c *cobra.Command) *cobra.Command {
 	dir := c.Flags().String("config-dir", "", "`directory` with a file for each flag that is not given, such as a mounted ConfigMap cilium-config")
-	run := c.RunE
-	c.RunE = func(c *cobra.Command, args []string) error {
-		if err := readConfigDir(c, *dir); err != nil {
+	check := c.PreRunE
+	c.PreRunE = func(c *cobra.Command, args []string) error {
+		if err := readConfigDir(c, *dir); err != nil || check == nil {
 			return err
 		}
-		return run(c, args)
+		return check(c, args)
 	}
 	return c
 }

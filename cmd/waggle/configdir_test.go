@@ -63,3 +63,23 @@ func TestSettingIsTried(t *testing.T) {
 		}
 	}
 }
+
+// TestSettingsTogether: settings that a command would take one by one, and not
+// together, are refused before they are set.
+func TestSettingsTogether(t *testing.T) {
+	all := map[string]string{"enable-l2-announcements": "true", "l2-announcements-renew-deadline": "5s", "unknown": "x"}
+	three, none := "3s", (*string)(nil)
+	for _, test := range []struct {
+		changes map[string]*string
+		want    string
+	}{
+		{map[string]*string{"log-level": none}, ""},
+		{map[string]*string{"l2-announcements-lease-duration": &three}, "`waggle agent` would not begin: --l2-announcements-renew-deadline must be less"},
+		{map[string]*string{"l2-announcements-lease-duration": &three, "enable-l2-announcements": none}, ""},
+	} {
+		err := checkTogether(all, test.changes)
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%v: %v, want %q", test.changes, err, test.want)
+		}
+	}
+}
