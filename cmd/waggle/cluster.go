@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -44,7 +45,11 @@ func (o *clusterFlags) addCluster(f *pflag.FlagSet) {
 
 // connect asks as whoever runs the program.
 func (o *clusterFlags) connect() (*kube.Client, error) {
-	return kube.Connect(o.options(), slog.New(slog.DiscardHandler))
+	client, err := kube.Connect(o.options(), slog.New(slog.DiscardHandler))
+	if err != nil && o.kubeconfig == "" && !o.given() {
+		return nil, errors.New("which cluster? Say --kubeconfig or set KUBECONFIG: there is no ~/.kube/config, and this is no pod")
+	}
+	return client, err
 }
 
 // connectToOurs is connect for commands that change nothing. What Cilium has made

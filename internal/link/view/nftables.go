@@ -27,18 +27,22 @@ func nftables(add func(string)) error {
 	if err != nil {
 		return err
 	}
+	chainsOf, rulesOf := map[string][]attributes{}, map[string][]attributes{} // there may be very many
+	for _, c := range chains {
+		table := c.family + " " + c.text(unix.NFTA_CHAIN_TABLE)
+		chainsOf[table] = append(chainsOf[table], c)
+	}
+	for _, r := range rules {
+		chain := r.family + " " + r.text(unix.NFTA_RULE_TABLE) + " " + r.text(unix.NFTA_RULE_CHAIN)
+		rulesOf[chain] = append(rulesOf[chain], r)
+	}
 	for _, t := range tables {
-		table := t.text(unix.NFTA_TABLE_NAME)
-		add(fmt.Sprintf("table %s %s", t.family, table))
-		for _, c := range chains {
-			if c.family != t.family || c.text(unix.NFTA_CHAIN_TABLE) != table {
-				continue
-			}
+		table := t.family + " " + t.text(unix.NFTA_TABLE_NAME)
+		add("table " + table)
+		for _, c := range chainsOf[table] {
 			add("  " + chainLine(c))
-			for _, r := range rules {
-				if r.family == t.family && r.text(unix.NFTA_RULE_TABLE) == table && r.text(unix.NFTA_RULE_CHAIN) == c.text(unix.NFTA_CHAIN_NAME) {
-					add("    " + ruleWords(r))
-				}
+			for _, r := range rulesOf[table+" "+c.text(unix.NFTA_CHAIN_NAME)] {
+				add("    " + ruleWords(r))
 			}
 		}
 	}
