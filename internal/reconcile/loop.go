@@ -63,13 +63,17 @@ type Loop[T flow.Row, R any] struct {
 	linger  time.Duration
 	yield   time.Duration
 	before  func(row T) bool
+	turn    func(row T) Turn
 
 	mu     sync.Mutex
 	last   map[string]time.Time // when a row was made so, where there is a spacing
 	again  map[string]time.Time // when a row was tried for Again, in the last againEvery
 	synced bool
-	pruned bool // Run's
+	pruned bool   // Run's
+	worked bool   // Run's: every row has been tried once
+	served string // Run's: whose turn was the last
 	todo   map[string]task[T]
+	asked  uint64 // how often Changed or Again have asked for something
 	trying string // the key of the row that is being made so
 	wake   chan struct{}
 	passed chan struct{}
@@ -85,6 +89,8 @@ type task[T flow.Row] struct {
 	space   time.Duration // that must have passed since it was made so
 	again   bool          // nobody but Again has asked
 	version uint64        // to tell whether it changed while it was worked on
+	turn    Turn
+	since   uint64 // Loop.asked when it began to wait for its turn
 }
 
 // New makes a Loop, which does nothing before Run. outcome is called from
@@ -130,9 +136,19 @@ func (l *Loop[T, R]) Passed() <-chan struct{} { return l.passed }
 // Changed takes note of what is to be done; it is a sink of the table.
 func (l *Loop[T, R]) Changed(changes []flow.Change[T]) {
 	l.mu.Lock()
+	l.asked++
 	for _, c := range changes {
 		had, waits := l.todo[c.Key]
-		t := task[T]{row: c.New, deleted: !c.HasNew, version: had.version + 1}
+		t := task[T]{row: c.New, deleted: !c.HasNew, version: had.version + 1, since: l.asked}
+		if waits && !t.deleted && c.Key != l.trying {
+			t.since = had.since
+		}
+		if row := c.New; l.turn != nil {
+			if t.deleted {
+				row = c.Old
+			}
+			t.turn = l.turn(row)
+		}
 		switch {
 		case t.deleted && l.linger > 0:
 			t.due = time.Now().Add(l.linger)
@@ -165,8 +181,12 @@ func (l *Loop[T, R]) Again(row T) {
 		return
 	}
 	if !waits {
-		t = task[T]{row: row}
+		if t = (task[T]{row: row}); l.turn != nil {
+			t.turn = l.turn(row)
+		}
 	}
+	l.asked++
+	t.since = l.asked
 	t.due, t.again = l.again[key].Add(againEvery), true
 	t.version++
 	l.todo[key] = t
@@ -244,14 +264,20 @@ func (l *Loop[T, R]) wanted() (keys []string, synced bool) {
 	return keys, l.synced
 }
 
-// work does what is due, and tells when the next task is.
+// work does what is due, some of it where rows take turns, and tells when the
+// next task is.
 func (l *Loop[T, R]) work(ctx context.Context) (next time.Time, ok bool) {
+	began := time.Now()
 	for _, key := range l.due() {
 		if ctx.Err() != nil {
 			return time.Time{}, false
 		}
+		if l.turn != nil && l.worked && time.Since(began) >= turnsEvery {
+			break
+		}
 		l.try(ctx, key)
 	}
+	l.worked = true
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for key := range l.todo {
@@ -281,6 +307,9 @@ func (l *Loop[T, R]) due() []string {
 			keys = append(keys, key)
 		}
 	}
+	if l.turn != nil {
+		return l.turns(first, keys, gone)
+	}
 	return slices.Concat(first, keys, gone)
 }
 
@@ -292,6 +321,7 @@ func (l *Loop[T, R]) try(ctx context.Context, key string) {
 		l.mu.Unlock()
 		return
 	}
+	l.served = t.turn.Tenant
 	if l.trying = key; t.again {
 		l.again[key] = time.Now()
 	}
@@ -312,7 +342,7 @@ func (l *Loop[T, R]) try(ctx context.Context, key string) {
 		if out.Err == nil {
 			delete(l.todo, key)
 		} else {
-			t.due = time.Now().Add(backoff(t.tries))
+			t.due, t.since = time.Now().Add(backoff(t.tries)), l.asked
 			t.tries++
 			l.todo[key] = t
 		}

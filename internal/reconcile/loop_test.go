@@ -25,6 +25,7 @@ type world struct {
 	mu       sync.Mutex // held by the Loop in calls, and by the test between them
 	rows     map[string]string
 	refuse   func(what string) error
+	takes    time.Duration // each try
 	calls    []string
 	outcomes map[string]Outcome[int]
 }
@@ -38,6 +39,7 @@ func (w *world) call(what string) error {
 }
 
 func (w *world) Update(_ context.Context, r row) (int, error) {
+	time.Sleep(w.takes)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.call("update " + r.key); err != nil {
@@ -48,6 +50,7 @@ func (w *world) Update(_ context.Context, r row) (int, error) {
 }
 
 func (w *world) Delete(_ context.Context, key string) error {
+	time.Sleep(w.takes)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.call("delete " + key); err != nil {
