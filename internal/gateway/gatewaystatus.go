@@ -39,6 +39,10 @@ type GatewayFacts struct {
 // addressed tells whether the Gateway answers anywhere.
 func (f GatewayFacts) addressed() bool { return len(f.Addresses)+len(f.Hostnames) > 0 }
 
+// maxAddresses is how many a status has room for: of one with more the API server
+// would take nothing.
+const maxAddresses = 16
+
 // GatewayStatus is the status of a Gateway of ours.
 func GatewayStatus(g Gateway, facts GatewayFacts) gatewayv1.GatewayStatus {
 	if facts.AddressProblem.Reason == string(gatewayv1.GatewayReasonUnsupportedAddress) && g.Problem.OK() {
@@ -52,6 +56,7 @@ func GatewayStatus(g Gateway, facts GatewayFacts) gatewayv1.GatewayStatus {
 	for _, name := range facts.Hostnames {
 		out.Addresses = append(out.Addresses, gatewayv1.GatewayStatusAddress{Type: &hostname, Value: name})
 	}
+	out.Addresses = out.Addresses[:min(len(out.Addresses), maxAddresses)]
 	states := make([]listenerState, len(g.Listeners))
 	out.Listeners = make([]gatewayv1.ListenerStatus, len(g.Listeners))
 	for i, l := range g.Listeners {
