@@ -12,6 +12,7 @@ import (
 	"github.com/waggle-mesh/waggle/internal/agent/announcer"
 	"github.com/waggle-mesh/waggle/internal/agent/daemon"
 	"github.com/waggle-mesh/waggle/internal/kube"
+	"github.com/waggle-mesh/waggle/internal/memory"
 )
 
 // agentStateDir is where an agent keeps its sockets, agentLastingDir what is to
@@ -50,6 +51,7 @@ Exit codes: 0 it was told to stop; 2 it cannot begin, for the reason it gives.`,
 			o.Log, o.Kube.UserAgent = log, "cilium-agent/"+version
 			o.CNI.Binary = pluginBinary()
 			ctx, _ := interrupts(c.Context())
+			go memory.Keep(ctx)
 			return daemon.Run(ctx, o)
 		},
 	}

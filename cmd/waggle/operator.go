@@ -9,6 +9,7 @@ import (
 
 	"github.com/waggle-mesh/waggle/internal/ask"
 	"github.com/waggle-mesh/waggle/internal/cli"
+	"github.com/waggle-mesh/waggle/internal/memory"
 	operator "github.com/waggle-mesh/waggle/internal/operator/daemon"
 )
 
@@ -45,6 +46,7 @@ Exit codes: 0 it was told to stop; 2 it cannot begin, for the reason it gives.`,
 			}
 			o.Log, o.Kube.UserAgent, o.SecretsLinger = log, "cilium-operator/"+version, time.Minute
 			ctx, _ := interrupts(c.Context())
+			go memory.Keep(ctx)
 			return operator.Run(ctx, o)
 		},
 	}

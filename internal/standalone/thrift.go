@@ -3,8 +3,9 @@ package standalone
 import (
 	"os"
 	"runtime"
-	"runtime/debug"
 	"time"
+
+	"github.com/waggle-mesh/waggle/internal/memory"
 )
 
 const (
@@ -64,10 +65,7 @@ func (t *thrift) end() { t.rest.Stop() }
 // save gives back what much work has left behind, and keeps the process small
 // from then on.
 func (t *thrift) save() {
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(garbage)
-		debug.FreeOSMemory()
-	}
+	memory.Save(garbage)
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)
 		t.watchman.sleep(drowsy)
