@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/waggle-mesh/waggle/test/bench/cluster"
@@ -15,9 +16,10 @@ type series struct {
 	churn    bool            // others changed meanwhile
 	sent     measure.Figures // from before the API server was told to the first 200, ms
 	returned measure.Figures // from its answer, ms
+	late     measure.Figures // from the first 200 to the last 404, which another connection had; 0: there was none, ms
 	asked    int
-	strange  int    // answers other than 404 before, and 200 after
-	example  string // of a strange one
+	strange  int      // answers other than 404 before and 200 after, on one connection
+	examples []string // of strange ones
 }
 
 const (
@@ -67,23 +69,16 @@ func (s *site) probe(churn bool) (*series, error) {
 	return r, s.rest()
 }
 
-// follow adds a route and asks for it until it answers, and some more.
+// follow adds a route and asks for it until it answers on all connections, and
+// some more.
 func (s *site) follow(r *series, clients []*request.Client, name string) error {
 	if err := s.AddService(name, s.backends[0]); err != nil {
 		return err
 	}
-	turn := 0
-	get := func() (status int) {
-		turn++
-		r.asked++
-		a, err := clients[turn%len(clients)].Get(host(name), "/")
-		if err != nil {
-			r.odd("%s: %v", host(name), err)
-		}
-		return a.Status
-	}
-	if status := get(); status != 404 {
-		r.odd("%s: %d before there was a route", host(name), status)
+	a := &asking{series: r, clients: clients, host: host(name), served: map[int]bool{}}
+	a.get()
+	if len(a.served) > 0 {
+		r.odd("%s: 200 before there was a route", a.host)
 	}
 	ticks := time.NewTicker(pollEvery)
 	defer ticks.Stop()
@@ -92,33 +87,58 @@ func (s *site) follow(r *series, clients []*request.Client, name string) error {
 		return err
 	}
 	returned := time.Now()
-	for {
-		status := get()
-		if status == 200 {
-			break
-		}
-		if status != 404 {
-			r.odd("%s: %d before its first 200", host(name), status)
-		}
+	for a.get(); len(a.served) < len(clients); a.get() {
 		if time.Since(began) > request.Patience || s.ctx.Err() != nil {
-			return fmt.Errorf("%s does not answer after %s", host(name), request.Patience)
+			return fmt.Errorf("%s does not answer on all connections after %s", a.host, request.Patience)
 		}
 		<-ticks.C
 	}
-	milliseconds := func(from time.Time) float64 { return float64(time.Since(from)) / float64(time.Millisecond) }
-	r.sent, r.returned = append(r.sent, milliseconds(began)), append(r.returned, milliseconds(returned))
+	milliseconds := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+	r.sent, r.returned = append(r.sent, milliseconds(a.first.Sub(began))), append(r.returned, milliseconds(a.first.Sub(returned)))
+	r.late = append(r.late, milliseconds(a.late))
 	for range followUps {
 		<-ticks.C
-		if status := get(); status != 200 {
-			r.odd("%s: %d after its first 200", host(name), status)
-		}
+		a.get()
 	}
 	return nil
 }
 
+// asking asks for a new route, on connections that take turns. Each is some
+// thread's of Envoy's, and Envoy's threads hear of a route one after the other.
+type asking struct {
+	*series
+	clients []*request.Client
+	host    string
+	turn    int
+	served  map[int]bool  // connections that have had a 200
+	first   time.Time     // 200
+	late    time.Duration // from then to the last 404
+}
+
+// get asks on the next connection, which gets 404 until it gets 200 for good.
+func (a *asking) get() {
+	a.turn++
+	a.asked++
+	k := a.turn % len(a.clients)
+	answer, err := a.clients[k].Get(a.host, "/")
+	switch {
+	case err != nil:
+		a.odd("%s: %v", a.host, err)
+	case answer.Status == 200:
+		if len(a.served) == 0 {
+			a.first = time.Now()
+		}
+		a.served[k] = true
+	case answer.Status != 404 || a.served[k]:
+		a.odd("%s: %d, served before: %t", a.host, answer.Status, a.served[k])
+	case len(a.served) > 0:
+		a.late = time.Since(a.first)
+	}
+}
+
 func (r *series) odd(format string, args ...any) {
-	if r.strange++; r.example == "" {
-		r.example = fmt.Sprintf(format, args...)
+	if r.strange++; len(r.examples) < 10 {
+		r.examples = append(r.examples, fmt.Sprintf(format, args...))
 	}
 }
 
@@ -146,16 +166,16 @@ func (o Options) reportProbes(page *measure.Page, all []*series) {
 		}
 		f := func(x float64) string { return fmt.Sprintf("%.1f ms", x) }
 		rows = append(rows, []string{fmt.Sprint(r.routes), churn, f(r.sent.Mean()), f(r.sent.Median()), f(r.sent.Quantile(0.99)), f(r.sent.Max()),
-			f(r.returned.Mean()), f(r.returned.Max()), fmt.Sprintf("%d of %d", r.strange, r.asked)})
+			f(r.returned.Mean()), f(r.returned.Max()), f(r.late.Mean()), f(r.late.Max()), fmt.Sprintf("%d of %d", r.strange, r.asked)})
 	}
 	page.Section("New routes")
 	page.Textf("Routes are filed one after the other, each as soon as the one before has answered; each has a host, two rules, two filters, and a Service of its own, which is filed just before and not counted. "+
-		"Latency is from just before the API server is asked to the first 200, and from its answer. A client outside asks every %s, on %d connections in turn, and %d times more after the first 200. "+
+		"Latency is from just before the API server is asked to the first 200, and from its answer. A client outside asks every %s, on %d connections in turn, until all of them have answered 200, and %d times more: each connection must answer 404 until it answers 200 for good. Envoy's threads hear of a route one after the other, so that another connection may be later. "+
 		"Churn is a route edited each second and a Service's backend replaced every 2 s. The API server, etcd and the client share the machine's cores with Waggle.", pollEvery, askers, followUps)
-	page.Table([]string{"routes", "churn", "mean", "median", "99 %", "longest", "mean from the API server's answer", "longest", "strange answers"}, rows)
+	page.Table([]string{"routes", "churn", "mean", "median", "99 %", "longest", "mean from the API server's answer", "longest", "another connection later by: mean", "longest", "strange answers"}, rows)
 	for _, r := range all {
-		if r.example != "" {
-			page.Textf("Strange: %s.", r.example)
+		if len(r.examples) > 0 {
+			page.Textf("Strange among %d, churn %t: %s.", r.routes, r.churn, strings.Join(r.examples, "; "))
 		}
 	}
 }
