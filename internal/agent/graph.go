@@ -82,7 +82,7 @@ func New(g *flow.Graph, in Inputs) *Graph {
 	a.routes(g, flow.Derive(g, "used route tables", in.Listeners, equal[tableUse],
 		func(_ *flow.Reader, l model.Listener) (out []tableUse) {
 			for _, c := range l.Chains {
-				out = append(out, tableUse{l.Key(), c.Table, l.BindPort})
+				out = append(out, tableUse{l.Key(), c.Table})
 			}
 			return out
 		}))

@@ -97,7 +97,7 @@ func NewProxy(g *flow.Graph, in ProxyInputs) *ProxyGraph {
 			return []flow.KeyRow{flow.KeyRow(offered.Name)}
 		})
 	p.hosts = in.Hosts
-	p.routes(g, p.uses(g, byListener))
+	p.routes(g, p.uses(g))
 	p.fragments(g)
 	p.fit(g)
 	p.publish(in.Secrets)
@@ -150,20 +150,15 @@ func (p *ProxyGraph) offered(listener string) model.ProxyResource {
 	return r
 }
 
-// uses finds the generated route tables that listeners use, and the ports of
-// Services that lead to them.
-func (p *ProxyGraph) uses(g *flow.Graph, byListener *flow.Index[model.ServiceRedirect]) *flow.Table[tableUse] {
+// uses finds the generated route tables that listeners use.
+func (p *ProxyGraph) uses(g *flow.Graph) *flow.Table[tableUse] {
 	return flow.Derive(g, "used route tables", p.resources, equal[tableUse],
-		func(r *flow.Reader, offered model.ProxyResource) (out []tableUse) {
+		func(_ *flow.Reader, offered model.ProxyResource) (out []tableUse) {
 			if offered.Type != model.EnvoyListener || !offered.Generated {
 				return nil
 			}
-			port := render.BoundPort(offered.Resource)
-			if redirect, ok := flow.First(r, byListener, offered.Name); ok && len(redirect.Ports) > 0 {
-				port = redirect.Ports[0]
-			}
 			for _, table := range render.RouteTables(offered.Resource) {
-				out = append(out, tableUse{listener: offered.Name, table: table, port: port})
+				out = append(out, tableUse{offered.Name, table})
 			}
 			return out
 		})

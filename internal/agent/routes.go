@@ -20,7 +20,6 @@ func (s size) Key() string { return s.table }
 type tableUse struct {
 	listener string
 	table    string
-	port     uint16 // that clients name, if they name one
 }
 
 // Key is unique per listener and table.
@@ -50,18 +49,17 @@ func (a *Graph) routes(g *flow.Graph, used *flow.Table[tableUse]) {
 			}
 			return []model.Resource{render.RouteConfiguration(k.Key(), flow.Select(r, byTable, k.Key()))}
 		}))
-	a.scopes(g, uses)
+	a.scopes(g)
 }
 
 // scopes renders the exact hosts of scoped tables, each by itself.
-func (a *Graph) scopes(g *flow.Graph, uses *flow.Index[tableUse]) {
+func (a *Graph) scopes(g *flow.Graph) {
 	a.publish(flow.Derive(g, "scoped hosts", a.hosts, model.Resource.Equal,
 		func(r *flow.Reader, h render.Host) []model.Resource {
 			if isWildcard(h) || !a.isScoped(r, h.Table) {
 				return nil
 			}
-			use, _ := flow.First(r, uses, h.Table)
-			return render.ScopedHost(h, use.port)
+			return render.ScopedHost(h)
 		}))
 }
 

@@ -41,8 +41,11 @@ func Bootstrap(o BootstrapOptions) []byte {
 		// memory per route and cluster.
 		DeferredStatOptions: &bootstrapv3.Bootstrap_DeferredStatOptions{EnableDeferredCreationStats: true},
 		StatsConfig:         statistics(),
-		OverloadManager:     overload(o),
-		LayeredRuntime:      runtimeLayers(),
+		// A worker thread makes its part of a cluster for the first request
+		// to it: a twentieth of the memory per route and cluster, for each.
+		ClusterManager:  &bootstrapv3.ClusterManager{EnableDeferredClusterCreation: true},
+		OverloadManager: overload(o),
+		LayeredRuntime:  runtimeLayers(),
 		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
 			AdsConfig: stream(),
 			CdsConfig: atStart(),
@@ -117,7 +120,7 @@ func controlPlane(socket string) *clusterv3.Cluster {
 // memory for every cluster.
 func statistics() *metricsv3.StatsConfig {
 	var patterns []*matcherv3.StringMatcher
-	for _, prefix := range []string{"http.", "listener_manager", "cluster_manager", "server.", "control_plane", "overload", "access_logs"} {
+	for _, prefix := range []string{"listener_manager", "cluster_manager", "server.", "control_plane", "overload", "access_logs"} {
 		patterns = append(patterns, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix}})
 	}
 	for _, suffix := range []string{"upstream_rq_total", "upstream_rq_xx", "upstream_rq_5xx", "upstream_rq_retry", "upstream_rq_pending_overflow", "upstream_cx_active", "downstream_cx_active", "membership_healthy", "membership_total", "ssl.handshake"} {
@@ -126,10 +129,21 @@ func statistics() *metricsv3.StatsConfig {
 	for _, part := range []string{"rate_limit.", ".ratelimit."} {
 		patterns = append(patterns, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Contains{Contains: part}})
 	}
+	for _, regex := range []string{ofListeners, ofTables} {
+		patterns = append(patterns, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: regex}}})
+	}
 	return &metricsv3.StatsConfig{StatsMatcher: &metricsv3.StatsMatcher{
 		StatsMatcher: &metricsv3.StatsMatcher_InclusionList{InclusionList: &matcherv3.ListStringMatcher{Patterns: patterns}},
 	}}
 }
+
+// Regular expressions for what connection managers count. A listener's name has
+// at most two '|', a route table's has more; there may be thousands of tables,
+// so of theirs it is only what came of them.
+const (
+	ofListeners = `http\.([^|]*\|){0,2}[^|]*`
+	ofTables    = `http\..*\.update_(success|rejected)`
+)
 
 // runtimeLayers bounds the size of compiled regular expressions, which
 // routes of strangers bring, and leaves a layer for the admin socket.

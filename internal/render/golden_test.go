@@ -40,7 +40,7 @@ func renderGolden(t *testing.T, kind, in string) string {
 		return show(t, render.RouteConfiguration(h.Table, []render.Host{h}))
 	case "scoped.yaml":
 		h := render.VirtualHost(decode[model.VirtualHost](t, in))
-		return show(t, append(render.ScopedHost(h, 10080), render.ScopedWildcards(h.Table, nil)...)...)
+		return show(t, append(render.ScopedHost(h), render.ScopedWildcards(h.Table, nil)...)...)
 	case "listener.yaml":
 		return show(t, render.Listener(decode[model.Listener](t, in), render.ListenerOptions{Address: goldenAddress}))
 	case "clients.yaml":

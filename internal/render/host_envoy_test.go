@@ -25,6 +25,9 @@ func TestHosts(t *testing.T) {
 			{"a.example.com:10080", "/other", "404"},
 			{"a.example.com:81", "/only", "exact"},
 			{"a.example.com:81", "/other", "404"},
+			{"a.example.com:", "/only", "exact"}, // Envoy does not read the port
+			{"a.example.com:http", "/only", "exact"},
+			{"A.example.com.:http", "/only", "exact"},
 			{"A.Example.COM", "/only", "exact"},
 			{"A.Example.COM", "/other", "404"},
 			{"A.Example.com:10080", "/only", "exact"},

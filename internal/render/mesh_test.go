@@ -200,7 +200,7 @@ func (g *gateway) routesOf(table string, hosts []model.VirtualHost) []model.Reso
 	}
 	resources := render.ScopedWildcards(table, wildcards)
 	for _, h := range exact {
-		resources = append(resources, render.ScopedHost(h, g.listener.BindPort)...)
+		resources = append(resources, render.ScopedHost(h)...)
 	}
 	return resources
 }

@@ -72,9 +72,9 @@ func hostTableName(table, host string) string { return model.Join(table, host) }
 // a table: without it every listener would be given the scopes of all.
 func scopeCollection(table string) string { return scopePrefix(table) + "*" }
 
-// scopeName is the name of the scope of a Host header: a member of its
-// table's collection.
-func scopeName(table, header string) string { return scopePrefix(table) + escaped.Replace(header) }
+// scopeName is the name of the scope of a host: a member of its table's
+// collection.
+func scopeName(table, host string) string { return scopePrefix(table) + escaped.Replace(host) }
 
 // wildcardScopeName is the name of the scope of a table's wildcard hosts.
 func wildcardScopeName(table string) string { return scopePrefix(table) + "|" }
@@ -86,6 +86,3 @@ func scopePrefix(table string) string {
 // escaped escapes what Envoy does: it takes names apart and compares them as
 // it would have written them itself.
 var escaped = strings.NewReplacer("%", "%25", "/", "%2F", ":", "%3A", "?", "%3F", "#", "%23", "[", "%5B", "]", "%5D")
-
-// withPort gives the Host header of a client that names the port.
-func withPort(host string, port uint16) string { return host + ":" + strconv.Itoa(int(port)) }

@@ -15,13 +15,14 @@ import (
 )
 
 // A table of many hosts is served by scopes: each exact host has its own
-// small RouteConfiguration, and Envoy finds it by the Host header's text.
+// small RouteConfiguration, and Envoy finds it by the Host header's text up to
+// the first colon.
 //
-//	Host: a.example.com        ─▶ scope "a.example.com"    ─▶ table|a.example.com
-//	Host: a.example.com:8080   ─▶ scope "a.example.com:8080" ─┘
-//	A.Example.com.:81          ─▶ scopename.lua, scope "a.example.com" ─┘
-//	b.example.com              ─▶ scopewildcard.lua, scope "|" ─▶ table, which
-//	                              has the wildcard hosts and the catch-all
+//	Host: a.example.com    ─▶ scope "a.example.com" ─▶ table|a.example.com
+//	a.example.com:8080     ────┘
+//	A.Example.com.:81      ─▶ scopename.lua, scope "a.example.com" ─┘
+//	b.example.com          ─▶ scopewildcard.lua, scope "|" ─▶ table, which
+//	                          has the wildcard hosts and the catch-all
 //
 // An edit then costs the same in a table of any size. A request that hits at
 // once does not meet the scripts: they are in one filter, which its routes
@@ -29,6 +30,8 @@ import (
 // so again, and to read that of thousands of hosts costs more than anything
 // else about scopes. What the backend sees as Host is in all cases what the
 // client sent; so no later filter may clear the route cache.
+//
+// A host has one scope: at every change of some Envoy copies the names of all.
 
 const (
 	// ScopedAbove is the number of hosts above which a table is better
@@ -62,15 +65,12 @@ var (
 )
 
 // ScopedHost renders an exact host of a scoped table: its routes, and the
-// scopes by which the Host header leads to them. Port is the one that
-// clients connect to; a client that names another port is found as well,
-// only not as fast.
-func ScopedHost(h Host, port uint16) []model.Resource {
+// scope by which the Host header leads to them.
+func ScopedHost(h Host) []model.Resource {
 	routes := hostTableName(h.Table, h.Name)
 	return []model.Resource{
 		assemble(routes, scopedHeader(routes), h.Owners, anyDomain, h),
 		scope(scopeName(h.Table, h.Name), h.Name, routes, h.Owners),
-		scope(scopeName(h.Table, withPort(h.Name, port)), withPort(h.Name, port), routes, h.Owners),
 	}
 }
 
@@ -119,8 +119,11 @@ func scopedRoutes(table string) *hcmv3.ScopedRoutes {
 		ScopeKeyBuilder: &hcmv3.ScopedRoutes_ScopeKeyBuilder{Fragments: []*hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder{{
 			Type: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_{
 				HeaderValueExtractor: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor{
-					Name:        ":authority",
-					ExtractType: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_Index{},
+					Name: ":authority",
+					// The port is left out. So is most of an IPv6 address,
+					// which is no exact host's name.
+					ElementSeparator: ":",
+					ExtractType:      &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_Index{},
 				},
 			},
 		}}},

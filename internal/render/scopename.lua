@@ -3,7 +3,7 @@
 function envoy_on_request(handle)
   local headers = handle:headers()
   local sent = headers:get(":authority")
-  local host = sent:lower():gsub(":%d+$", ""):gsub("%.$", "")
+  local host = sent:lower():gsub(":[^:%]]*$", ""):gsub("%.$", "")
   if host ~= sent then
     headers:replace(":authority", host)
     handle:clearRouteCache()

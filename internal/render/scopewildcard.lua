@@ -6,7 +6,7 @@ function envoy_on_request(handle)
   end
   local headers = handle:headers()
   local sent = headers:get(":authority")
-  local host = sent:lower():gsub(":%d+$", ""):gsub("%.$", "")
+  local host = sent:lower():gsub(":[^:%]]*$", ""):gsub("%.$", "")
   headers:replace(":authority", "|")
   headers:replace("x-waggle-host", host)
   headers:replace("x-waggle-sent-host", sent)

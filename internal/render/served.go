@@ -24,13 +24,6 @@ func IsLed(listener model.Resource) bool {
 	return l.Address == nil && l.GetInternalListener() == nil
 }
 
-// BoundPort is the port of a listener's own address; 0: it has none.
-func BoundPort(listener model.Resource) uint16 {
-	var l listenerv3.Listener
-	unpack(listener, &l)
-	return uint16(l.GetAddress().GetSocketAddress().GetPortValue())
-}
-
 // WholeListener puts a generated listener together of its shares, each of which
 // has some of its filter chains. While the shares are being cut in another way
 // two may have the same chain: the first one's holds.

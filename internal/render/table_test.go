@@ -65,7 +65,7 @@ func TestNamesAreUnique(t *testing.T) {
 			resources := render.ScopedWildcards(table, nil)
 			for _, name := range []string{"any", "a.example.com", "80"} {
 				h := render.VirtualHost(model.VirtualHost{Table: table, Host: name})
-				resources = append(resources, render.ScopedHost(h, 80)...)
+				resources = append(resources, render.ScopedHost(h)...)
 			}
 			for _, r := range resources {
 				validate(t, r)

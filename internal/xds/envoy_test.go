@@ -52,6 +52,7 @@ const bootstrap = `
 node: {id: test, cluster: test}
 admin: {address: {pipe: {path: %[1]s/admin.sock, mode: 0600}}}
 deferred_stat_options: {enable_deferred_creation_stats: true}
+cluster_manager: {enable_deferred_cluster_creation: true}
 dynamic_resources:
   ads_config:
     api_type: DELTA_GRPC
