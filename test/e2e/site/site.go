@@ -81,11 +81,11 @@ func (s *Site) kinds() []kind {
 	}
 }
 
-// rate is how many requests a second each load makes: few when a test takes an
+// rate is how many requests a second each load makes: fewer when a test takes an
 // hour, on a machine that does other work, too.
 func rate() float64 {
 	if os.Getenv("WAGGLE_LONG") != "" {
-		return 4
+		return 12
 	}
 	return 20
 }
