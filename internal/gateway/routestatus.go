@@ -50,11 +50,11 @@ func (r Route) parentConditions(p RouteParent, outcomes []model.Outcome) []metav
 	return out
 }
 
-// rejections says what Envoy refused, if anything.
+// rejections says what Envoy rejected and the API server refused, if anything.
 func rejections(outcomes []model.Outcome) Problem {
 	var rejected []model.Outcome
 	for _, o := range outcomes {
-		if o.State == model.Rejected {
+		if o.State == model.Rejected || o.State == model.Refused {
 			rejected = append(rejected, o)
 		}
 	}
@@ -63,6 +63,10 @@ func rejections(outcomes []model.Outcome) Problem {
 	})
 	problems := make([]Problem, len(rejected))
 	for i, o := range rejected {
+		if o.State == model.Refused {
+			problems[i] = field.New(gatewayv1.GatewayReasonNoResources, "%s", o.Message)
+			continue
+		}
 		problems[i] = field.New(reasonRejected, "Envoy rejected %s %q: %s", o.Type, o.Name, o.Message)
 	}
 	return field.Join(problems)

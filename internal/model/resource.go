@@ -75,12 +75,13 @@ const (
 	Pending  OutcomeState = "Pending"  // not sent, or not answered
 	Accepted OutcomeState = "Accepted" // Envoy uses it
 	Rejected OutcomeState = "Rejected" // Envoy keeps the version before it, if there was one
+	Refused  OutcomeState = "Refused"  // Envoy has not heard of it: the API server refuses the object that it stands in
 )
 
 // Outcome is what Envoy said of a Resource's newest version.
 type Outcome struct {
 	ResourceKey
 	State   OutcomeState
-	Message string // Envoy's words, if rejected
+	Message string // Envoy's words, if rejected; the API server's, if refused
 	Owners  []Ref  // of the version that was answered
 }

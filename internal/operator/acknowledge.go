@@ -134,7 +134,8 @@ func (c *Cluster) acknowledge(g *flow.Graph) {
 			out.Name = s.Of.Secret.String() // as Gateways know it
 			return []model.Outcome{out}
 		})
-	c.Outcomes = flow.Union(g, "outcomes", flow.DeepEqual[model.Outcome], listeners, secrets, c.partOutcomes(g, v))
+	parts := flow.NewIndex(c.hostParts, func(p hostPart) []string { return []string{p.config.String()} })
+	c.Outcomes = flow.Union(g, "outcomes", flow.DeepEqual[model.Outcome], listeners, secrets, c.partOutcomes(g, v, parts), c.partRefusals(g, parts))
 }
 
 // unheard is a CiliumEnvoyConfig with listeners that some node has not answered.
@@ -226,8 +227,7 @@ func refusal(all []rejected) string {
 
 // partOutcomes are the rejections of what stands in parts: routes and
 // clusters. The routes that the part was made of are told.
-func (c *Cluster) partOutcomes(g *flow.Graph, v voices) *flow.Table[model.Outcome] {
-	byConfig := flow.NewIndex(c.hostParts, func(p hostPart) []string { return []string{p.config.String()} })
+func (c *Cluster) partOutcomes(g *flow.Graph, v voices, parts *flow.Index[hostPart]) *flow.Table[model.Outcome] {
 	return flow.Derive(g, "part outcomes", flow.Keys(g, "rejected resources", v.refusals), flow.DeepEqual[model.Outcome],
 		func(r *flow.Reader, key flow.KeyRow) []model.Outcome {
 			all := flow.Select(r, v.refusals, key.Key())
@@ -237,7 +237,7 @@ func (c *Cluster) partOutcomes(g *flow.Graph, v voices) *flow.Table[model.Outcom
 			}
 			var owners []model.Ref
 			for _, x := range all {
-				if p, ok := flow.First(r, byConfig, x.config()); ok {
+				if p, ok := flow.First(r, parts, x.config()); ok {
 					owners = append(owners, p.routes()...)
 				}
 			}

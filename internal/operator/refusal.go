@@ -48,3 +48,18 @@ func refusedFor(r *flow.Reader, refused *flow.Index[Refusal], gw gateway.Gateway
 	}
 	return text
 }
+
+// partRefusals tell the routes of a part that it is refused.
+func (c *Cluster) partRefusals(g *flow.Graph, parts *flow.Index[hostPart]) *flow.Table[model.Outcome] {
+	return flow.Derive(g, "refused parts", c.in.Refusals, flow.DeepEqual[model.Outcome],
+		func(r *flow.Reader, x Refusal) []model.Outcome {
+			p, ok := flow.First(r, parts, x.Object.Name.String())
+			if !ok || x.Object.Kind != "CiliumEnvoyConfig" {
+				return nil
+			}
+			return []model.Outcome{{
+				ResourceKey: model.ResourceKey{Type: "CiliumEnvoyConfig", Name: x.Object.Name.String()},
+				State:       model.Refused, Message: x.Object.String() + ": " + x.Why, Owners: p.routes(),
+			}}
+		})
+}

@@ -123,7 +123,7 @@ func (o *Graph) statuses(g *flow.Graph) {
 			}}
 		})
 	rejected := flow.NewIndex(o.answers.Outcomes, func(outcome model.Outcome) []string {
-		if outcome.State != model.Rejected {
+		if outcome.State != model.Rejected && outcome.State != model.Refused {
 			return nil
 		}
 		var keys []string

@@ -67,6 +67,53 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestRefusedPart: what the API server refuses of a host is said by its routes,
+// too, once, and as long as that is so.
+func TestRefusedPart(t *testing.T) {
+	api := kubetest.New(t)
+	start(t, api, nil)
+	settled(t, api, 1)
+	tried := make(chan struct{}, 1000)
+	api.Refuse(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPost || path.Base(r.URL.Path) != "ciliumenvoyconfigs" {
+			return false
+		}
+		kubetest.AnswerInvalid(w, "spec.here", "is not to the liking of this test")
+		tried <- struct{}{}
+		return true
+	})
+	apply(t, api, routeTo("web", 1, "h1.example.com"), false)
+	says := func(route string) string {
+		text, err := json.Marshal(api.Get(routePath + route)["status"])
+		if err != nil {
+			return err.Error()
+		}
+		return string(text)
+	}
+	until(t, "the route says it", func() bool {
+		said := says("r1")
+		return strings.Contains(said, `"reason":"NoResources","status":"False","type":"Programmed"`) &&
+			strings.Contains(said, "the API server refuses it: spec.here: is not to the liking of this test") &&
+			strings.Contains(said, `"reason":"Accepted","status":"True"`)
+	})
+	if said := says("r0"); strings.Contains(said, "Programmed") {
+		t.Errorf("a route of another host says %s", said)
+	}
+	for writes(api); len(tried) > 0; {
+		<-tried
+	}
+	for range 3 {
+		<-tried
+	}
+	if all := writes(api); slices.Contains(all, "PUT "+routePath+"r1/status") {
+		t.Errorf("the same is said again: %q", all)
+	}
+	api.Refuse(nil)
+	until(t, "the route is served and says so no more", func() bool {
+		return strings.Contains(cluster(api), "host h1.") && !strings.Contains(says("r1"), "Programmed")
+	})
+}
+
 // saysNothingNew fails if the Gateway's status has been written.
 func saysNothingNew(t *testing.T, api *kubetest.Server, when string) {
 	t.Helper()
