@@ -228,7 +228,7 @@ func TestAPIServerAway(t *testing.T) {
 // who it was.
 func TestAnotherLeads(t *testing.T) {
 	bubble(t, 0, 0, func(t *testing.T, q *quorum, lines []*line) {
-		for i := range 100 {
+		for i := range 40 {
 			time.Sleep(rand.N(time.Minute))
 			before := q.renewal()
 			l := lines[slices.Index([]string{"a", "b", "c"}, before)]
