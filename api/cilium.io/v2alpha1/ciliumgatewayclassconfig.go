@@ -65,6 +65,10 @@ type CiliumGatewayClassConfigSpec struct {
 
 // GatewayServiceConfig has the fields of the spec of a Gateway's Service that
 // may be chosen; see Service in https://kubernetes.io/docs/reference/kubernetes-api/.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type == 'LoadBalancer' || !has(self.loadBalancerClass) && !has(self.allocateLoadBalancerNodePorts) && (!has(self.loadBalancerSourceRanges) || size(self.loadBalancerSourceRanges) == 0)",message="loadBalancerClass, allocateLoadBalancerNodePorts and loadBalancerSourceRanges need type LoadBalancer"
+// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'ClusterIP' || !has(self.externalTrafficPolicy) || self.externalTrafficPolicy != 'Local'",message="externalTrafficPolicy Local needs type LoadBalancer or NodePort"
+// +kubebuilder:validation:XValidation:rule="!has(self.ipFamilyPolicy) || self.ipFamilyPolicy != 'SingleStack' || !has(self.ipFamilies) || size(self.ipFamilies) < 2",message="ipFamilyPolicy SingleStack leaves room for one of ipFamilies"
 type GatewayServiceConfig struct {
 	// Type is LoadBalancer where it is absent. A Gateway with a Service of type
 	// NodePort has the nodes' addresses, one with a ClusterIP that.

@@ -14,7 +14,7 @@ import (
 // TestProverKnowsTheRules compiles every rule: one that does not would send
 // every object it applies to the slow way.
 func TestProverKnowsTheRules(t *testing.T) {
-	for _, kind := range []string{"GatewayClass", "Gateway", "HTTPRoute", "ReferenceGrant"} {
+	for _, kind := range []string{"GatewayClass", "Gateway", "HTTPRoute", "ReferenceGrant", "CiliumGatewayClassConfig"} {
 		schema := New(kind)
 		schema.once.Do(schema.load)
 		eachProver(schema.prover, func(p *prover) {
