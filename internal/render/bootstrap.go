@@ -116,8 +116,8 @@ func controlPlane(socket string) *clusterv3.Cluster {
 }
 
 // statistics names what is counted: what the status command and dashboards
-// show, and what tells whether limits that objects set are met. The rest costs
-// memory for every cluster.
+// show, what tells whether limits that objects set are met, and what came of
+// route tables. The rest costs memory for every cluster and table.
 func statistics() *metricsv3.StatsConfig {
 	var patterns []*matcherv3.StringMatcher
 	for _, prefix := range []string{"listener_manager", "cluster_manager", "server.", "control_plane", "overload", "access_logs"} {
@@ -129,21 +129,14 @@ func statistics() *metricsv3.StatsConfig {
 	for _, part := range []string{"rate_limit.", ".ratelimit."} {
 		patterns = append(patterns, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Contains{Contains: part}})
 	}
-	for _, regex := range []string{ofListeners, ofTables} {
+	// A listener's name has at most two '|', its route tables' have more.
+	for _, regex := range []string{`http\.([^|]*\|){0,2}[^|]*`, `http\..*\.update_(success|rejected)`} {
 		patterns = append(patterns, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: regex}}})
 	}
 	return &metricsv3.StatsConfig{StatsMatcher: &metricsv3.StatsMatcher{
 		StatsMatcher: &metricsv3.StatsMatcher_InclusionList{InclusionList: &matcherv3.ListStringMatcher{Patterns: patterns}},
 	}}
 }
-
-// Regular expressions for what connection managers count. A listener's name has
-// at most two '|', a route table's has more; there may be thousands of tables,
-// so of theirs it is only what came of them.
-const (
-	ofListeners = `http\.([^|]*\|){0,2}[^|]*`
-	ofTables    = `http\..*\.update_(success|rejected)`
-)
 
 // runtimeLayers bounds the size of compiled regular expressions, which
 // routes of strangers bring, and leaves a layer for the admin socket.
