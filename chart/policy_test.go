@@ -161,7 +161,7 @@ func TestAgentPolicy(t *testing.T) {
 	const (
 		agent     = "system:serviceaccount:kube-system:cilium"
 		otherNode = "its own node alone"
-		labels    = "labels alone"
+		alone     = "but for annotations"
 		lease     = "Leases of announcements alone"
 		taken     = "takes Leases for its own node"
 		n1        = "{metadata: {name: n1, labels: {a: b}}}"
@@ -169,6 +169,8 @@ func TestAgentPolicy(t *testing.T) {
 		annotated = "{metadata: {name: n1, labels: {a: b}, annotations: {c: d}}}"
 		labelled  = "{metadata: {name: n1, labels: {a: b, node-role.kubernetes.io/control-plane: ''}}}"
 		bare      = "{metadata: {name: n1}}"
+		ready     = "{metadata: {name: n1}, status: {conditions: [{type: Ready, status: 'True'}]}}"
+		unready   = "{metadata: {name: n1}, status: {conditions: [{type: Ready, status: 'False'}]}}"
 	)
 	announced := func(holder string) string {
 		return "{metadata: {name: l, labels: {waggle.io/l2-announcement: ''}}, spec: {holderIdentity: '" + holder + "'}}"
@@ -178,9 +180,12 @@ func TestAgentPolicy(t *testing.T) {
 		{"its Node", agent, "n1", "nodes", annotated, n1, ""},
 		{"its Node without labels", agent, "n1", "nodes", bare, bare, ""},
 		{"another Node", agent, "n1", "nodes", n2, n2, otherNode},
-		{"its Node's labels", agent, "n1", "nodes", labelled, n1, labels},
-		{"its Node's first label", agent, "n1", "nodes", n1, bare, labels},
-		{"its Node's last label", agent, "n1", "nodes", bare, n1, labels},
+		{"its Node's labels", agent, "n1", "nodes", labelled, n1, alone},
+		{"its Node's first label", agent, "n1", "nodes", n1, bare, alone},
+		{"its Node's last label", agent, "n1", "nodes", bare, n1, alone},
+		{"its Node as ready as it was", agent, "n1", "nodes", ready, ready, ""},
+		{"its Node less ready", agent, "n1", "nodes", unready, ready, alone},
+		{"its Node's first status", agent, "n1", "nodes", ready, bare, alone},
 		{"its EnvoyNode made", agent, "n1", "envoynodes", bare, "", ""},
 		{"its EnvoyNode", agent, "n1", "envoynodes", n1, bare, ""},
 		{"another EnvoyNode made", agent, "n1", "envoynodes", n2, "", otherNode},
@@ -198,6 +203,9 @@ func TestAgentPolicy(t *testing.T) {
 		{"a controller's Lease deleted", agent, "n1", "leases", "", scheduler, lease},
 		{"a controller's Lease made", agent, "n1", "leases", scheduler, "", lease},
 		{"an API server that tells no node", agent, "", "nodes", n2, n2, ""},
+		{"one that tells none, and a status", agent, "", "nodes", unready, ready, alone},
+		{"one that tells none, and a Lease", agent, "", "leases", announced("n1"), announced("n2"), ""},
+		{"one that tells none, and a controller's Lease", agent, "", "leases", "", scheduler, lease},
 		{"another namespace's", "system:serviceaccount:a:cilium", "n1", "nodes", n2, n2, ""},
 		{"a kubelet", "system:node:n2", "", "nodes", n2, n2, ""},
 	} {

@@ -54,6 +54,10 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s: %s", r.what, got)
 		}
 	}
+	class := "{apiVersion: cilium.io/v2alpha1, kind: CiliumGatewayClassConfig, metadata: {name: refused}, spec: {service: {type: ClusterIP, externalTrafficPolicy: Local}}}\n"
+	if got := c.Refused(class); !strings.Contains(got, "externalTrafficPolicy Local needs type LoadBalancer or NodePort") {
+		t.Errorf("settings of a class that contradict each other: %s", got)
+	}
 }
 
 // With the token of a node's agent nobody writes in another node's name, or more
@@ -85,7 +89,8 @@ func TestOwnNode(t *testing.T) {
 	}{
 		{"its Node", "patched", patch(own, annotations)},
 		{"another Node", "its own node alone", patch(other, annotations)},
-		{"its Node's labels", "leaves its node's labels alone", patch(own, `{"labels":{"e2e":"x"}}`)},
+		{"its Node's labels", "but for annotations", patch(own, `{"labels":{"e2e":"x"}}`)},
+		{"its Node's status", "but for annotations", []string{"patch", "node/" + own, "--subresource=status", "--dry-run=server", "--patch", `{"status":{"phase":"Terminated"}}`}},
 		{"its Node's spec", `cannot patch resource "nodes"`, []string{"patch", "node/" + own, "--dry-run=server", "--patch", `{"spec":{"unschedulable":true}}`}},
 		{"its EnvoyNode", "already exists", made(envoyNode, own)},
 		{"another EnvoyNode", "its own node alone", made(envoyNode, other)},
