@@ -79,8 +79,11 @@ func (e *EnvoyConfigs) open(unaccepted []xds.Status) (pending map[model.Ref]bool
 			case r.State == model.Pending && r.Wanted:
 				pending[owner] = true
 			case r.State == model.Rejected:
-				c, _ := e.Served.Get(owner.Key())
-				rejected = append(rejected, rejection{owner: owner, RejectedResource: rejectedResource(owner, c.Generation, r)})
+				var generation int64
+				if c, ok := e.Served.Get(owner.Key()); ok {
+					generation = c.Generation
+				}
+				rejected = append(rejected, rejection{owner: owner, RejectedResource: rejectedResource(owner, generation, r)})
 			}
 		}
 	}
@@ -154,17 +157,17 @@ func fairly(all []rejection) (chosen []waggle.RejectedResource, untold map[model
 // the answer speaks of.
 func (e *EnvoyConfigs) Behind(a EnvoyAnswer) bool {
 	answered := a.generations()
-	return slices.ContainsFunc(e.reported.All(), func(c Config) bool { return answered[c.Object.Name] != c.Generation })
+	return slices.ContainsFunc(e.reported.All(), func(c *Config) bool { return answered[c.Object.Name] != c.Generation })
 }
 
 // reportedConfigs are those whose status, or that of the Gateway that they were
 // made for, speaks of them by themselves: parts with routes alone do not count.
-func (e *EnvoyConfigs) reportedConfigs(g *flow.Graph) *flow.Table[Config] {
-	return flow.Derive(g, "reported configs", e.Served, same[Config], func(_ *flow.Reader, c Config) []Config {
+func (e *EnvoyConfigs) reportedConfigs(g *flow.Graph) *flow.Table[*Config] {
+	return flow.Derive(g, "reported configs", e.Served, same[*Config], func(_ *flow.Reader, c *Config) []*Config {
 		if c.Balanced || c.Part && !slices.ContainsFunc(c.Resources, func(r model.ProxyResource) bool { return r.Type == model.EnvoyListener }) {
 			return nil
 		}
-		return []Config{c}
+		return []*Config{c}
 	})
 }
 

@@ -57,16 +57,17 @@ func NewEnvoyInputs(g *flow.Graph, node NodeInputs) EnvoyInputs {
 // whatever its newest version looks like.
 type EnvoyConfigs struct {
 	Kept   *flow.Table[KeptConfig]
-	Served *flow.Table[Config]
+	Served *flow.Table[*Config]
 
 	in       EnvoyInputs
 	world    *configworld.World
 	labels   *flow.Table[nodeLabels]
-	reported *flow.Table[Config]
+	reported *flow.Table[*Config]
 	changed  []flow.Change[judged] // since the last Settle
 }
 
-// Config is what an object asks for on this node.
+// Config is what an object asks for on this node. Nobody changes it: tables share
+// one.
 type Config struct {
 	envoyconfig.Parsed
 	Generation int64
@@ -77,7 +78,7 @@ type Config struct {
 }
 
 // Key is the object's.
-func (c Config) Key() string { return c.Object.Key() }
+func (c *Config) Key() string { return c.Object.Key() }
 
 // KeptConfig is a version of an object.
 type KeptConfig struct {
@@ -92,7 +93,7 @@ func (k KeptConfig) equal(other KeptConfig) bool { return k.Version == other.Ver
 
 // judged is the newest version of an object, and what it asks for.
 type judged struct {
-	Config
+	*Config
 	of KeptConfig
 }
 
@@ -121,7 +122,7 @@ func NewEnvoyConfigs(g *flow.Graph, in EnvoyInputs, self string) *EnvoyConfigs {
 			}))
 	newest.OnChange(func(changes []flow.Change[judged]) { e.changed = append(e.changed, changes...) })
 	e.Kept = flow.NewTable(g, "kept configs", KeptConfig.equal)
-	kept := flow.Derive(g, "kept objects' configs", e.Kept, same[Config], func(r *flow.Reader, k KeptConfig) (out []Config) {
+	kept := flow.Derive(g, "kept objects' configs", e.Kept, same[*Config], func(r *flow.Reader, k KeptConfig) (out []*Config) {
 		all := e.judgedBefore(r, newest, k)
 		if all == nil {
 			all = e.judge(r, k)
@@ -133,20 +134,20 @@ func NewEnvoyConfigs(g *flow.Graph, in EnvoyInputs, self string) *EnvoyConfigs {
 		}
 		return out
 	})
-	e.Served = flow.Union(g, "served configs", same[Config], kept, e.balanced(g))
+	e.Served = flow.Union(g, "served configs", same[*Config], kept, e.balanced(g))
 	e.reported = e.reportedConfigs(g)
 	return e
 }
 
 // balanced are the Services that Envoy distributes requests of.
-func (e *EnvoyConfigs) balanced(g *flow.Graph) *flow.Table[Config] {
-	return flow.Derive(g, "balanced Services", e.in.Services, same[Config],
-		func(r *flow.Reader, s model.Object[*corev1.Service]) []Config {
+func (e *EnvoyConfigs) balanced(g *flow.Graph) *flow.Table[*Config] {
+	return flow.Derive(g, "balanced Services", e.in.Services, same[*Config],
+		func(r *flow.Reader, s model.Object[*corev1.Service]) []*Config {
 			o, ok := e.in.Balance.Object(s.Value)
 			if !ok {
 				return nil
 			}
-			return []Config{{Parsed: envoyconfig.Parse(o, e.world.Read(r)), Balanced: true}}
+			return []*Config{{Parsed: envoyconfig.Parse(o, e.world.Read(r)), Balanced: true}}
 		})
 }
 
@@ -155,7 +156,7 @@ func (e *EnvoyConfigs) judge(r *flow.Reader, k KeptConfig) []judged {
 	if node, ok := flow.Get(r, e.labels, selfKey); !ok || !k.Selects(node.labels) || e.in.GeneratedOnly && !k.Generated() {
 		return nil
 	}
-	c := Config{Parsed: envoyconfig.Parse(k.Object, e.world.Read(r)), Generation: k.Meta.Generation, Generated: k.Generated(), Part: k.Part()}
+	c := &Config{Parsed: envoyconfig.Parse(k.Object, e.world.Read(r)), Generation: k.Meta.Generation, Generated: k.Generated(), Part: k.Part()}
 	if c.Part {
 		c.Whole = model.Ref{Kind: k.Ref.Kind, Name: model.Name{Namespace: k.Ref.Namespace, Name: k.Meta.Labels[ciliumv2.LabelPartOf]}}
 	}
@@ -218,13 +219,13 @@ func (e *EnvoyConfigs) Inputs(g *flow.Graph, node render.Node) ProxyInputs {
 	fragments := e.fragments(g)
 	byHost := flow.NewIndex(fragments, func(f render.Fragment) []string { return []string{f.HostKey()} })
 	return ProxyInputs{
-		Offers: flow.Derive(g, "offers", e.Served, Offer.Equal, func(_ *flow.Reader, c Config) (out []Offer) {
+		Offers: flow.Derive(g, "offers", e.Served, Offer.Equal, func(_ *flow.Reader, c *Config) (out []Offer) {
 			for _, r := range c.Resources {
 				out = append(out, Offer{ProxyResource: r, Object: c.Object})
 			}
 			return out
 		}),
-		Fragments: flow.Derive(g, "users' fragments", e.Served, model.RouteFragment.Equal, func(_ *flow.Reader, c Config) []model.RouteFragment {
+		Fragments: flow.Derive(g, "users' fragments", e.Served, model.RouteFragment.Equal, func(_ *flow.Reader, c *Config) []model.RouteFragment {
 			if c.Generated {
 				return nil
 			}
@@ -233,7 +234,7 @@ func (e *EnvoyConfigs) Inputs(g *flow.Graph, node render.Node) ProxyInputs {
 		Hosts: flow.Derive(g, "hosts", flow.Keys(g, "host names", byHost), render.Host.Equal, func(r *flow.Reader, k flow.KeyRow) []render.Host {
 			return []render.Host{render.HostOf(flow.Select(r, byHost, k.Key()))}
 		}),
-		Assignments: flow.Derive(g, "assignments", e.Served, flow.Equal[model.Assignment], func(_ *flow.Reader, c Config) []model.Assignment {
+		Assignments: flow.Derive(g, "assignments", e.Served, flow.Equal[model.Assignment], func(_ *flow.Reader, c *Config) []model.Assignment {
 			return c.Assignments
 		}),
 		Redirects: e.redirects(g),
@@ -246,7 +247,7 @@ func (e *EnvoyConfigs) Inputs(g *flow.Graph, node render.Node) ProxyInputs {
 
 // fragments are those of generated objects.
 func (e *EnvoyConfigs) fragments(g *flow.Graph) *flow.Table[render.Fragment] {
-	return flow.Derive(g, "fragments", e.Served, render.Fragment.Equal, func(_ *flow.Reader, c Config) (out []render.Fragment) {
+	return flow.Derive(g, "fragments", e.Served, render.Fragment.Equal, func(_ *flow.Reader, c *Config) (out []render.Fragment) {
 		if !c.Generated {
 			return nil
 		}
@@ -261,7 +262,7 @@ func (e *EnvoyConfigs) fragments(g *flow.Graph) *flow.Table[render.Fragment] {
 
 // redirects settles who has a Service's ports.
 func (e *EnvoyConfigs) redirects(g *flow.Graph) *flow.Table[model.ServiceRedirect] {
-	claims := flow.Derive(g, "claims", e.Served, envoyconfig.Claim.Equal, func(_ *flow.Reader, c Config) []envoyconfig.Claim {
+	claims := flow.Derive(g, "claims", e.Served, envoyconfig.Claim.Equal, func(_ *flow.Reader, c *Config) []envoyconfig.Claim {
 		return c.Claims
 	})
 	byService := flow.NewIndex(claims, func(c envoyconfig.Claim) []string { return []string{c.Service.String()} })

@@ -77,7 +77,10 @@ const (
 
 func (g *configGround) served() int64 {
 	g.commit()
-	c, _ := g.configs.Served.Get(model.Ref{Kind: "CiliumEnvoyConfig", Name: model.Name{Namespace: "ns", Name: "c"}}.Key())
+	c, ok := g.configs.Served.Get(model.Ref{Kind: "CiliumEnvoyConfig", Name: model.Name{Namespace: "ns", Name: "c"}}.Key())
+	if !ok {
+		return 0
+	}
 	return c.Generation
 }
 

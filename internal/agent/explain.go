@@ -10,7 +10,7 @@ import (
 // Explain says what a listener of an object does with connections, down to the
 // endpoints that they can reach now. It reads all EndpointSlices: it is for
 // whoever asks, and not for each change.
-func (p *ProxyGraph) Explain(c Config, listener string) []envoyconfig.Rule {
+func (p *ProxyGraph) Explain(c *Config, listener string) []envoyconfig.Rule {
 	asked := map[string]model.Assignment{}
 	for _, a := range c.Assignments {
 		asked[a.Name] = a

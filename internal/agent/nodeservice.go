@@ -80,8 +80,10 @@ func (n *NodeGraph) services(g *flow.Graph) {
 	ofServices := flow.Derive(g, "Services' claims", n.in.Services, flow.Equal[claim],
 		func(r *flow.Reader, s model.Object[*corev1.Service]) (out []claim) {
 			for _, f := range service.Frontends(s.Name, s.Value) {
-				if _, taken := ofNode(r, byNode, f.Address.Addr()); f.Kind == model.ExternalIP && taken {
-					continue
+				if f.Kind == model.ExternalIP {
+					if _, taken := ofNode(r, byNode, f.Address.Addr()); taken {
+						continue
+					}
 				}
 				out = append(out, claim{f, s.Value.CreationTimestamp.Unix()})
 			}

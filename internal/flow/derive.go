@@ -102,6 +102,9 @@ func (d *derived[I, O]) eval(key string) {
 	made := make([]string, 0, len(rows))
 	for _, row := range rows {
 		k := row.Key()
+		if k == key {
+			k = key // one text for both tables
+		}
 		at, twice := slices.BinarySearch(made, k)
 		if twice {
 			d.graph.conflict(d.out.name, k)

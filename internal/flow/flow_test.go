@@ -258,9 +258,9 @@ func TestNothingIsKept(t *testing.T) {
 			t.Errorf("%s has %d rows left", s.Table, s.Rows)
 		}
 	}
-	for _, rs := range []readers{w.services.readers, w.clusters.readers, w.endpoints.indexes[0].readers, w.shares.indexes[0].readers, w.shares.indexes[0].counts} {
-		if len(rs) != 0 {
-			t.Errorf("readers left: %v", rs)
+	for _, rs := range []*readers{w.services.readers, w.clusters.readers, w.endpoints.indexes[0].readers, w.shares.indexes[0].readers, w.shares.indexes[0].counts} {
+		if len(rs.of) != 0 {
+			t.Errorf("readers left: %v", rs.of)
 		}
 	}
 }

@@ -11,8 +11,8 @@ type Index[T Row] struct {
 	table    *Table[T]
 	keys     func(T) []string
 	rows     map[string][]string // index key to sorted row keys
-	readers  readers             // of the rows under a key
-	counts   readers             // of the number of rows under a key
+	readers  *readers            // of the rows under a key
+	counts   *readers            // of the number of rows under a key
 	distinct *keys
 }
 
@@ -22,7 +22,7 @@ func NewIndex[T Row](t *Table[T], keys func(T) []string) *Index[T] {
 	if len(t.rows) > 0 {
 		panic(fmt.Sprintf("flow: index on table %s, which has rows", t.name))
 	}
-	ix := &Index[T]{table: t, keys: keys, rows: map[string][]string{}, readers: readers{}, counts: readers{}}
+	ix := &Index[T]{table: t, keys: keys, rows: map[string][]string{}, readers: newReaders(), counts: newReaders()}
 	t.indexes = append(t.indexes, ix)
 	return ix
 }

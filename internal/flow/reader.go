@@ -16,7 +16,9 @@ type marker interface{ mark(key string) }
 // readers are the evaluations that read each key of a table or an index.
 // Most keys have one reader or two, which a list holds in a sixth of the
 // memory that a map takes.
-type readers map[string]audience
+type readers struct{ of map[string]audience }
+
+func newReaders() *readers { return &readers{map[string]audience{}} }
 
 // audience is a list up to a few readers, and a map beyond.
 type audience struct {
@@ -27,8 +29,8 @@ type audience struct {
 const fewReaders = 8
 
 // mark makes everyone who read key run again.
-func (rs readers) mark(key string) {
-	a := rs[key]
+func (rs *readers) mark(key string) {
+	a := rs.of[key]
 	for _, r := range a.list {
 		r.node.mark(r.key)
 	}
@@ -37,8 +39,8 @@ func (rs readers) mark(key string) {
 	}
 }
 
-func (rs readers) add(key string, r reader) {
-	a := rs[key]
+func (rs *readers) add(key string, r reader) {
+	a := rs.of[key]
 	switch {
 	case a.set != nil:
 		a.set[r] = struct{}{}
@@ -54,26 +56,25 @@ func (rs readers) add(key string, r reader) {
 		}
 		a.list = nil
 	}
-	rs[key] = a
+	rs.of[key] = a
 }
 
-func (rs readers) forget(key string, r reader) {
-	a := rs[key]
+func (rs *readers) forget(key string, r reader) {
+	a := rs.of[key]
 	delete(a.set, r)
 	if at := slices.Index(a.list, r); at >= 0 {
 		a.list = slices.Delete(a.list, at, at+1)
-		rs[key] = a
+		rs.of[key] = a
 	}
 	if len(a.list)+len(a.set) == 0 {
-		delete(rs, key)
+		delete(rs.of, key)
 	}
 }
 
-// read is one thing that an evaluation looked at. What names the table or
-// index it is in.
+// read is one thing that an evaluation looked at, by whose readers it is among:
+// a table's, an index's or those of its numbers.
 type read struct {
-	what any
-	from readers
+	from *readers
 	key  string
 }
 
@@ -84,24 +85,19 @@ type Reader struct {
 	table    string
 	position int
 	reads    []read
-	seen     map[seen]struct{} // used beyond a few reads
-}
-
-type seen struct {
-	what any
-	key  string
+	seen     map[read]struct{} // used beyond a few reads
 }
 
 // Get returns the row of t with the given key.
 func Get[T Row](r *Reader, t *Table[T], key string) (row T, ok bool) {
-	r.note(t.name, t.position, t, t.readers, key)
+	r.note(t.name, t.position, t.readers, key)
 	row, ok = t.rows[key]
 	return row, ok
 }
 
 // Select returns the rows filed under key in ix, in key order.
 func Select[T Row](r *Reader, ix *Index[T], key string) []T {
-	r.note(ix.table.name, ix.table.position, ix, ix.readers, key)
+	r.note(ix.table.name, ix.table.position, ix.readers, key)
 	out := make([]T, 0, len(ix.rows[key]))
 	for _, k := range ix.rows[key] {
 		out = append(out, ix.table.rows[k])
@@ -111,7 +107,7 @@ func Select[T Row](r *Reader, ix *Index[T], key string) []T {
 
 // First returns the first row, by key, filed under key in ix.
 func First[T Row](r *Reader, ix *Index[T], key string) (row T, ok bool) {
-	r.note(ix.table.name, ix.table.position, ix, ix.readers, key)
+	r.note(ix.table.name, ix.table.position, ix.readers, key)
 	if keys := ix.rows[key]; len(keys) > 0 {
 		return ix.table.rows[keys[0]], true
 	}
@@ -121,38 +117,39 @@ func First[T Row](r *Reader, ix *Index[T], key string) (row T, ok bool) {
 // Count returns the number of rows filed under key in ix. A change of a row
 // that stays under the key does not make the reader run again.
 func Count[T Row](r *Reader, ix *Index[T], key string) int {
-	r.note(ix.table.name, ix.table.position, &ix.counts, ix.counts, key)
+	r.note(ix.table.name, ix.table.position, ix.counts, key)
 	return len(ix.rows[key])
 }
 
-func (r *Reader) note(table string, position int, what any, from readers, key string) {
+func (r *Reader) note(table string, position int, from *readers, key string) {
 	if position >= r.position {
 		panic(fmt.Sprintf("flow: table %s reads table %s, which is made after it", r.table, table))
 	}
-	if r.noted(what, key) {
+	rd := read{from, key}
+	if r.noted(rd) {
 		return
 	}
-	r.reads = append(r.reads, read{what, from, key})
+	r.reads = append(r.reads, rd)
 	from.add(key, r.self)
 }
 
-// noted tells whether the evaluation has looked at key already, and
-// remembers that it has.
-func (r *Reader) noted(what any, key string) bool {
+// noted tells whether the evaluation has looked there already, and remembers
+// that it has.
+func (r *Reader) noted(rd read) bool {
 	const few = 8
 	if r.seen == nil && len(r.reads) < few {
-		return slices.ContainsFunc(r.reads, func(rd read) bool { return rd.what == what && rd.key == key })
+		return slices.Contains(r.reads, rd)
 	}
 	if r.seen == nil {
-		r.seen = map[seen]struct{}{}
-		for _, rd := range r.reads {
-			r.seen[seen{rd.what, rd.key}] = struct{}{}
+		r.seen = map[read]struct{}{}
+		for _, earlier := range r.reads {
+			r.seen[earlier] = struct{}{}
 		}
 	}
-	if _, ok := r.seen[seen{what, key}]; ok {
+	if _, ok := r.seen[rd]; ok {
 		return true
 	}
-	r.seen[seen{what, key}] = struct{}{}
+	r.seen[rd] = struct{}{}
 	return false
 }
 
@@ -160,7 +157,7 @@ func (r *Reader) noted(what any, key string) bool {
 // did not.
 func (r *Reader) forget(before []read) {
 	for _, rd := range before {
-		if !r.noted(rd.what, rd.key) {
+		if !r.noted(rd) {
 			rd.from.forget(rd.key, r.self)
 		}
 	}

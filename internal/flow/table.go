@@ -13,7 +13,7 @@ type Table[T Row] struct {
 	position int // in the graph's order
 	rows     map[string]T
 	equal    func(a, b T) bool
-	readers  readers
+	readers  *readers
 	indexes  []*Index[T]
 	next     []func(key string)   // marks rows derived from this one dirty
 	changed  map[string]Change[T] // since the last flush
@@ -43,7 +43,7 @@ func NewTable[T Row](g *Graph, name string, equal func(a, b T) bool) *Table[T] {
 		name:    name,
 		rows:    map[string]T{},
 		equal:   equal,
-		readers: readers{},
+		readers: newReaders(),
 		changed: map[string]Change[T]{},
 	}
 	t.position = g.add(t)

@@ -35,7 +35,7 @@ func (u *union[T]) run() {
 				continue
 			}
 			if found++; found == 1 {
-				u.out.Set(row)
+				u.out.set(key, row)
 			}
 		}
 		switch {

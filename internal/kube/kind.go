@@ -2,6 +2,7 @@ package kube
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -113,6 +114,14 @@ var (
 		new:   func() *ciliumv2.CiliumEnvoyConfig { return new(ciliumv2.CiliumEnvoyConfig) },
 		keeps: everything,
 	}
+	// ServedEnvoyConfigs are CiliumEnvoyConfigs of which only what is served is of
+	// use: thousands of the operator's, on each node.
+	ServedEnvoyConfigs = Kind[*ciliumv2.CiliumEnvoyConfig]{
+		name: "CiliumEnvoyConfig", group: ciliumv2.GroupVersion, resource: "ciliumenvoyconfigs",
+		new:   func() *ciliumv2.CiliumEnvoyConfig { return new(ciliumv2.CiliumEnvoyConfig) },
+		keeps: everything,
+		trim:  served,
+	}
 	EnvoyNodes = Kind[*waggle.EnvoyNode]{
 		name: "EnvoyNode", group: waggle.GroupVersion, resource: "envoynodes",
 		new:   func() *waggle.EnvoyNode { return new(waggle.EnvoyNode) },
@@ -139,6 +148,19 @@ var AnnouncementPolicies = Kind[AnnouncementPolicy]{
 	name: "CiliumL2AnnouncementPolicy", group: v2alpha1.GroupVersion, resource: "ciliuml2announcementpolicies",
 	new:   func() AnnouncementPolicy { return new(v2alpha1.CiliumL2AnnouncementPolicy) },
 	keeps: everything,
+}
+
+// served drops what is not. A decoder has made room for four of what there is one.
+func served(c *ciliumv2.CiliumEnvoyConfig) {
+	if c.Labels[ciliumv2.LabelGeneratedFor] != "" {
+		c.OwnerReferences = nil // which say something of users' objects alone
+	}
+	c.Status = ciliumv2.CiliumEnvoyConfigStatus{}
+	c.Spec.Resources = slices.Clone(c.Spec.Resources)
+	c.Spec.BackendServices = slices.Clone(c.Spec.BackendServices)
+	for i := range c.Spec.BackendServices {
+		c.Spec.BackendServices[i].Ports = slices.Clone(c.Spec.BackendServices[i].Ports)
+	}
 }
 
 // everything is kept of what is written back.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -205,6 +204,6 @@ func newResource(r model.Resource) *resource {
 	return &resource{
 		hash:   hex.EncodeToString(sum[:12]),
 		body:   &anypb.Any{TypeUrl: r.Type.TypeURL(), Value: r.Body},
-		owners: slices.Clone(r.Owners),
+		owners: r.Owners,
 	}
 }

@@ -68,7 +68,7 @@ func (a *node) askEnvoy(ctx context.Context, what, filter string) ([]byte, error
 func (a *node) configList(service string) []ConfigStatus {
 	e := a.envoys
 	led := map[string][]LedStatus{}
-	configs := map[string]agent.Config{}
+	configs := map[string]*agent.Config{}
 	for _, c := range e.configs.Served.All() {
 		configs[c.Key()] = c
 	}
@@ -93,7 +93,7 @@ func (a *node) configList(service string) []ConfigStatus {
 	return out
 }
 
-func configStatus(c agent.Config, led []LedStatus) ConfigStatus {
+func configStatus(c *agent.Config, led []LedStatus) ConfigStatus {
 	row := ConfigStatus{Object: c.Object.String(), Generation: c.Generation, Generated: c.Generated, Resources: []string{}, Services: led}
 	for _, r := range c.Resources {
 		row.Resources = append(row.Resources, string(r.Type)+" "+r.Name)

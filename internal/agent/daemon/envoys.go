@@ -66,7 +66,7 @@ func newEnvoys(a *node, configs *agent.EnvoyConfigs, graph *agent.ProxyGraph) (*
 	}
 	graph.Wanted.OnChange(func([]flow.Change[flow.KeyRow]) { e.renumber = true })
 	// Of a generation that changes nothing for Envoy nobody else would tell.
-	configs.Served.OnChange(func([]flow.Change[agent.Config]) { e.unsure = true })
+	configs.Served.OnChange(func([]flow.Change[*agent.Config]) { e.unsure = true })
 	return e, a.datapath.SetListeners(e.known)
 }
 

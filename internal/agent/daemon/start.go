@@ -57,7 +57,7 @@ func (a *node) feedEnvoys() {
 		return
 	}
 	everything := kube.Selection{}
-	kube.Feed(a.feeds, kube.EnvoyConfigs, kube.Table[*ciliumv2.CiliumEnvoyConfig](a.configs.Configs), everything)
+	kube.Feed(a.feeds, kube.ServedEnvoyConfigs, kube.Table[*ciliumv2.CiliumEnvoyConfig](a.configs.Configs), everything)
 	kube.Feed(a.feeds, kube.ClusterwideEnvoyConfigs, kube.Table[*ciliumv2.CiliumClusterwideEnvoyConfig](a.configs.Clusterwide), everything)
 	kube.Feed(a.feeds, kube.ReferenceGrants, kube.Table[*gatewayv1.ReferenceGrant](a.configs.Grants), everything)
 	if a.options.SecretsNamespace != "" {
