@@ -11,10 +11,12 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -267,12 +269,15 @@ func (l *Loop[T, R]) wanted() (keys []string, synced bool) {
 // work does what is due, some of it where rows take turns, and tells when the
 // next task is.
 func (l *Loop[T, R]) work(ctx context.Context) (next time.Time, ok bool) {
+	looked := time.Now()
+	due := l.due()
 	began := time.Now()
-	for _, key := range l.due() {
+	long := max(turnsEvery, 10*began.Sub(looked)) // to look costs a tenth at most
+	for i, key := range due {
 		if ctx.Err() != nil {
 			return time.Time{}, false
 		}
-		if l.turn != nil && l.worked && time.Since(began) >= turnsEvery {
+		if l.turn != nil && l.worked && i > 0 && time.Since(began) >= long {
 			break
 		}
 		l.try(ctx, key)
@@ -280,37 +285,52 @@ func (l *Loop[T, R]) work(ctx context.Context) (next time.Time, ok bool) {
 	l.worked = true
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for key := range l.todo {
-		if due := l.when(key); !ok || due.Before(next) {
+	for key, t := range l.todo {
+		if due := l.when(key, t); !ok || due.Before(next) {
 			next, ok = due, true
 		}
 	}
 	return next, ok
 }
 
+// waiting is a row that is due.
+type waiting struct {
+	key   string
+	order int // 0: before others; 1; 2: it goes
+	turn  Turn
+	since uint64
+}
+
 // due are the rows to be made so now, those first that are to be in the world:
 // what takes the place of another is there before that goes.
 func (l *Loop[T, R]) due() []string {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	now := time.Now()
 	maps.DeleteFunc(l.again, func(_ string, tried time.Time) bool { return now.Sub(tried) >= againEvery })
-	var first, keys, gone []string
-	for _, key := range slices.Sorted(maps.Keys(l.todo)) {
-		switch t := l.todo[key]; {
-		case l.when(key).After(now):
-		case t.deleted:
-			gone = append(gone, key)
-		case l.before != nil && l.before(t.row):
-			first = append(first, key)
-		default:
-			keys = append(keys, key)
+	var due []waiting
+	for key, t := range l.todo {
+		if l.when(key, t).After(now) {
+			continue
 		}
+		w := waiting{key: key, order: 1, turn: t.turn, since: t.since}
+		switch {
+		case t.deleted:
+			w.order = 2
+		case l.before != nil && l.before(t.row):
+			w.order = 0
+		}
+		due = append(due, w)
 	}
+	l.mu.Unlock()
 	if l.turn != nil {
-		return l.turns(first, keys, gone)
+		return turns(due, l.served)
 	}
-	return slices.Concat(first, keys, gone)
+	slices.SortFunc(due, func(a, b waiting) int { return cmp.Or(a.order-b.order, strings.Compare(a.key, b.key)) })
+	out := make([]string, len(due))
+	for i, w := range due {
+		out[i] = w.key
+	}
+	return out
 }
 
 // try makes one row so, and puts it off if the world refuses.
@@ -355,8 +375,7 @@ func (l *Loop[T, R]) try(ctx context.Context, key string) {
 }
 
 // when a row is to be made so, with the lock held.
-func (l *Loop[T, R]) when(key string) time.Time {
-	t := l.todo[key]
+func (l *Loop[T, R]) when(key string, t task[T]) time.Time {
 	if t.space == 0 || t.tries > 0 {
 		return t.due
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -26,29 +27,29 @@ type Turn struct {
 // with few rows does not wait for one with thousands. It is called before Run.
 func (l *Loop[T, R]) Fair(turn func(row T) Turn) { l.turn = turn }
 
-// turns puts the rows that are due in an order that is fair, with the lock held.
-// What is to go comes later where its place waits for rows that are to be there.
-func (l *Loop[T, R]) turns(first, keys, gone []string) (out []string) {
+// turns are the keys of rows that are due, in an order that is fair, after
+// whose turn was the last. What is to go comes later where its place waits for
+// rows that are to be there.
+func turns(due []waiting, served string) (out []string) {
 	waits := map[string]uint64{} // by place, since when
-	for _, key := range slices.Concat(first, keys) {
-		t := l.todo[key]
-		if since, ok := waits[t.turn.Place]; !ok || t.since < since {
-			waits[t.turn.Place] = t.since
+	for _, w := range due {
+		if since, ok := waits[w.turn.Place]; w.order != 2 && (!ok || w.since < since) {
+			waits[w.turn.Place] = w.since
 		}
 	}
-	gone = slices.DeleteFunc(gone, func(key string) bool {
-		since, ok := waits[l.todo[key].turn.Place]
-		return ok && since <= l.todo[key].since
+	due = slices.DeleteFunc(due, func(w waiting) bool {
+		since, ok := waits[w.turn.Place]
+		return w.order == 2 && ok && since <= w.since
 	})
-	rest := slices.Concat(keys, gone)
-	slices.SortStableFunc(rest, func(a, b string) int { return cmp.Compare(l.todo[a].since, l.todo[b].since) })
+	slices.SortFunc(due, func(a, b waiting) int {
+		return cmp.Or(min(a.order, 1)-min(b.order, 1), cmp.Compare(a.since, b.since), a.order-b.order, strings.Compare(a.key, b.key))
+	})
 	lines := map[string][]string{} // by tenant
-	for _, key := range slices.Concat(first, rest) {
-		tenant := l.todo[key].turn.Tenant
-		lines[tenant] = append(lines[tenant], key)
+	for _, w := range due {
+		lines[w.turn.Tenant] = append(lines[w.turn.Tenant], w.key)
 	}
 	tenants := slices.Sorted(maps.Keys(lines))
-	next, found := slices.BinarySearch(tenants, l.served)
+	next, found := slices.BinarySearch(tenants, served)
 	if found {
 		next++
 	}

@@ -109,3 +109,22 @@ func TestTurnOfARefusedRow(t *testing.T) {
 		}
 	})
 }
+
+// TestLookThatIsLong: where it takes longer to look than rows are made so in one
+// go, they are made so all the same.
+func TestLookThatIsLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{rows: map[string]string{}}
+		table, commit := run(t, w, fair, func(l *Loop[row, int]) {
+			l.First(func(row) bool { time.Sleep(turnsEvery / 5); return false })
+		})
+		commit(0)
+		for i := range 30 {
+			table.Set(row{fmt.Sprintf("a/a/%02d", i), "1"})
+		}
+		commit(time.Minute)
+		if len(w.rows) != 30 {
+			t.Errorf("%d of 30 rows are in the world", len(w.rows))
+		}
+	})
+}
