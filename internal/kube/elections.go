@@ -27,7 +27,8 @@ var Leases = Kind[*coordinationv1.Lease]{name: "Lease", group: coordinationv1.Sc
 // another time, so that many Leases are shared out and seldom two write one.
 //
 // A leader stays one until another has taken its Lease, not until its own has
-// ended: while the API server is away nobody can, so nobody has to stop.
+// ended: while the API server is away nobody can, so nobody has to stop. When it
+// is back, leaders have a while to renew before others take what has ended.
 type Elections struct {
 	options  ElectionOptions
 	client   *Client
@@ -70,6 +71,8 @@ type contest struct {
 	leads  bool                  // as was told
 	begun  time.Time             // of the last write that succeeded
 	left   time.Time             // until then the Lease waits for another who takes it
+	silent bool                  // the API server has not answered the last request
+	heard  time.Time             // when it did again; zero: it always has
 	at     time.Time             // when to look again; zero: when something changes
 	news   []Tenure              // that nobody was told of yet
 }
@@ -214,9 +217,10 @@ func (e *Elections) round(ctx context.Context) (next time.Time) {
 func (e *Elections) step(ctx context.Context, c *contest) {
 	var write write
 	var have *coordinationv1.Lease
+	reads := false // and writes nothing
 	e.with(c, func() {
 		write = e.decide(c, time.Now())
-		have = c.lease
+		have, reads = c.lease, c.silent && c.holder() != e.options.Identity
 	})
 	if write == nil {
 		return
@@ -229,16 +233,20 @@ func (e *Elections) step(ctx context.Context, c *contest) {
 		if made, err = Get(limited, e.client, Leases, model.Name{Namespace: e.options.Namespace, Name: c.name}); errors.Is(err, ErrNotFound) {
 			made, err = nil, nil
 		}
-		begin = time.Time{}
+		reads = true
 	}
 	e.with(c, func() {
 		if err != nil {
-			e.options.Log.Debug("write a Lease", "lease", c.name, "error", err)
+			e.options.Log.Debug("ask for a Lease", "lease", c.name, "error", err)
+			c.silent = true
 			c.at = time.Now().Add(e.options.Retry + rand.N(e.options.Retry/5+1))
 			return
 		}
+		if c.silent {
+			c.silent, c.heard = false, time.Now()
+		}
 		c.see(made)
-		if c.holder() == e.options.Identity && !begin.IsZero() {
+		if c.holder() == e.options.Identity && !reads {
 			c.begun = begin
 			taken := have == nil || valueOf(have.Spec.HolderIdentity) != e.options.Identity
 			c.tell(Tenure{Held: true, Taken: taken, Until: begin.Add(e.options.Duration)})
@@ -276,10 +284,16 @@ func (e *Elections) decide(c *contest, now time.Time) write {
 	case ours && c.begun.IsZero(): // an earlier process had it
 		from = now
 	case ours:
-		from = c.begun.Add(max(e.options.Retry, e.options.Duration/3))
+		from = c.begun.Add(e.renewal())
 	default:
 		if c.holder() != "" && from.After(now) && c.leads {
 			c.tell(Tenure{})
+		}
+		if c.silent { // its leader may not have been heard, either
+			return e.read(c.name)
+		}
+		if grace := c.heard.Add(e.renewal() + e.options.Retry); c.holder() != "" && from.Before(grace) {
+			from = grace
 		}
 		from = from.Add(e.spread(c.name))
 	}
@@ -330,6 +344,16 @@ func (e *Elections) spread(lease string) time.Duration {
 	const longest = 500 * time.Millisecond
 	// The sum's high bits hardly depend on the last bytes, see FNV.
 	return time.Duration(sum.Sum64() * 0x9e3779b97f4a7c15 >> 32 % uint64(min(longest, e.options.Retry/2)+1))
+}
+
+// renewal is how much time is between two renewals.
+func (e *Elections) renewal() time.Duration { return max(e.options.Retry, e.options.Duration/3) }
+
+// read finds out whether the API server answers.
+func (e *Elections) read(name string) write {
+	return func(ctx context.Context, _ *coordinationv1.Lease) (*coordinationv1.Lease, error) {
+		return Get(ctx, e.client, Leases, model.Name{Namespace: e.options.Namespace, Name: name})
+	}
 }
 
 // take takes or renews a Lease.

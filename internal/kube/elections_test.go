@@ -229,6 +229,45 @@ func TestElectionsCutOff(t *testing.T) {
 	eventually(t, "a leads no more", a.rests("l"))
 }
 
+// TestElectionsAPIServerAway: when the API server was away for longer than
+// Leases last, whoever led goes on.
+func TestElectionsAPIServerAway(t *testing.T) {
+	api := kubetest.New(t)
+	const duration, number = 6 * time.Second, 12
+	voters := []*voter{newPatientVoter(t, api, "a", duration), newPatientVoter(t, api, "b", duration)}
+	for _, v := range voters {
+		for i := range number {
+			v.Want(fmt.Sprint("l", i), false)
+		}
+		v.Begin()
+	}
+	taken := func() (n int) {
+		for _, v := range voters {
+			v.mu.Lock()
+			for _, all := range v.told {
+				for _, told := range all {
+					if told.Taken {
+						n++
+					}
+				}
+			}
+			v.mu.Unlock()
+		}
+		return n
+	}
+	eventually(t, "each has a leader", func() bool { return taken() == number })
+	api.Refuse(func(w http.ResponseWriter, _ *http.Request) bool {
+		kubetest.Answer(w, 500, "InternalError")
+		return true
+	})
+	time.Sleep(duration + duration/2) // so that all have ended
+	api.Refuse(nil)
+	time.Sleep(duration)
+	if n := taken() - number; n > 0 {
+		t.Errorf("%d of %d Leases were taken by another", n, number)
+	}
+}
+
 // TestElectionsCost: an idle round of renewals is one write a Lease, by its
 // leader, and no reads.
 func TestElectionsCost(t *testing.T) {

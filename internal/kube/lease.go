@@ -205,7 +205,7 @@ func (h *hold) patience() time.Duration {
 	if h.other() == "" {
 		return h.Retry
 	}
-	return min(h.Retry, time.Until(h.since.Add(h.Duration)))
+	return max(0, min(h.Retry, time.Until(h.since.Add(h.Duration))))
 }
 
 // giveUp lets another process take the Lease at once.
