@@ -135,6 +135,22 @@ func TestEffect(t *testing.T) {
 	}
 }
 
+// TestOlderValues: values that an older release did not have, and so are absent
+// with --reuse-values, leave settings to the flags' defaults.
+func TestOlderValues(t *testing.T) {
+	objects, err := render(t, "{bpf: null, operator: {identityGCInterval: null, identityHeartbeatTimeout: null}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range objects {
+		for _, never := range []string{"nil>", "bpf-lb-map-max", "identity-gc-interval"} {
+			if strings.Contains(o, never) {
+				t.Errorf("%s is in\n%s", never, o)
+			}
+		}
+	}
+}
+
 // TestRefused: what Waggle does not have is refused by its name, and what
 // Cilium's users usually write is not.
 func TestRefused(t *testing.T) {

@@ -35,7 +35,7 @@
   "l2-announcements-retry-period" .Values.l2announcements.leaseRetryPeriod
   "envoy-uid" .Values.envoy.uid
   "sockmap" .Values.sockmap.enabled
-  "bpf-lb-map-max" .Values.bpf.lbMapMax
+  "bpf-lb-map-max" (.Values.bpf | default dict).lbMapMax
   "identity-gc-interval" .Values.operator.identityGCInterval
   "identity-heartbeat-timeout" .Values.operator.identityHeartbeatTimeout
   "cni-bin-dir" "/host/opt/cni/bin"
@@ -48,6 +48,8 @@
 {{- range $name := keys $config | sortAlpha }}
 {{- $value := get $config $name }}
 {{- if kindIs "float64" $value }}{{ if eq (floor $value) $value }}{{ $value = int64 $value }}{{ end }}{{ end }}{{/* not 1e+06 */}}
+{{- if not (kindIs "invalid" $value) }}{{/* else the flag's default: --reuse-values of an older release */}}
 {{ $name }}: {{ $value | toString | quote }}
+{{- end -}}
 {{- end -}}
 {{- end -}}
