@@ -23,16 +23,26 @@ type announcingPolicy struct {
 type offer struct {
 	service   model.Name
 	since     int64        // when the Service was created
+	given     []netip.Addr // by the cluster; others the Service's author chose
 	addresses []netip.Addr // of any node
 	here      []netip.Addr // those that this node may announce
 }
 
 func (o offer) Key() string { return o.service.String() }
 
-// before orders the Services that share an address: the first one's Lease
-// decides who announces it.
-func (o offer) before(other offer) int {
-	return cmp.Or(cmp.Compare(o.since, other.since), o.service.Compare(other.service))
+// first is that of the Services that share an address whose Lease decides who
+// announces it. As in the data path, an address that was given counts more than
+// one that a Service claims, else anybody could have another's not announced.
+func first(sharing []offer, a netip.Addr) model.Name {
+	claimed := func(o offer) int {
+		if slices.Contains(o.given, a) {
+			return 0
+		}
+		return 1
+	}
+	return slices.MinFunc(sharing, func(x, y offer) int {
+		return cmp.Or(claimed(x)-claimed(y), cmp.Compare(x.since, y.since), x.service.Compare(y.service))
+	}).service
 }
 
 // announcements are the Services that this node can stand for: it may, and who
@@ -48,7 +58,7 @@ func (n *NodeGraph) announcements(g *flow.Graph) {
 	allPolicies := flow.NewIndex(policies, func(announcingPolicy) []string { return []string{all} })
 	offers := flow.Derive(g, "offered announcements", n.in.Services, same[offer],
 		func(r *flow.Reader, s model.Object[*corev1.Service]) []offer {
-			o := offer{service: s.Name, since: s.Value.CreationTimestamp.Unix()}
+			o := offer{service: s.Name, since: s.Value.CreationTimestamp.Unix(), given: announcement.Given(s.Value)}
 			for _, p := range flow.Select(r, allPolicies, all) {
 				addresses := p.Addresses(s.Value)
 				o.addresses = append(o.addresses, addresses...)
@@ -67,7 +77,7 @@ func (n *NodeGraph) announcements(g *flow.Graph) {
 		func(r *flow.Reader, o offer) []model.Announcement {
 			frontends := flow.Select(r, byService, o.service.String())
 			addresses := slices.DeleteFunc(unique(o.here), func(a netip.Addr) bool {
-				return slices.MinFunc(flow.Select(r, byAddress, a.String()), offer.before).service != o.service ||
+				return first(flow.Select(r, byAddress, a.String()), a) != o.service ||
 					!slices.ContainsFunc(frontends, func(f model.Frontend) bool { return f.Address.Addr() == a && n.serves(r, f) })
 			})
 			if len(addresses) == 0 {

@@ -108,23 +108,37 @@ func (p Policy) Addresses(s *corev1.Service) []netip.Addr {
 	if !p.services.Matches(has) {
 		return nil
 	}
-	var texts []string
-	if p.given && s.Spec.Type == corev1.ServiceTypeLoadBalancer {
-		for _, i := range s.Status.LoadBalancer.Ingress {
-			texts = append(texts, i.IP)
-		}
+	var out []netip.Addr
+	if p.given {
+		out = Given(s)
 	}
 	if p.external {
-		texts = append(texts, s.Spec.ExternalIPs...)
-	}
-	var out []netip.Addr
-	for _, text := range texts {
-		if a, err := netip.ParseAddr(text); err == nil {
-			out = append(out, a.Unmap())
+		for _, text := range s.Spec.ExternalIPs {
+			out = appendAddress(out, text)
 		}
 	}
 	slices.SortFunc(out, netip.Addr.Compare)
 	return slices.Compact(out)
+}
+
+// Given are the addresses that the cluster gave to a Service. External IPs are
+// not among them: whoever writes the Service chooses those.
+func Given(s *corev1.Service) (out []netip.Addr) {
+	if s.Spec.Type != corev1.ServiceTypeLoadBalancer {
+		return nil
+	}
+	for _, i := range s.Status.LoadBalancer.Ingress {
+		out = appendAddress(out, i.IP)
+	}
+	return out
+}
+
+func appendAddress(out []netip.Addr, text string) []netip.Addr {
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		return out
+	}
+	return append(out, a.Unmap())
 }
 
 // leasePrefix begins the name of every Lease that decides who announces.
