@@ -26,6 +26,8 @@ type GatewayConfig struct {
 	Listeners []string
 	// Held: the object is there, and stays as it is. Name and Owner are known.
 	Held bool
+	// Tenant is the namespace of the first of the routes in it; empty: none.
+	Tenant string
 }
 
 // Key is the object's name.
@@ -102,6 +104,9 @@ func mainLabels(gw *gatewayv1.Gateway) map[string]string {
 // rendered is the part's object.
 func (p hostPart) rendered() GatewayConfig {
 	out := GatewayConfig{Name: p.config, Owner: p.owner, PartOf: ObjectName(p.owner.Gateway).Name, Labels: partLabels(p.owner)}
+	if len(p.Routes) > 0 {
+		out.Tenant = p.Routes[0].Origin.Object.Namespace
+	}
 	stored := p.Stored()
 	for _, text := range stored.Resources {
 		out.Spec.Resources = append(out.Spec.Resources, ciliumv2.EnvoyResource{JSON: text})

@@ -166,7 +166,7 @@ func addKept[T flow.Row, R any, O kube.Object](
 func addMade[T flow.Row, O kube.Object](
 	p *process, name string, table *flow.Table[T], kind kube.Kind[O], source *kube.Source[O], writer *kube.Writer[T, O], about func(T) model.Ref,
 ) *reconcile.Loop[T, struct{}] {
-	return addKept(p, name, table, writer, source, model.Name.String, func(o reconcile.Outcome[struct{}]) {
+	loop := addKept(p, name, table, writer, source, model.Name.String, func(o reconcile.Outcome[struct{}]) {
 		object := model.Ref{Kind: kind.Name(), Name: model.NameFrom(o.RowKey)}
 		row, wanted := table.Get(o.RowKey)
 		if o.Err == nil || !wanted {
@@ -175,6 +175,8 @@ func addMade[T flow.Row, O kube.Object](
 			p.in.Refusals.Set(operator.Refusal{Object: object, For: about(row), Why: why})
 		}
 	})
+	loop.Fair(func(row T) reconcile.Turn { return turnOf(about(row).Namespace) })
+	return loop
 }
 
 // addStatus is addKept for the statuses of users' objects.

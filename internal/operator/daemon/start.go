@@ -13,6 +13,7 @@ import (
 	"github.com/waggle-mesh/waggle/internal/kube"
 	"github.com/waggle-mesh/waggle/internal/model"
 	"github.com/waggle-mesh/waggle/internal/operator"
+	"github.com/waggle-mesh/waggle/internal/reconcile"
 )
 
 // Controller is the name by which a GatewayClass is ours.
@@ -140,12 +141,18 @@ func (p *process) writeGateways() {
 		func(row operator.GatewaySlice) model.Ref { return row.Owner.Ref() })
 	// A listener that moves into a part is there before the main object is
 	// without it.
-	addMade(p, "CiliumEnvoyConfigs", p.graph.Configs, kube.EnvoyConfigs, s.configs, p.gatewayConfigs(),
-		func(row operator.GatewayConfig) model.Ref { return row.Owner.Ref() }).First(operator.GatewayConfig.HasListeners)
+	configs := addMade(p, "CiliumEnvoyConfigs", p.graph.Configs, kube.EnvoyConfigs, s.configs, p.gatewayConfigs(),
+		func(row operator.GatewayConfig) model.Ref { return row.Owner.Ref() })
+	configs.First(operator.GatewayConfig.HasListeners)
+	configs.Fair(turnOfConfig)
 	said := p.loops.group("statuses of Gateways", s.classes, s.parameters, s.gateways, s.routes, s.grants, s.services, s.secrets, s.namespaces, s.configs, s.nodes, s.envoyNodes)
 	said.after = made
-	addStatus(p, "statuses of Gateways", p.graph.GatewayStatuses, kube.Gateways, s.gateways, fillGatewayStatus).Space(spacing)
-	addStatus(p, "statuses of HTTPRoutes", p.graph.RouteStatuses, kube.HTTPRoutes, s.routes, fillRouteStatus).Yield(statusDelay)
+	gateways := addStatus(p, "statuses of Gateways", p.graph.GatewayStatuses, kube.Gateways, s.gateways, fillGatewayStatus)
+	gateways.Space(spacing)
+	gateways.Fair(func(row operator.GatewayStatus) reconcile.Turn { return turnOf(row.Object.Namespace) })
+	routes := addStatus(p, "statuses of HTTPRoutes", p.graph.RouteStatuses, kube.HTTPRoutes, s.routes, fillRouteStatus)
+	routes.Yield(statusDelay)
+	routes.Fair(func(row operator.RouteStatus) reconcile.Turn { return turnOf(row.Object.Namespace) })
 	p.loops.group("statuses of GatewayClasses", s.classes, s.parameters, s.schemas)
 	addStatus(p, "statuses of GatewayClasses", p.graph.ClassStatuses, kube.GatewayClasses, s.classes, fillClassStatus)
 	p.loops.group("CiliumGatewayClassConfigs", s.parameters)
@@ -181,7 +188,7 @@ func (p *process) judgeEnvoyConfigs() {
 			fillEnvoyConfigStatus(row, &o.Status)
 		},
 		conditionEvents(p, kube.EnvoyConfigs, func(o *ciliumv2.CiliumEnvoyConfig) *ciliumv2.CiliumEnvoyConfigStatus { return &o.Status }),
-	), s.configs, statusKey(kube.EnvoyConfigs))
+	), s.configs, statusKey(kube.EnvoyConfigs)).Fair(func(row operator.EnvoyConfigStatus) reconcile.Turn { return turnOf(row.Object.Namespace) })
 	addKept(p, "statuses of CiliumClusterwideEnvoyConfigs", p.graph.EnvoyConfigs.ClusterwideStatuses, statusWriter(p, s.clusterwide,
 		func(row operator.EnvoyConfigStatus, o *ciliumv2.CiliumClusterwideEnvoyConfig) {
 			fillEnvoyConfigStatus(row, &o.Status)
