@@ -18,7 +18,8 @@ type series struct {
 	returned measure.Figures // from its answer, ms
 	late     measure.Figures // from the first 200 to the last 404, which another connection had; 0: there was none, ms
 	asked    int
-	strange  int      // answers other than 404 before and 200 after, on one connection
+	strange  int      // answers other than 404 before and 200 after, on any connection
+	unsteady int      // of these, on one connection
 	examples []string // of strange ones
 }
 
@@ -123,6 +124,7 @@ func (a *asking) get() {
 	answer, err := a.clients[k].Get(a.host, "/")
 	switch {
 	case err != nil:
+		a.unsteady++
 		a.odd("%s: %v", a.host, err)
 	case answer.Status == 200:
 		if len(a.served) == 0 {
@@ -130,9 +132,11 @@ func (a *asking) get() {
 		}
 		a.served[k] = true
 	case answer.Status != 404 || a.served[k]:
-		a.odd("%s: %d, served before: %t", a.host, answer.Status, a.served[k])
+		a.unsteady++
+		a.odd("%s: %d on connection %d, served there before: %t", a.host, answer.Status, k, a.served[k])
 	case len(a.served) > 0:
 		a.late = time.Since(a.first)
+		a.odd("%s: 404 on connection %d, %s after the first 200, which was on another", a.host, k, a.late.Round(time.Microsecond))
 	}
 }
 
@@ -159,6 +163,7 @@ func (o Options) reportProbes(page *measure.Page, all []*series) {
 				Measured: fmt.Sprintf("%.1f ms", r.sent.Max()), Met: r.sent.Max() <= longest},
 			measure.Target{What: what + ": answers other than 404 before and 200 after", Want: "0",
 				Measured: fmt.Sprintf("%d of %d", r.strange, r.asked), Met: r.strange == 0},
+			measure.Target{What: what + ": of these, on one connection", Want: "0", Measured: fmt.Sprint(r.unsteady), Met: r.unsteady == 0},
 		)
 		churn := "no"
 		if r.churn {

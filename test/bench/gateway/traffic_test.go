@@ -23,7 +23,7 @@ func record(factor float64) *measure.Record {
 				rate = 10000
 			}
 			figures[figureName(led, l, "cpu")] = 50 * off
-			figures[figureName(static, l, "cpu")] = 50
+			figures[figureName(static, l, "cpu")], figures[figureName(bare, l, "cpu")] = 50, 50
 			figures[figureName("against", l, "cpu")] = off
 			figures[figureName(led, l, "rate")] = rate / off
 		}
