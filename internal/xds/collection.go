@@ -94,7 +94,7 @@ func (st *stream) note(t model.ResourceType, collection string, joined bool) {
 	k := model.ResourceKey{Type: t, Name: collection}
 	if joined {
 		st.joined[k] = struct{}{}
-		st.server.doubt(t)
+		st.server.ledger.doubted[t] = struct{}{}
 	} else {
 		delete(st.joined, k)
 	}

@@ -28,9 +28,10 @@ type answer struct {
 //	touched ── settle ──▶ due ── untold ──▶ told
 //	            └──▶ unaccepted
 type ledger struct {
-	touched    map[model.ResourceKey]struct{} // to be looked at again
-	unaccepted map[model.ResourceKey]struct{} // all that are not accepted are here or touched
-	due        map[model.ResourceKey]struct{} // with an outcome other than the one told
+	touched    map[model.ResourceKey]struct{}  // to be looked at again
+	unaccepted map[model.ResourceKey]struct{}  // all that are not accepted are here, touched or doubted
+	doubted    map[model.ResourceType]struct{} // of which another Envoy wants resources since
+	due        map[model.ResourceKey]struct{}  // with an outcome other than the one told
 	told       map[model.ResourceKey]verdict
 	late       *time.Timer   // ends tellDelay; nil: there is no Serve
 	bell       chan struct{} // rung when something is due
@@ -59,6 +60,7 @@ func newLedger() ledger {
 	return ledger{
 		touched:    map[model.ResourceKey]struct{}{},
 		unaccepted: map[model.ResourceKey]struct{}{},
+		doubted:    map[model.ResourceType]struct{}{},
 		due:        map[model.ResourceKey]struct{}{},
 		told:       map[model.ResourceKey]verdict{},
 		bell:       make(chan struct{}, 1),
@@ -70,14 +72,6 @@ func (l *ledger) touch(k model.ResourceKey) {
 		l.late.Reset(tellDelay)
 	}
 	l.touched[k] = struct{}{}
-}
-
-// doubt has a type's resources be looked at by the next Unaccepted: another Envoy
-// wants them. The caller holds mu.
-func (s *Server) doubt(t model.ResourceType) {
-	for name := range s.desired[t] {
-		s.ledger.unaccepted[model.ResourceKey{Type: t, Name: name}] = struct{}{}
-	}
 }
 
 // Status is one resource as `waggle status` shows it.
@@ -117,6 +111,12 @@ func (s *Server) Unaccepted() (some []Status) {
 	for k := range l.touched {
 		l.unaccepted[k] = struct{}{}
 	}
+	for t := range l.doubted {
+		for name := range s.desired[t] {
+			l.unaccepted[model.ResourceKey{Type: t, Name: name}] = struct{}{}
+		}
+	}
+	clear(l.doubted)
 	for k := range l.unaccepted {
 		r := s.desired[k.Type][k.Name]
 		if r == nil || s.verdict(k, r).state == model.Accepted {

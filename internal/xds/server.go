@@ -172,7 +172,7 @@ func (s *Server) open(conn discovery.AggregatedDiscoveryService_DeltaAggregatedR
 	}
 	s.streams[st] = struct{}{}
 	for _, t := range expected {
-		s.doubt(t)
+		s.ledger.doubted[t] = struct{}{}
 	}
 	return st
 }
