@@ -78,7 +78,6 @@ func Save(garbage int) {
 	}
 	debug.SetGCPercent(garbage)
 	debug.FreeOSMemory()
-	forgetCode()
 }
 
 // ours tells whether nobody else has said how much memory the process may take.

@@ -1,10 +1,7 @@
 package memory
 
 import (
-	"fmt"
-	"os"
 	"runtime/debug"
-	"strings"
 	"testing"
 )
 
@@ -41,40 +38,4 @@ func TestSave(t *testing.T) {
 	if Save(7); percent() != 7 {
 		t.Errorf("%d percent", percent())
 	}
-}
-
-// TestForgetCode: the program's pages are not in memory any more, and the
-// program goes on.
-func TestForgetCode(t *testing.T) {
-	before := codeInMemory(t)
-	forgetCode()
-	if after := codeInMemory(t); after == 0 || after > before*3/4 {
-		t.Errorf("%d KB of %d are still in memory", after, before)
-	}
-}
-
-// codeInMemory is how much of the program's own file is, in KB.
-func codeInMemory(t *testing.T) (sum int) {
-	t.Helper()
-	self, err := os.Readlink("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile("/proc/self/smaps")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mine := false
-	for line := range strings.Lines(string(text)) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		switch {
-		case strings.Contains(name, "-"): // 00400000-00600000 r-xp 00000000 00
-			mine = strings.HasSuffix(value, self) && strings.Contains(name, " r-")
-		case mine && name == "Rss":
-			kilobytes := 0
-			fmt.Sscan(value, &kilobytes)
-			sum += kilobytes
-		}
-	}
-	return sum
 }
