@@ -24,7 +24,7 @@ func (b *bench) memory(ctx context.Context) error {
 		mode  agent.RouteTables
 		name  string
 		limit float64
-	}{{agent.Plain, "one table", 45}, {agent.Auto, "scoped routes", 60}} {
+	}{{agent.Plain, "one table", 45}, {agent.Auto, "scoped routes", 45}} {
 		base, err := b.footprint(ctx, 1, m.mode)
 		if err != nil {
 			return fmt.Errorf("memory, %s: %w", m.name, err)
