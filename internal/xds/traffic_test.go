@@ -69,6 +69,27 @@ func TestClusterChangedInPlace(t *testing.T) {
 	t.Logf("accepted after %v (median)", slices.Sorted(slices.Values(took))[len(took)/2])
 }
 
+// A worker thread makes its part of a cluster for the first request to it, of
+// what the cluster has become by then.
+func TestClusterChangesBeforeItsFirstRequest(t *testing.T) {
+	p, port, _, second := served(t)
+	stale := backend(t, "stale")
+	l := startLoad(t, port)
+	for i := range 10 {
+		late := name("late", i)
+		p.update(service(t, late, stale))
+		p.update([]model.Resource{cluster(t, late, 3*time.Second)})
+		p.update([]model.Resource{endpoints(t, late, "127.0.0.1", second)})
+		p.update([]model.Resource{table(t, "main", to(late))})
+		l.after(40)
+		p.update([]model.Resource{table(t, "main", to("svc/0"))}, gone(late)...)
+		l.after(40)
+	}
+	if seen := l.end(); seen["second"] == 0 || seen["stale"] > 0 {
+		t.Errorf("bodies %v, want the second backend and not what it has replaced", seen)
+	}
+}
+
 func TestListenersComeAndGo(t *testing.T) {
 	p, port, _, second := served(t)
 	l := startLoad(t, port)
