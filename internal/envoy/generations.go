@@ -279,21 +279,22 @@ func (g *Generations) step(now time.Time) (waiting bool, err error) {
 				g.drain(one)
 			}
 		default:
+			if !lives(current) {
+				current = 0
+			}
 			return true, g.promote(one, current, now)
 		}
 	}
 	return false, nil
 }
 
-// promote makes a new generation the active one when it is ready.
+// promote makes a new generation the active one when it is ready. The current
+// one (0: none lives) may not have arrived here yet: it is drained when it does.
 func (g *Generations) promote(one *generation, current uint16, now time.Time) error {
 	if !g.o.Acknowledged(one.base) {
 		return nil
 	}
-	old := g.living[current]
-	if old == nil {
-		current = 0
-	} else {
+	if current != 0 {
 		covers, err := g.o.Covers(one.base, current)
 		if err != nil {
 			return err
@@ -309,7 +310,7 @@ func (g *Generations) promote(one *generation, current uint16, now time.Time) er
 		return err
 	}
 	g.log.Info("Envoy is active", "pid", one.proc.Pid, "base", one.base, "after", now.Sub(one.arrived))
-	if old != nil && old.stop == nil {
+	if old := g.living[current]; old != nil && old.stop == nil {
 		g.drain(old)
 	}
 	return nil
