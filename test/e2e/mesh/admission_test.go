@@ -67,30 +67,36 @@ func TestOwnNode(t *testing.T) {
 	nodes := c.Nodes()
 	own, other := nodes[0], nodes[len(nodes)-1]
 	asAgent := asAgentOf(c, own)
-	patch := func(node, what string) []string {
-		return []string{"patch", "node/" + node, "--subresource=status", "--type=merge", "--dry-run=server", "--patch", `{"metadata":` + what + `}`}
-	}
-	made := func(text string, of ...any) []string {
-		file := filepath.Join(t.TempDir(), "made.yaml")
-		if err := os.WriteFile(file, fmt.Appendf(nil, text, of...), 0o600); err != nil {
+	file := func(text string, of []any) string {
+		name := filepath.Join(t.TempDir(), "object.yaml")
+		if err := os.WriteFile(name, fmt.Appendf(nil, text, of...), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return []string{"--namespace", system, "create", "--dry-run=server", "-f", file}
+		return name
+	}
+	// Without reading first, as "kubectl patch" does and agents need not.
+	patch := func(text string, of ...any) []string {
+		return []string{"apply", "--server-side", "--subresource=status", "--validate=false", "--dry-run=server", "-f", file(text, of)}
+	}
+	made := func(text string, of ...any) []string {
+		return []string{"--namespace", system, "create", "--dry-run=server", "-f", file(text, of)}
 	}
 	const (
-		annotations = `{"annotations":{"network.cilium.io/e2e":"x"}}`
-		envoyNode   = "{apiVersion: waggle.io/v1alpha1, kind: EnvoyNode, metadata: {name: %s}}"
-		lease       = "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: e2e, labels: {%s}}, spec: {holderIdentity: %s, leaseDurationSeconds: 1}}"
-		announced   = "waggle.io/l2-announcement: ''"
+		annotated = "{apiVersion: v1, kind: Node, metadata: {name: %s, annotations: {network.cilium.io/e2e: x}}}"
+		labelled  = "{apiVersion: v1, kind: Node, metadata: {name: %s, labels: {e2e: x}}}"
+		ended     = "{apiVersion: v1, kind: Node, metadata: {name: %s}, status: {phase: Terminated}}"
+		envoyNode = "{apiVersion: waggle.io/v1alpha1, kind: EnvoyNode, metadata: {name: %s}}"
+		lease     = "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: e2e, labels: {%s}}, spec: {holderIdentity: %s, leaseDurationSeconds: 1}}"
+		announced = "waggle.io/l2-announcement: ''"
 	)
 	for _, r := range []struct {
 		what, says string
 		command    []string
 	}{
-		{"its Node", "patched", patch(own, annotations)},
-		{"another Node", "its own node alone", patch(other, annotations)},
-		{"its Node's labels", "but for annotations", patch(own, `{"labels":{"e2e":"x"}}`)},
-		{"its Node's status", "but for annotations", []string{"patch", "node/" + own, "--subresource=status", "--dry-run=server", "--patch", `{"status":{"phase":"Terminated"}}`}},
+		{"its Node", "applied", patch(annotated, own)},
+		{"another Node", "its own node alone", patch(annotated, other)},
+		{"its Node's labels", "but for annotations", patch(labelled, own)},
+		{"its Node's status", "but for annotations", patch(ended, own)},
 		{"its Node's spec", `cannot patch resource "nodes"`, []string{"patch", "node/" + own, "--dry-run=server", "--patch", `{"spec":{"unschedulable":true}}`}},
 		{"its EnvoyNode", "already exists", made(envoyNode, own)},
 		{"another EnvoyNode", "its own node alone", made(envoyNode, other)},
@@ -103,8 +109,8 @@ func TestOwnNode(t *testing.T) {
 			t.Errorf("%s: %s, want %q", r.what, got, r.says)
 		}
 	}
-	nodeless := append([]string{"--as", "system:serviceaccount:" + system + ":cilium"}, patch(other, annotations)...)
-	if got := c.Attempt(nodeless...); !strings.Contains(got, "patched") {
+	nodeless := append([]string{"--as", "system:serviceaccount:" + system + ":cilium"}, patch(annotated, other)...)
+	if got := c.Attempt(nodeless...); !strings.Contains(got, "applied") {
 		t.Errorf("a token that names no node: %s", got)
 	}
 }
