@@ -39,14 +39,15 @@ func TestAgentReplacesEnvoy(t *testing.T) {
 }
 
 // TestPreStop: the hook of an Envoy that a successor replaces ends when that has
-// its connections; no request fails.
+// its connections; no request fails. It runs with the rights that Envoy's container
+// has.
 func TestPreStop(t *testing.T) {
-	n, a, c, _ := agentLab(t)
+	n, a, c, _ := agentLab(t, "--envoy-uid", "1337")
 	n.apply(webConfig)
 	old := n.startEnvoy()
 	n.byEnvoy(a)
 	loads := agentLoads(t, a, c)
-	hook := n.run("envoy-1", "envoy", "prestop", "--socket-dir", daemon.EnvoyDir(n.stateDir()))
+	hook := n.runConfined("envoy-1", "envoy", "prestop", "--socket-dir", daemon.EnvoyDir(n.stateDir()))
 	fresh := n.startEnvoy()
 	select {
 	case <-hook.gone:

@@ -118,12 +118,25 @@ func (n *agentNode) run(cgroup string, args ...string) *agentProcess {
 	n.t.Helper()
 	binary, err := waggle()
 	n.must("build the product", err)
+	return n.begin(cgroup, exec.Command(binary, args...))
+}
+
+// runConfined is run by a root that may do no more than other users.
+func (n *agentNode) runConfined(cgroup string, args ...string) *agentProcess {
+	n.t.Helper()
+	binary, err := waggle()
+	n.must("build the product", err)
+	return n.begin(cgroup, exec.Command("setpriv", append([]string{"--bounding-set=-all", "--inh-caps=-all", binary}, args...)...))
+}
+
+func (n *agentNode) begin(cgroup string, cmd *exec.Cmd) *agentProcess {
+	n.t.Helper()
 	log, err := os.OpenFile(filepath.Join(n.dir, filepath.Base(cgroup)+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	n.must("make a log", err)
 	defer log.Close()
-	p := &agentProcess{Cmd: exec.Command(binary, args...), gone: make(chan struct{})}
+	p := &agentProcess{Cmd: cmd, gone: make(chan struct{})}
 	p.Stdout, p.Stderr = log, log
-	n.must("start waggle "+args[0], n.Start(p.Cmd, filepath.Join(n.Root, cgroup)))
+	n.must("start "+cmd.String(), n.Start(p.Cmd, filepath.Join(n.Root, cgroup)))
 	go func() {
 		p.Wait()
 		close(p.gone)

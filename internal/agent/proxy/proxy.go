@@ -153,7 +153,8 @@ func (p *Proxy) Run(ctx context.Context) error {
 	return err
 }
 
-// admit lets Envoy's user reach the sockets.
+// admit lets Envoy's user reach the sockets, and its container's root, which
+// asks when Envoy may end and has no rights beyond its own files'.
 func (p *Proxy) admit() error {
 	if p.o.UID == 0 {
 		return nil
@@ -162,6 +163,9 @@ func (p *Proxy) admit() error {
 		if err := os.Chown(path, p.o.UID, 0); err != nil {
 			return fmt.Errorf("let Envoy's user use the agent's sockets: %w", err)
 		}
+	}
+	if err := os.Chmod(p.o.Dir, 0o710); err != nil {
+		return fmt.Errorf("let Envoy's group use the agent's sockets: %w", err)
 	}
 	return nil
 }
