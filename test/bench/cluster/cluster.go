@@ -47,12 +47,12 @@ type Cluster struct {
 	Node *nodes.Node // where the agent and Envoy run
 
 	Operator, Agent, Envoy *Process
+	Server                 *Process // the API server
 
 	o          Options
 	t          testing.TB
 	dir        string // of files and sockets
 	kubeconfig string
-	server     *Process
 	envoys     int // started so far
 }
 

@@ -45,7 +45,7 @@ func (c *Cluster) startControlPlane() error {
 	if err != nil {
 		return err
 	}
-	c.server = server
+	c.Server = server
 	c.API = newAPI(m, url, token)
 	c.kubeconfig = filepath.Join(c.dir, "kubeconfig")
 	text := fmt.Sprintf(`{"apiVersion": "v1", "kind": "Config", "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],

@@ -125,7 +125,8 @@ func (s *site) processes() map[string]int {
 }
 
 // rest waits until nothing has anything to do any more, by the CPU that it
-// takes: to ask would be work again.
+// takes: to ask would be work again. The API server is busy for a while after
+// new kinds have been filed.
 func (s *site) rest() error {
 	const interval, still = 500 * time.Millisecond, 8
 	var before time.Duration
@@ -136,7 +137,7 @@ func (s *site) rest() error {
 		if s.ctx.Err() != nil {
 			return s.ctx.Err()
 		}
-		now, err := measure.CPU(s.Operator.PID(), s.Agent.PID(), s.Envoy.PID())
+		now, err := measure.CPU(s.Operator.PID(), s.Agent.PID(), s.Envoy.PID(), s.Server.PID())
 		if err != nil {
 			return err
 		}
