@@ -29,6 +29,7 @@ type revocations struct {
 
 	pending map[string]revoked // until the maps have what the rows are now
 	former  formerIdentities
+	left    map[string]time.Time // by frontend, when it was last led to Envoy no more
 
 	// What was taken back and whose connections are still to be ended.
 	verdicts  []revoked
@@ -44,7 +45,7 @@ type revoked struct {
 }
 
 func newRevocations(graph *agent.NodeGraph, tell func(func()), destroy func(func(link.Connection) bool) (int, error), log *slog.Logger) *revocations {
-	return &revocations{graph: graph, tell: tell, destroy: destroy, log: log, pending: map[string]revoked{}, former: formerIdentities{}}
+	return &revocations{graph: graph, tell: tell, destroy: destroy, log: log, pending: map[string]revoked{}, former: formerIdentities{}, left: map[string]time.Time{}}
 }
 
 // changed takes note of verdicts that are taken back. One that only allows more
@@ -113,8 +114,14 @@ func (r *revocations) frontendsChanged(changes []flow.Change[model.Frontend]) {
 		if !c.HadOld || c.Old.Redirect == "" || c.HasNew && c.New.Redirect != "" {
 			continue
 		}
+		at := time.Now()
+		r.left[c.Key] = at
 		time.AfterFunc(proxy.Limit, func() {
 			r.tell(func() {
+				if r.left[c.Key] != at {
+					return // it has been led there since, whose connections have their own time
+				}
+				delete(r.left, c.Key)
 				if now, ok := r.graph.Frontends.Get(c.Key); ok && now.Redirect != "" {
 					return
 				}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/waggle-mesh/waggle/internal/agent"
+	"github.com/waggle-mesh/waggle/internal/agent/proxy"
 	"github.com/waggle-mesh/waggle/internal/datapath/redirect"
 	"github.com/waggle-mesh/waggle/internal/flow"
 	"github.com/waggle-mesh/waggle/internal/link"
@@ -147,6 +148,47 @@ func TestRevokedTogether(t *testing.T) {
 		owned(time.Hour)
 		if want := []int{100, 200, 600, 100}; !slices.Equal(looked, want) || len(sockets) > 0 {
 			t.Errorf("connections that were ended, each time that all sockets were looked at: %v, want %v; %d are left", looked, want, len(sockets))
+		}
+	})
+}
+
+// TestRedirectedAgain: connections of a frontend that is led to Envoy again, and
+// then no more, have as long as those of the first time.
+func TestRedirectedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tables flow.Graph
+		graph := &agent.NodeGraph{Frontends: flow.NewTable(&tables, "frontends", flow.Equal[model.Frontend])}
+		owner, looks := make(chan func()), 0
+		r := newRevocations(graph, func(f func()) { owner <- f }, func(func(link.Connection) bool) (int, error) {
+			looks++
+			return 0, nil
+		}, slog.New(slog.DiscardHandler))
+		graph.Frontends.OnChange(r.frontendsChanged)
+		lead := func(listener string, d time.Duration) {
+			graph.Frontends.Set(model.Frontend{Address: netip.MustParseAddrPort("10.96.0.1:80"), Redirect: listener})
+			if err := tables.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			for end := time.After(d); ; {
+				select {
+				case f := <-owner:
+					f()
+					continue
+				case <-end:
+				}
+				break
+			}
+		}
+		lead("listener", time.Second)
+		lead("", time.Second)
+		lead("listener", proxy.Limit-2*time.Second)
+		lead("", proxy.Limit-time.Second)
+		if looks != 0 {
+			t.Errorf("connections were ended %s after they were led to Envoy", proxy.Limit-time.Second)
+		}
+		lead("", 2*time.Second)
+		if looks != 1 || len(r.left) > 0 {
+			t.Errorf("sockets were looked at %d times, want 1; %v is kept", looks, r.left)
 		}
 	})
 }
