@@ -48,7 +48,7 @@ type GenerationsOptions struct {
 
 // Generations replaces a node's Envoy by another under load:
 //
-//	B arrives ─▶ has all listeners ─▶ active {B, A} ─▶ A drains ─▶ idle, or limit ─▶ active {B, none}
+//	B arrives ─▶ has all listeners ─▶ active {B, A} ─▶ A drains ─▶ idle, or limit ─▶ A ends ─▶ active {B, none}
 //	                                        └─ B dies ─▶ active {A, none}
 //
 // It starts and ends no process. New connections follow active at once; the
@@ -265,7 +265,7 @@ func (g *Generations) step(now time.Time) (waiting bool, err error) {
 		return false, err
 	}
 	if !lives(current) {
-		if back := g.living[previous]; back != nil {
+		if back := g.living[previous]; back != nil && !back.isDrained() {
 			return false, g.fallBack(back)
 		}
 	} else if previous != 0 && !lives(previous) {
@@ -380,17 +380,11 @@ func (g *Generations) empty(ctx context.Context, old *generation) error {
 	return admin.waitIdle(ctx)
 }
 
-// emptied lets a generation end.
+// emptied lets a generation end. Until it has, it stays the previous one: another
+// agent that begins meanwhile must not take it for a successor.
 func (g *Generations) emptied(old *generation) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	current, previous, err := g.o.Active()
-	if err == nil && previous == old.base {
-		err = g.o.SetActive(current, 0)
-	}
-	if err != nil {
-		g.log.Warn("let go of the old Envoy", "error", err)
-	}
 	g.log.Info("Envoy may end", "pid", old.proc.Pid, "base", old.base)
 	close(old.drained)
 }

@@ -78,11 +78,11 @@ func TestSuccessorArrivesFirst(t *testing.T) {
 	}
 	old := process()
 	arrives(2, process(), 2, 1)
-	arrives(1, old, 2, 0)
+	arrives(1, old, 2, 1)
 	if err := g.WaitDrained(t.Context(), old.Pid); err != nil {
 		t.Error(err)
 	}
-	if c, p, _ := b.active(); c != 2 || p != 0 {
-		t.Errorf("%d and %d are active in the end, want 2 and 0", c, p)
+	if c, p, _ := b.active(); c != 2 || p != 1 {
+		t.Errorf("%d and %d are active in the end, want 2 and 1", c, p)
 	}
 }
